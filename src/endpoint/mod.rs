@@ -1,0 +1,135 @@
+//! What a user configures to be delivered to, validated.
+
+pub mod policy;
+mod secret;
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::{
+    clock::Timestamp,
+    event::{Accepted, Tenant, TopicPattern, is_identifier, name},
+};
+use policy::{Guard, Policy};
+pub use secret::Secret;
+
+name!(
+    /// Names an endpoint: `ep_…`, or its owner's own name.
+    EndpointId, is_identifier, "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
+);
+
+/// An endpoint's number in the store: never given twice, so that an id that is used again after a deletion is another
+/// endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointKey(pub i64);
+
+/// Whether an endpoint takes events, and what becomes of them if not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Events are delivered.
+    #[default]
+    Active,
+    /// Events are held until it is resumed.
+    Paused,
+    /// Events are dropped, counted with the reason `endpoint_disabled`.
+    Disabled,
+}
+
+/// Whose events an endpoint gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TenantScope {
+    /// Events without a tenant.
+    #[default]
+    None,
+    /// Events of this tenant.
+    Of(Tenant),
+    /// Every event, whatever its tenant.
+    Every,
+}
+
+/// Credentials sent with each request.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// `Authorization: Bearer …`
+    Bearer(String),
+    /// `Authorization: Basic …`
+    Basic {
+        /// The user's name, without a colon.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// `Authorization:` and this, verbatim.
+    Verbatim(String),
+}
+
+/// How requests are signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signing {
+    /// Standard Webhooks `v1` with each of these secrets; at least one.
+    Standard(Vec<Secret>),
+    /// Not at all.
+    None,
+}
+
+/// Everything a user can say about an endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// A name for people.
+    pub name: Option<String>,
+    /// Whose events.
+    pub tenant: TenantScope,
+    /// Where to; http or https, with a host, without user info.
+    pub url: Url,
+    /// Which events; never empty.
+    pub topics: Vec<TopicPattern>,
+    /// Whether it takes events.
+    pub state: State,
+    /// The request method: POST, PUT or PATCH.
+    pub method: String,
+    /// Extra headers: lower-case names and values.
+    pub headers: Vec<(String, String)>,
+    /// Notes of the owner; not delivered.
+    pub metadata: Map<String, Value>,
+    /// Credentials.
+    pub auth: Option<Auth>,
+    /// Signatures.
+    pub signing: Signing,
+    /// Which addresses may be reached.
+    pub guard: Guard,
+    /// How deliveries behave.
+    pub policy: Policy,
+}
+
+/// An endpoint as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Its number in the store.
+    pub key: EndpointKey,
+    /// Its id.
+    pub id: EndpointId,
+    /// What its user says about it.
+    pub settings: Settings,
+    /// Counts its changes, from 1: the `ETag`.
+    pub version: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Since when it is in its state.
+    pub state_since: Timestamp,
+}
+
+impl Endpoint {
+    /// Whether `event` is for this endpoint, whatever its state.
+    pub fn wants(&self, event: &Accepted) -> bool {
+        let tenant = match &self.settings.tenant {
+            TenantScope::Every => true,
+            TenantScope::Of(tenant) => event.tenant.as_ref() == Some(tenant),
+            TenantScope::None => event.tenant.is_none(),
+        };
+        tenant && self.settings.topics.iter().any(|pattern| pattern.matches(&event.topic))
+    }
+}

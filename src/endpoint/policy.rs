@@ -1,0 +1,188 @@
+//! How deliveries to one endpoint behave: success, retries, breaker, bounds. Plain values; `deliver/` acts on them.
+
+use std::time::Duration;
+
+/// Which answers mean that the event was delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Success {
+    /// Status 200 to 299.
+    #[default]
+    Status2xx,
+    /// Any status below 400.
+    Below400,
+    /// Exactly 200, with a body that is empty or valid JSON.
+    Json200,
+}
+
+/// When failed attempts are repeated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// The waits between attempts.
+    pub backoff: Backoff,
+    /// Up to this share of each wait is added at random (0.0 to 1.0); an attempt is never early.
+    pub jitter: f64,
+    /// No attempt starts when the delivery is older than this.
+    pub max_age: Duration,
+    /// Which outcomes are repeated; the others are dead-lettered at once.
+    pub when: RetryWhen,
+}
+
+/// The waits between attempts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Backoff {
+    /// One wait after each failed attempt; one attempt more than there are waits.
+    Delays(Vec<Duration>),
+    /// `initial`, then each wait `factor` times the one before, `max_delay` at most.
+    Exponential {
+        /// The first wait.
+        initial: Duration,
+        /// At least 1.0.
+        factor: f64,
+        /// The longest wait.
+        max_delay: Duration,
+        /// Attempts in all, the first among them.
+        max_attempts: u32,
+    },
+}
+
+/// A set of outcomes. An answer of 410 Gone is in none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryWhen {
+    /// No answer: connection, TLS, timeout, a malformed or truncated answer, a blocked address.
+    pub transport: bool,
+    /// Status 500 and above.
+    pub server_error: bool,
+    /// Status 400 to 499, but 410.
+    pub client_error: bool,
+    /// Any other answer that is no success: redirects, or a 2xx that `success` refuses.
+    pub other: bool,
+}
+
+/// When to stop trying for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerPolicy {
+    /// Consecutive transport failures or 5xx answers that open it.
+    pub failures: u32,
+    /// Over at least this many different events.
+    pub min_events: u32,
+    /// How long it stays open the first time; doubles with each failed probe.
+    pub cooldown: Duration,
+    /// The longest it stays open between probes.
+    pub max_cooldown: Duration,
+}
+
+/// Which addresses an endpoint may resolve to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// All but link-local and cloud metadata addresses.
+    Private,
+    /// Global addresses only.
+    Public,
+    /// Global addresses and loopback: what `--allow-loopback` makes of `Public`.
+    PublicAndLoopback,
+}
+
+/// Everything the delivery machine asks an endpoint's settings for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Which answers mean delivered.
+    pub success: Success,
+    /// When failed attempts are repeated.
+    pub retry: Retry,
+    /// When to stop trying for a while.
+    pub breaker: BreakerPolicy,
+    /// Attempts at once; `1` delivers strictly in order.
+    pub in_flight: u16,
+    /// One deadline over the whole exchange: resolve, connect, TLS, head, body.
+    pub timeout: Duration,
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+impl Default for Retry {
+    /// The table of Standard Webhooks over four days.
+    fn default() -> Self {
+        let table = [5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
+        Self {
+            backoff: Backoff::Delays(table.map(Duration::from_secs).to_vec()),
+            jitter: 0.2,
+            max_age: Duration::from_secs(4 * DAY),
+            when: RetryWhen::default(),
+        }
+    }
+}
+
+impl Default for RetryWhen {
+    /// Everything: one bad deployment that answers 404 must not dead-letter a day of events.
+    fn default() -> Self {
+        Self { transport: true, server_error: true, client_error: true, other: true }
+    }
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self {
+            failures: 10,
+            min_events: 3,
+            cooldown: Duration::from_secs(30),
+            max_cooldown: Duration::from_secs(10 * MINUTE),
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            success: Success::default(),
+            retry: Retry::default(),
+            breaker: BreakerPolicy::default(),
+            in_flight: 8,
+            timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Backoff {
+    /// The wait after the `failed`th failed attempt (from 1), without jitter; `None` when that was the last attempt.
+    pub fn delay(&self, failed: u32) -> Option<Duration> {
+        let retry = usize::try_from(failed.checked_sub(1)?).ok()?;
+        match self {
+            Self::Delays(delays) => delays.get(retry).copied(),
+            Self::Exponential { initial, factor, max_delay, max_attempts } => (failed < *max_attempts).then(|| {
+                let scale = factor.powi(i32::try_from(retry).unwrap_or(i32::MAX));
+                let seconds = (initial.as_secs_f64() * scale).min(max_delay.as_secs_f64());
+                Duration::try_from_secs_f64(seconds).unwrap_or(*max_delay)
+            }),
+        }
+    }
+
+    /// The longest wait there is.
+    pub fn longest(&self) -> Duration {
+        match self {
+            Self::Delays(delays) => delays.iter().copied().max().unwrap_or_default(),
+            Self::Exponential { max_delay, .. } => *max_delay,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_one_attempt_more_than_waits() {
+        let backoff = Backoff::Delays([1, 2, 4].map(Duration::from_secs).to_vec());
+        let waits: Vec<_> = (1..=4).map(|failed| backoff.delay(failed).map(|wait| wait.as_secs())).collect();
+        assert_eq!(waits, [Some(1), Some(2), Some(4), None]);
+    }
+
+    #[test]
+    fn exponential_waits_grow_to_the_cap() {
+        let (initial, max_delay) = (Duration::from_secs(1), Duration::from_secs(5));
+        let backoff = Backoff::Exponential { initial, factor: 2.0, max_delay, max_attempts: 6 };
+        let waits: Vec<_> = (1..=6).map(|failed| backoff.delay(failed).map(|wait| wait.as_secs())).collect();
+        assert_eq!(waits, [Some(1), Some(2), Some(4), Some(5), Some(5), None]);
+    }
+}

@@ -1,0 +1,460 @@
+//! What is published: events, their topics, and who they are for.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Serialize, de::IgnoredAny};
+use serde_json::{Map, Value};
+
+use crate::{
+    clock::Timestamp,
+    error::{Fault, Invalid},
+};
+
+/// Longest event data, in bytes.
+pub const MAX_DATA_BYTES: usize = 1 << 20;
+/// Deepest nesting of arrays and objects in event data.
+pub const MAX_DATA_DEPTH: usize = 64;
+/// Longest topic and ordering key, in bytes.
+pub const MAX_NAME_BYTES: usize = 256;
+/// Longest metadata, in bytes of JSON.
+pub const MAX_METADATA_BYTES: usize = 16 << 10;
+
+/// A text that breaks the rule of the name it was meant for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NameError(pub(crate) &'static str);
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $check:expr, $rule:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) { Ok(Self(text.into())) } else { Err(NameError($rule)) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+pub(crate) use name;
+
+/// `[A-Za-z0-9_-]{1,64}`: what may name an event, an endpoint or a tenant.
+pub(crate) fn is_identifier(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(is_word)
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+fn is_topic(text: &str) -> bool {
+    text.len() <= MAX_NAME_BYTES && text.split('.').all(|part| !part.is_empty() && part.bytes().all(is_word))
+}
+
+name!(
+    /// The receiver's idempotency key: the same on every attempt and replay of an event.
+    EventId, is_identifier, "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
+);
+name!(
+    /// What an event is about: words of `A-Za-z0-9_-` joined by dots, such as `audit.entry`.
+    Topic, is_topic, "must be words of A-Z a-z 0-9 _ - joined by dots, 256 bytes at most"
+);
+name!(
+    /// Whom an event belongs to, where several customers share one Hookmill.
+    Tenant, is_identifier, "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
+);
+
+impl EventId {
+    /// A new id: `evt_` and a UUID of version 7, so that ids made later sort later.
+    pub fn generate(now: Timestamp) -> Self {
+        Self(new_id("evt", now).into())
+    }
+}
+
+/// `prefix_` and a UUID version 7 (RFC 9562) of `now`.
+pub(crate) fn new_id(prefix: &str, now: Timestamp) -> String {
+    let mut random = [0; 10];
+    if getrandom::fill(&mut random).is_err() {
+        fastrand::fill(&mut random);
+    }
+    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+    format!("{prefix}_{}", id.simple())
+}
+
+/// Topics that Hookmill raises itself; nobody else may publish below it.
+const RESERVED: &str = "hookmill.";
+
+/// Which topics: `*` all, `a.*` everything below `a.`, else exactly one. Other wildcards are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum TopicPattern {
+    /// `*`: every topic that users publish.
+    All,
+    /// `a.*`: everything below; the prefix is kept with its dot.
+    Below(Arc<str>),
+    /// One topic.
+    Exact(Topic),
+}
+
+impl TopicPattern {
+    /// Whether `topic` is one of these.
+    pub fn matches(&self, topic: &Topic) -> bool {
+        match self {
+            Self::All => !topic.as_str().starts_with(RESERVED),
+            Self::Below(prefix) => topic.as_str().starts_with(prefix.as_ref()),
+            Self::Exact(exact) => exact == topic,
+        }
+    }
+}
+
+impl FromStr for TopicPattern {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let rule = NameError("must be `*`, a topic, or a topic followed by `.*`; other wildcards are not known");
+        match text.strip_suffix(".*") {
+            _ if text == "*" => Ok(Self::All),
+            Some(prefix) if is_topic(prefix) => Ok(Self::Below(format!("{prefix}.").into())),
+            Some(_) => Err(rule),
+            None => text.parse().map(Self::Exact).map_err(|_| rule),
+        }
+    }
+}
+
+impl fmt::Display for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Below(prefix) => write!(f, "{prefix}*"),
+            Self::Exact(topic) => write!(f, "{topic}"),
+        }
+    }
+}
+
+impl Serialize for TopicPattern {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An event as its publisher makes it.
+///
+/// ```
+/// # use hookmill::Event;
+/// let event = Event::new("user.created", &serde_json::json!({"id": 7}))?.id("signup-7").key("user-7");
+/// # Ok::<(), hookmill::Invalid>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub(crate) id: Option<String>,
+    pub(crate) topic: String,
+    pub(crate) tenant: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) source: Option<String>,
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) data: Bytes,
+    pub(crate) metadata: Map<String, Value>,
+}
+
+impl Event {
+    /// An event about `topic` with `data`, written as JSON.
+    ///
+    /// # Errors
+    /// When `data` cannot be written as JSON. All other rules are checked when the event is published.
+    pub fn new(topic: impl Into<String>, data: &(impl Serialize + ?Sized)) -> Result<Self, Invalid> {
+        let data = serde_json::to_vec(data).map_err(|error| Invalid::at("#/data", error.to_string()))?;
+        Ok(Self::from_json(topic, data))
+    }
+
+    /// An event about `topic` with `data` that is JSON already; these very bytes are delivered.
+    pub fn from_json(topic: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        Self {
+            id: None,
+            topic: topic.into(),
+            tenant: None,
+            key: None,
+            source: None,
+            timestamp: None,
+            data: data.into(),
+            metadata: Map::new(),
+        }
+    }
+
+    /// Sets the id. Publishing the same event under the same id again has no second effect.
+    #[must_use]
+    pub fn id(mut self, id: impl fmt::Display) -> Self {
+        self.id = Some(id.to_string());
+        self
+    }
+
+    /// Sets whom the event belongs to.
+    #[must_use]
+    pub fn tenant(mut self, tenant: impl fmt::Display) -> Self {
+        self.tenant = Some(tenant.to_string());
+        self
+    }
+
+    /// Sets the ordering key.
+    #[must_use]
+    pub fn key(mut self, key: impl fmt::Display) -> Self {
+        self.key = Some(key.to_string());
+        self
+    }
+
+    /// Sets the name of the node or program that the event comes from.
+    #[must_use]
+    pub fn source(mut self, source: impl fmt::Display) -> Self {
+        self.source = Some(source.to_string());
+        self
+    }
+
+    /// Sets when it happened; the time of acceptance otherwise.
+    #[must_use]
+    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// Adds a value to the metadata.
+    #[must_use]
+    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(name.into(), value.into());
+        self
+    }
+
+    /// Bytes this event takes while it waits.
+    pub(crate) fn weight(&self) -> usize {
+        self.data.len() + 256
+    }
+
+    /// Checks every rule and gives the event its id.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn validate(&self, now: Timestamp) -> Result<ValidEvent, Invalid> {
+        let mut check = Check(Vec::new());
+        let id = self.id.as_deref().and_then(|id| check.parse("#/id", id));
+        let topic: Option<Topic> = check.parse("#/topic", &self.topic);
+        if self.topic.starts_with(RESERVED) {
+            check.fault("#/topic", "topics below `hookmill.` are reserved");
+        }
+        let tenant = self.tenant.as_deref().and_then(|tenant| check.parse("#/tenant", tenant));
+        for (pointer, name) in [("#/key", &self.key), ("#/source", &self.source)] {
+            if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_NAME_BYTES) {
+                check.fault(pointer, "must be 1 to 256 bytes");
+            }
+        }
+        if let Err(detail) = check_data(&self.data) {
+            check.fault("#/data", detail);
+        }
+        let metadata = serde_json::to_string(&self.metadata).unwrap_or_default();
+        if metadata.len() > MAX_METADATA_BYTES {
+            check.fault("#/metadata", "must be 16 KiB at most");
+        }
+        Invalid::unless_empty(check.0)?;
+        let topic = topic.ok_or_else(|| Invalid::at("#/topic", "is missing"))?;
+        Ok(ValidEvent {
+            generated: id.is_none(),
+            id: id.unwrap_or_else(|| EventId::generate(now)),
+            topic,
+            tenant,
+            key: self.key.as_deref().map(Into::into),
+            source: self.source.as_deref().map(Into::into),
+            timestamp: self.timestamp.unwrap_or(now),
+            data: self.data.clone(),
+            metadata: (!self.metadata.is_empty()).then(|| metadata.into()),
+        })
+    }
+}
+
+struct Check(Vec<Fault>);
+
+impl Check {
+    fn fault(&mut self, pointer: &str, detail: impl Into<String>) {
+        self.0.push(Fault::new(pointer, detail));
+    }
+
+    fn parse<T: FromStr<Err = NameError>>(&mut self, pointer: &str, text: &str) -> Option<T> {
+        text.parse().map_err(|error: NameError| self.fault(pointer, error.to_string())).ok()
+    }
+}
+
+fn check_data(data: &[u8]) -> Result<(), String> {
+    if data.len() > MAX_DATA_BYTES {
+        return Err(format!("has {} bytes; {MAX_DATA_BYTES} at most", data.len()));
+    }
+    if depth(data) > MAX_DATA_DEPTH {
+        return Err(format!("is nested deeper than {MAX_DATA_DEPTH} levels"));
+    }
+    match serde_json::from_slice::<IgnoredAny>(data) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("is not JSON: {error}")),
+    }
+}
+
+/// The deepest nesting of arrays and objects in a JSON text.
+pub(crate) fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// An event that keeps every rule and has its id: ready to be accepted.
+#[derive(Clone, Debug)]
+pub struct ValidEvent {
+    pub(crate) id: EventId,
+    /// The id is our own, so no other event can have it.
+    pub(crate) generated: bool,
+    pub(crate) topic: Topic,
+    pub(crate) tenant: Option<Tenant>,
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) source: Option<Arc<str>>,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) data: Bytes,
+    /// A JSON object, `None` when empty.
+    pub(crate) metadata: Option<Arc<str>>,
+}
+
+/// An event that has been accepted: it is in the store and has its place in the order of all events.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// Its place among all accepted events: from 1, without gaps.
+    pub seq: u64,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Its id.
+    pub id: EventId,
+    /// What it is about.
+    pub topic: Topic,
+    /// Whom it belongs to.
+    pub tenant: Option<Tenant>,
+    /// Its ordering key.
+    pub key: Option<Arc<str>>,
+    /// Where it comes from.
+    pub source: Option<Arc<str>>,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// The JSON that was published, byte for byte.
+    pub data: Bytes,
+    /// A JSON object, `None` when empty.
+    pub metadata: Option<Arc<str>>,
+}
+
+impl Accepted {
+    pub(crate) fn new(seq: u64, accepted_at: Timestamp, event: ValidEvent) -> Self {
+        let ValidEvent { id, topic, tenant, key, source, timestamp, data, metadata, generated: _ } = event;
+        Self { seq, accepted_at, id, topic, tenant, key, source, timestamp, data, metadata }
+    }
+
+    /// Bytes this event takes in memory, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        self.data.len() + self.metadata.as_ref().map_or(0, |metadata| metadata.len()) + 256
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(pattern: &str, topic: &str) -> bool {
+        pattern.parse::<TopicPattern>().unwrap().matches(&topic.parse().unwrap())
+    }
+
+    #[test]
+    fn patterns_match_all_below_or_exactly() {
+        assert!(matches("*", "a.b"));
+        assert!(matches("a.*", "a.b") && matches("a.*", "a.b.c"));
+        assert!(!matches("a.*", "a") && !matches("a.*", "ab.c"));
+        assert!(matches("a.b", "a.b") && !matches("a.b", "a.b.c"));
+    }
+
+    #[test]
+    fn our_own_topics_must_be_named() {
+        assert!(!matches("*", "hookmill.endpoint.failing"));
+        assert!(matches("hookmill.*", "hookmill.endpoint.failing"));
+    }
+
+    #[test]
+    fn other_wildcards_are_refused() {
+        for pattern in ["", "a.*.b", "*.a", "a*", "a.**", ".*", "a..*", "**", "a b"] {
+            assert!(pattern.parse::<TopicPattern>().is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let event = Event::from_json("no spaces", "{]").id("a.b").tenant("*").key("");
+        let invalid = event.validate(Timestamp::default()).unwrap_err();
+        let places: Vec<_> = invalid.faults().iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(places, ["#/id", "#/topic", "#/tenant", "#/key", "#/data"]);
+    }
+
+    #[test]
+    fn nobody_publishes_our_own_topics() {
+        let event = Event::from_json("hookmill.endpoint.failing", "1");
+        assert!(event.validate(Timestamp::default()).is_err());
+    }
+
+    #[test]
+    fn data_is_bounded_in_size_and_depth() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(check_data(nested(MAX_DATA_DEPTH).as_bytes()).is_ok());
+        assert!(check_data(nested(MAX_DATA_DEPTH + 1).as_bytes()).is_err());
+        assert!(check_data(format!("\"{}\"", "[".repeat(100)).as_bytes()).is_ok());
+        assert!(check_data(format!("\"{}\"", "x".repeat(MAX_DATA_BYTES)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn generated_ids_are_ids_and_sort_by_time() {
+        let (a, b) = (EventId::generate(Timestamp::from_millis(1)), EventId::generate(Timestamp::from_millis(2)));
+        assert!(a < b);
+        assert!(a.as_str().parse::<EventId>().is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_reads_back_as_itself(text in r"(\*|[a-z]{1,4}(\.[a-z]{1,4}){0,2}(\.\*)?)") {
+            prop_assert_eq!(text.parse::<TopicPattern>().unwrap().to_string(), text);
+        }
+
+        #[test]
+        fn data_keeps_its_bytes(text in r#"\{"b": ?[0-9]{1,3}\.0+, ?"a":[0-9]{1,3}e0\}"#) {
+            let event = Event::from_json("t", text.clone()).validate(Timestamp::default()).unwrap();
+            prop_assert_eq!(&event.data[..], text.as_bytes());
+        }
+    }
+}

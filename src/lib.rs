@@ -1,0 +1,11 @@
+//! Hookmill delivers webhooks and can prove what became of every one.
+
+pub mod clock;
+pub mod endpoint;
+pub mod error;
+pub mod event;
+pub mod transport;
+
+pub use clock::{Clock, Timestamp};
+pub use error::{Fault, Invalid, PublishError, StartError, StoreError};
+pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};

@@ -1,0 +1,3 @@
+//! The `hookmill` command.
+
+fn main() {}

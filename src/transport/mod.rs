@@ -1,0 +1,89 @@
+//! The way out: what carries one attempt to its receiver.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use crate::{clock::Timestamp, endpoint::Endpoint, event::Accepted};
+
+/// One try to deliver one event to one endpoint.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// What is delivered.
+    pub event: Arc<Accepted>,
+    /// To whom, as the endpoint stood when the attempt started.
+    pub endpoint: Arc<Endpoint>,
+    /// Which attempt of this delivery, from 1.
+    pub number: u32,
+    /// When it started.
+    pub at: Timestamp,
+}
+
+/// What came back.
+pub type Answer = Result<Response, Failure>;
+
+/// A final answer of the receiver, whatever its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status, 200 to 599.
+    pub status: u16,
+    /// When the receiver asks to be left alone until.
+    pub retry_after: Option<RetryAfter>,
+    /// The beginning of the body, at most [`KEPT_RESPONSE_BYTES`].
+    pub body: Bytes,
+    /// Whether `body` is all of it.
+    pub complete: bool,
+}
+
+/// Bytes of an answer that are read and kept; the rest is never read.
+pub const KEPT_RESPONSE_BYTES: usize = 4096;
+
+/// `Retry-After` (RFC 9110 10.2.3) in either form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// This long from now.
+    Delay(Duration),
+    /// At this moment.
+    At(Timestamp),
+}
+
+/// There was no final answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Where it broke.
+    pub kind: FailureKind,
+    /// What happened, for people; without secrets.
+    pub detail: String,
+}
+
+/// Where an exchange without an answer broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The deadline passed.
+    Timeout,
+    /// The host's name could not be resolved.
+    Dns,
+    /// No connection.
+    Connect,
+    /// No agreement on TLS.
+    Tls,
+    /// The guard refused the address.
+    Blocked,
+    /// The connection broke, or what came was not HTTP.
+    Protocol,
+    /// Our own code failed: a transport that panicked.
+    Internal,
+}
+
+/// Carries attempts. One lives on each delivery arbiter and serves all its endpoints.
+///
+/// A transport ends every exchange within the endpoint's `timeout`, reads at most [`KEPT_RESPONSE_BYTES`] of an answer, follows
+/// no redirect, and sends nothing after its future has been dropped.
+pub trait Transport: 'static {
+    /// Makes one attempt.
+    fn send(&self, attempt: Attempt) -> LocalBoxFuture<'static, Answer>;
+}
+
+/// Makes the transport of an arbiter, on that arbiter.
+pub type TransportFactory = Arc<dyn Fn() -> Rc<dyn Transport> + Send + Sync>;
