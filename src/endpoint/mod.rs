@@ -3,7 +3,7 @@
 pub mod policy;
 mod secret;
 
-use std::{sync::Arc, time::Duration};
+use std::fmt;
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -63,6 +63,16 @@ pub enum Auth {
     },
     /// `Authorization:` and this, verbatim.
     Verbatim(String),
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bearer(_) => "Bearer(***)",
+            Self::Basic { .. } => "Basic(***)",
+            Self::Verbatim(_) => "Verbatim(***)",
+        })
+    }
 }
 
 /// How requests are signed.
