@@ -4,6 +4,8 @@ pub mod clock;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod intake;
+pub mod store;
 pub mod transport;
 
 pub use clock::{Clock, Timestamp};

@@ -1,0 +1,160 @@
+//! What is kept: events, deliveries, attempts, totals and configuration.
+//!
+//! Writes of the pipeline go one way and are grouped: [`Store::append`] makes an event durable before anybody is told that it
+//! was accepted, [`Store::record`] and [`Store::settle`] are written behind it. Calls made one after another take effect in
+//! that order, and whatever is read or paged sees every write called for before it.
+
+mod ledger;
+mod rows;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::{
+    clock::Timestamp,
+    endpoint::{EndpointId, EndpointKey},
+    error::StoreError,
+    event::{Accepted, EventId, Tenant, ValidEvent},
+    intake::Permit,
+};
+pub use rows::*;
+
+/// What a call answers, later.
+pub type Reply<T> = BoxFuture<'static, Result<T, StoreError>>;
+
+/// An event at the door, with its place in the intake.
+#[derive(Debug)]
+pub struct Submission {
+    /// The event.
+    pub event: ValidEvent,
+    /// Returned when the verdict on the event is recorded; `None` for events that nobody waits for.
+    pub permit: Option<Permit>,
+}
+
+/// An accepted event on its way through the pipeline, with its place in the intake.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The event.
+    pub event: Arc<Accepted>,
+    /// Returned when the verdict on the event is recorded.
+    pub permit: Option<Permit>,
+}
+
+/// What became of one published event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The event's id.
+    pub id: EventId,
+    /// Its place in the order of all events; that of the first acceptance for a duplicate.
+    pub seq: u64,
+    /// Whether the event had been accepted before: then nothing new happened.
+    pub duplicate: bool,
+}
+
+/// Why a group of events was not accepted; none of them was.
+#[derive(Clone, Debug)]
+pub enum AppendError {
+    /// The event at `index` has the id of an event with another topic, key or data.
+    Conflict {
+        /// The id.
+        id: EventId,
+        /// Position in the group.
+        index: usize,
+    },
+    /// The store failed.
+    Store(StoreError),
+}
+
+/// Where the answer to an append goes.
+pub type AppendReply = oneshot::Sender<Result<Vec<Receipt>, AppendError>>;
+
+/// Called with newly accepted events, in the order of their seqs and never twice at a time, before their publishers are told.
+pub type AcceptedSink = Box<dyn Fn(Vec<Admitted>) + Send + Sync>;
+
+/// Where a page goes; called on a thread of the store's choice.
+pub type PageReply = Box<dyn FnOnce(Result<Page, StoreError>) + Send>;
+
+/// The store of one Hookmill.
+pub trait Store: Send + Sync {
+    /// Whether what it accepted survives a crash.
+    fn durable(&self) -> bool;
+
+    /// Whether it can write at this time. While it cannot, no attempt may start: its outcome could not be kept.
+    fn writable(&self) -> bool;
+
+    /// Names where accepted events go. Called once, before the first append.
+    fn connect(&self, sink: AcceptedSink);
+
+    /// Accepts a group of events, all or none. An id that is taken (per tenant) by an event with the same topic, key and data
+    /// answers that one's seq and is a duplicate. Each new event takes the next seq. When `reply` hears `Ok`, the events are
+    /// as durable as this store makes them and have been handed to the sink. That `reply` was dropped changes nothing.
+    fn append(&self, group: Vec<Submission>, reply: AppendReply);
+
+    /// Writes verdicts down, in the order of their events' seqs, without gaps.
+    fn record(&self, verdicts: Vec<Verdict>);
+
+    /// Writes down what became of a delivery. Without effect on a delivery that is not pending any more.
+    fn settle(&self, settlement: Settlement);
+
+    /// Writes down how an endpoint's breaker stands.
+    fn keep_breaker(&self, endpoint: EndpointKey, breaker: BreakerRecord);
+
+    /// Reads pending deliveries of one endpoint.
+    fn page(&self, request: PageRequest, reply: PageReply);
+
+    /// Creates an endpoint; its version is 1.
+    fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow>;
+
+    /// Replaces the settings of an endpoint and counts its version up. `state_changed` starts `state_since` anew; with
+    /// `drop_pending`, what is pending becomes dropped with that reason, in small steps.
+    fn update_endpoint(&self, key: EndpointKey, change: EndpointChange) -> Reply<EndpointRow>;
+
+    /// Deletes an endpoint. What is pending becomes dropped, reason `endpoint_deleted`, in small steps. Its history stays.
+    fn delete_endpoint(&self, key: EndpointKey) -> Reply<()>;
+
+    /// Sets a debounce rule, or removes it together with its windows.
+    fn put_rule(&self, name: String, rule: Option<String>) -> Reply<()>;
+
+    /// Makes a new delivery of a dead letter, with the next run; the dead letter stays as it is, marked as replayed. `None`
+    /// when there is no such dead letter, its event is gone, its endpoint is gone, or it was replayed before: see the outcome.
+    fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome>;
+
+    /// Everything the pipeline needs to start.
+    fn load(&self) -> Reply<Loaded>;
+
+    /// Events without a recorded verdict, by seq, from above `after`.
+    fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>>;
+
+    /// Events, newest first.
+    fn events(&self, filter: EventFilter) -> Reply<Vec<EventRow>>;
+
+    /// One event with its deliveries.
+    fn event(&self, tenant: Option<Tenant>, id: EventId) -> Reply<Option<EventDetail>>;
+
+    /// Every attempt of an event, oldest first.
+    fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>>;
+
+    /// Attempts of an endpoint: newest event first, among those of one event the newest attempt first. Whole events only:
+    /// `limit` counts deliveries. `before` is where the page before ended.
+    fn endpoint_attempts(&self, endpoint: EndpointKey, before: Option<u64>, limit: usize) -> Reply<Vec<AttemptRow>>;
+
+    /// Dead letters, newest first.
+    fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>>;
+
+    /// One dead letter with its event.
+    fn dead_letter(&self, id: DeliveryId) -> Reply<Option<(DeadLetterRow, Option<Arc<Accepted>>)>>;
+
+    /// The conservation sums as they stand at one moment.
+    fn totals(&self) -> Reply<Totals>;
+
+    /// The same for the deliveries of one endpoint, and when its oldest pending delivery was created.
+    fn endpoint_totals(&self, endpoint: EndpointKey) -> Reply<(DeliveryTotals, Option<Timestamp>)>;
+
+    /// Answers when every write called for before is in the store.
+    fn flush(&self) -> Reply<()>;
+
+    /// Flushes, then stops the store's threads; every later call fails with [`StoreError::Closed`].
+    fn close(&self) -> Reply<()>;
+}

@@ -1,0 +1,555 @@
+//! The shapes that go into a store and come out of it.
+
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{
+    clock::Timestamp,
+    endpoint::{EndpointId, EndpointKey},
+    event::{Accepted, EventId, NameError, Tenant, Topic, TopicPattern},
+    intake::Permit,
+};
+
+/// Names one delivery: an event, an endpoint, and a run (0 at first, one more with each replay).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId {
+    /// The event's seq.
+    pub seq: u64,
+    /// The endpoint's number.
+    pub endpoint: EndpointKey,
+    /// The run.
+    pub run: u32,
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dlv_{}-{}-{}", self.seq, self.endpoint.0, self.run)
+    }
+}
+
+impl FromStr for DeliveryId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let parse = || {
+            let mut parts = text.strip_prefix("dlv_")?.splitn(3, '-');
+            let seq = parts.next()?.parse().ok()?;
+            let endpoint = EndpointKey(parts.next()?.parse().ok()?);
+            let run = parts.next()?.parse().ok()?;
+            let id = Self { seq, endpoint, run };
+            (id.to_string() == text).then_some(id)
+        };
+        parse().ok_or(NameError("is not the id of a delivery"))
+    }
+}
+
+impl Serialize for DeliveryId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The pipeline's judgement on one event.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The event.
+    pub event: Arc<Accepted>,
+    /// What becomes of it.
+    pub ruling: Ruling,
+    /// Debounce windows that changed by it.
+    pub windows: Vec<WindowChange>,
+    /// Returned when the verdict has been written.
+    pub permit: Option<Permit>,
+}
+
+/// What becomes of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// No endpoint wants it.
+    Unmatched,
+    /// A debounce rule suppressed it for everybody.
+    Suppressed,
+    /// These endpoints get it; never empty.
+    Routed(Vec<Target>),
+}
+
+/// One endpoint that an event is routed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The endpoint.
+    pub endpoint: EndpointKey,
+    /// Dropped at once with this reason, instead of being delivered.
+    pub dropped: Option<DropReason>,
+}
+
+/// How a debounce window stands after an event, for recovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowChange {
+    /// The rule.
+    pub rule: String,
+    /// The key within the rule.
+    pub key: String,
+    /// The window; `None` when it is forgotten.
+    pub slot: Option<WindowSlot>,
+}
+
+/// One key's debounce window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSlot {
+    /// When the last event that passed was accepted.
+    pub passed_at: Timestamp,
+    /// Events suppressed since.
+    pub suppressed: u64,
+}
+
+/// Why a delivery was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// Its endpoint was disabled.
+    EndpointDisabled,
+    /// Its endpoint was deleted.
+    EndpointDeleted,
+}
+
+impl DropReason {
+    /// As it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EndpointDisabled => "endpoint_disabled",
+            Self::EndpointDeleted => "endpoint_deleted",
+        }
+    }
+}
+
+/// Why a delivery became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DeadReason {
+    /// Every attempt failed.
+    Exhausted,
+    /// It grew older than its endpoint's `max_age`.
+    Expired,
+    /// The receiver answered 410 Gone.
+    Gone,
+    /// It failed in a way that its endpoint does not retry.
+    NotRetried,
+}
+
+impl DeadReason {
+    /// As it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::Expired => "expired",
+            Self::Gone => "gone",
+            Self::NotRetried => "not_retried",
+        }
+    }
+}
+
+/// What became of a delivery, with the attempt that decided it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settlement {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The attempt; `None` when none was made, such as for one that grew too old while it waited.
+    pub attempt: Option<AttemptRecord>,
+    /// Attempts so far that count against the endpoint's limit.
+    pub spent: u32,
+    /// What comes next.
+    pub next: Next,
+    /// When this was decided.
+    pub at: Timestamp,
+}
+
+/// What comes after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: it was delivered.
+    Delivered,
+    /// Another attempt.
+    Retry {
+        /// Not before this.
+        due: Timestamp,
+        /// The receiver asked for this time: the end of an outage does not bring it forward.
+        asked: bool,
+    },
+    /// Nothing: it is a dead letter.
+    DeadLettered(DeadReason),
+}
+
+/// One attempt as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// Which attempt of its delivery, from 1.
+    pub number: u32,
+    /// When it started.
+    pub at: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// The outcome's class: `2xx`, `5xx`, `timeout`, …
+    pub outcome: &'static str,
+    /// What went wrong, for people.
+    pub error: Option<String>,
+    /// The beginning of the answer; kept for failures.
+    pub response: Bytes,
+}
+
+/// How an endpoint's breaker stands, for the next start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BreakerRecord {
+    /// Open until this moment; `None` when closed.
+    pub open_until: Option<Timestamp>,
+    /// The cooldown in force.
+    pub cooldown: Duration,
+    /// Since when it is open, or when it last closed.
+    pub since: Option<Timestamp>,
+}
+
+/// Asks for pending deliveries of one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// The endpoint.
+    pub endpoint: EndpointKey,
+    /// Where to start and in which order.
+    pub cursor: Cursor,
+    /// At most this many.
+    pub items: usize,
+    /// No further one after this many bytes of events.
+    pub bytes: usize,
+}
+
+/// A place among the pending deliveries of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// Those that have never been retried, by (seq, run), from above this one.
+    Fresh(Option<(u64, u32)>),
+    /// Those with a due time, by (due, seq, run), from this due time on; above `after` where it is given.
+    Retries {
+        /// The earliest due time.
+        from: Timestamp,
+        /// The one before the first wanted.
+        after: Option<(u64, u32)>,
+    },
+    /// All, by (seq, run), from above this one: strict order.
+    InOrder(Option<(u64, u32)>),
+}
+
+/// Some pending deliveries.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// In the order of the cursor.
+    pub rows: Vec<PendingRow>,
+    /// Whether there were no more.
+    pub end: bool,
+}
+
+/// One pending delivery.
+#[derive(Clone, Debug)]
+pub struct PendingRow {
+    /// What is to be delivered.
+    pub event: Arc<Accepted>,
+    /// The run.
+    pub run: u32,
+    /// When the delivery was made.
+    pub created_at: Timestamp,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Attempts so far that count against the endpoint's limit.
+    pub spent: u32,
+    /// When the last attempt ended.
+    pub attempted_at: Option<Timestamp>,
+    /// Not before this.
+    pub due: Option<Timestamp>,
+    /// The receiver asked for this time.
+    pub asked: bool,
+}
+
+/// An endpoint as it is kept; `settings` is JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointRow {
+    /// Its number.
+    pub key: EndpointKey,
+    /// Its id.
+    pub id: EndpointId,
+    /// Its settings.
+    pub settings: String,
+    /// Counts its changes, from 1.
+    pub version: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Since when it is in its state.
+    pub state_since: Timestamp,
+}
+
+/// A change of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointChange {
+    /// The settings from now on, JSON.
+    pub settings: String,
+    /// Whether its state is another one now.
+    pub state_changed: bool,
+    /// Whether what is pending is dropped, and why.
+    pub drop_pending: Option<DropReason>,
+}
+
+/// What came of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayOutcome {
+    /// This delivery is pending now.
+    Replayed(DeliveryId),
+    /// There is no such dead letter.
+    Unknown,
+    /// It was replayed before, as this run.
+    Already(u32),
+    /// Its endpoint has been deleted or is disabled… or its event has been pruned: there is nothing to deliver, or nobody.
+    Gone,
+}
+
+/// What the pipeline starts from.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Endpoints that exist.
+    pub endpoints: Vec<EndpointRow>,
+    /// Breakers that are not as new.
+    pub breakers: Vec<(EndpointKey, BreakerRecord)>,
+    /// Endpoints with something pending.
+    pub pending: Vec<EndpointKey>,
+    /// Debounce rules: name and JSON.
+    pub rules: Vec<(String, String)>,
+    /// Debounce windows.
+    pub windows: Vec<WindowChange>,
+    /// Every event up to this seq has a recorded verdict.
+    pub judged_through: u64,
+}
+
+/// Where an event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventState {
+    /// Accepted, and not judged yet.
+    Unrouted,
+    /// No endpoint wanted it.
+    Unmatched,
+    /// A debounce rule suppressed it.
+    Suppressed,
+    /// It went to at least one endpoint.
+    Routed,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// It waits for an attempt, or one is being made.
+    Pending,
+    /// The receiver has it.
+    Delivered,
+    /// It failed for good; it can be replayed.
+    DeadLettered,
+    /// It was given up for a reason of our own.
+    Dropped,
+}
+
+/// Which events to list. Every condition given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Topics.
+    pub topic: Option<TopicPattern>,
+    /// Whose.
+    pub tenant: Option<Tenant>,
+    /// Where the event stands.
+    pub state: Option<EventState>,
+    /// At least one delivery stands here.
+    pub delivery: Option<DeliveryState>,
+    /// Accepted at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Accepted before this moment.
+    pub until: Option<Timestamp>,
+    /// Only seqs below this one: the next page.
+    pub before: Option<u64>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// An event in a list.
+#[derive(Clone, Debug)]
+pub struct EventRow {
+    /// The event.
+    pub event: Arc<Accepted>,
+    /// Where it stands.
+    pub state: EventState,
+}
+
+/// An event with its deliveries.
+#[derive(Clone, Debug)]
+pub struct EventDetail {
+    /// The event.
+    pub event: Arc<Accepted>,
+    /// Where it stands.
+    pub state: EventState,
+    /// Its deliveries, by endpoint and run.
+    pub deliveries: Vec<DeliveryRow>,
+}
+
+/// A delivery as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryRow {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The endpoint's id.
+    pub endpoint: EndpointId,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Why, if dropped or a dead letter.
+    pub reason: Option<String>,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Not before this, if it waits for a retry.
+    pub next_attempt_at: Option<Timestamp>,
+    /// The status of the last answer.
+    pub last_status: Option<u16>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// An attempt in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// Its delivery.
+    pub delivery: DeliveryId,
+    /// The endpoint's id.
+    pub endpoint: EndpointId,
+    /// The event's id, as long as the event is kept.
+    pub event: Option<EventId>,
+    /// Which attempt, from 1.
+    pub number: u32,
+    /// When it started.
+    pub at: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// The outcome's class.
+    pub outcome: String,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The beginning of the answer, for failures.
+    pub response: Bytes,
+}
+
+/// Which dead letters to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeadLetterFilter {
+    /// Of this endpoint.
+    pub endpoint: Option<EndpointKey>,
+    /// Those that have been replayed, instead of those that have not.
+    pub replayed: bool,
+    /// Only those below this one: the next page.
+    pub before: Option<DeliveryId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterRow {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// The endpoint's id.
+    pub endpoint: EndpointId,
+    /// The event's id, as long as the event is kept.
+    pub event: Option<EventId>,
+    /// The event's topic, likewise.
+    pub topic: Option<Topic>,
+    /// Why.
+    pub reason: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The status of the last answer.
+    pub last_status: Option<u16>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// When the first attempt was made.
+    pub first_attempt_at: Option<Timestamp>,
+    /// When it became a dead letter.
+    pub dead_since: Timestamp,
+    /// The run that replayed it.
+    pub replayed_as: Option<u32>,
+}
+
+/// The conservation sums over events: `accepted = unmatched + suppressed + coalesced + debouncing + unrouted + routed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Events accepted.
+    pub accepted: u64,
+    /// No endpoint wanted them.
+    pub unmatched: u64,
+    /// A debounce rule suppressed them.
+    pub suppressed: u64,
+    /// A later one of the same key replaced them.
+    pub coalesced: u64,
+    /// They wait for their debounce window to end.
+    pub debouncing: u64,
+    /// Not judged yet.
+    pub unrouted: u64,
+    /// They went to at least one endpoint.
+    pub routed: u64,
+    /// What became of their deliveries.
+    pub deliveries: DeliveryTotals,
+}
+
+/// The conservation sums over deliveries:
+/// `created + replayed = pending + in_flight + delivered + suppressed + dead_lettered + dropped + abandoned`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeliveryTotals {
+    /// Made by routing.
+    pub created: u64,
+    /// Made by replay.
+    pub replayed: u64,
+    /// Waiting. As it comes from a store this includes what is in flight.
+    pub pending: u64,
+    /// Being attempted at this moment. As it comes from a store this is zero.
+    pub in_flight: u64,
+    /// The receiver has them.
+    pub delivered: u64,
+    /// An endpoint's own debounce muted them.
+    pub suppressed: u64,
+    /// They failed for good.
+    pub dead_lettered: u64,
+    /// Given up, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Left behind by a shutdown without a disk.
+    pub abandoned: u64,
+}
+
+impl Totals {
+    /// Whether both sums add up.
+    pub fn add_up(&self) -> bool {
+        let events = self.unmatched + self.suppressed + self.coalesced + self.debouncing + self.unrouted + self.routed;
+        events == self.accepted && self.deliveries.add_up()
+    }
+}
+
+impl DeliveryTotals {
+    /// Whether the sum adds up.
+    pub fn add_up(&self) -> bool {
+        let dropped: u64 = self.dropped.values().sum();
+        let ended = self.delivered + self.suppressed + self.dead_lettered + dropped + self.abandoned;
+        self.created + self.replayed == self.pending + self.in_flight + ended
+    }
+
+    /// Shows `in_flight` of what is pending as being in flight.
+    pub(crate) fn with_in_flight(mut self, in_flight: u64) -> Self {
+        self.in_flight = in_flight.min(self.pending);
+        self.pending -= self.in_flight;
+        self
+    }
+}
