@@ -86,6 +86,11 @@ impl Ledger {
         outcomes.push(settlement);
     }
 
+    /// Something beside verdicts and settlements waits to be written.
+    pub(super) fn touch(&mut self, now: Mono) {
+        self.settlements_since.get_or_insert(now);
+    }
+
     /// When something must be written.
     pub(super) fn due(&self) -> Option<Mono> {
         let oldest = self.verdicts.front().map(|held| held.since);

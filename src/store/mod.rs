@@ -6,6 +6,8 @@
 
 mod ledger;
 mod rows;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::sync::Arc;
 
