@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 /// Applies `patch` to `target`: objects are merged member by member, `null` removes a member, anything else replaces.
-pub fn merge(target: &mut Value, patch: &Value) {
+pub fn merge(target: &mut Value, patch: Value) {
     let Value::Object(changes) = patch else {
-        *target = patch.clone();
+        *target = patch;
         return;
     };
     if !target.is_object() {
@@ -14,7 +14,7 @@ pub fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(members) = target else { return };
     for (name, change) in changes {
         if change.is_null() {
-            members.remove(name);
+            members.remove(&name);
         } else {
             merge(members.entry(name).or_insert(Value::Null), change);
         }
@@ -48,7 +48,7 @@ mod tests {
             (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
         ];
         for (mut target, patch, expected) in cases {
-            merge(&mut target, &patch);
+            merge(&mut target, patch);
             assert_eq!(target, expected);
         }
     }
