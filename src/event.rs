@@ -1,5 +1,7 @@
 //! What is published: events, their topics, and who they are for.
 
+pub mod pointer;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;

@@ -1,6 +1,8 @@
 //! Hookmill delivers webhooks and can prove what became of every one.
 
 pub mod clock;
+pub mod config;
+pub mod debounce;
 pub mod endpoint;
 pub mod error;
 pub mod event;

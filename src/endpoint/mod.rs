@@ -1,7 +1,9 @@
 //! What a user configures to be delivered to, validated.
 
+mod builder;
 pub mod policy;
 mod secret;
+pub mod settings;
 
 use std::fmt;
 
@@ -12,8 +14,10 @@ use crate::{
     clock::Timestamp,
     event::{Accepted, Tenant, TopicPattern, is_identifier, name},
 };
+pub use builder::EndpointBuilder;
 use policy::{Guard, Policy};
 pub use secret::Secret;
+pub use settings::Origin;
 
 name!(
     /// Names an endpoint: `ep_…`, or its owner's own name.
@@ -78,7 +82,7 @@ impl fmt::Debug for Auth {
 /// How requests are signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signing {
-    /// Standard Webhooks `v1` with each of these secrets; at least one.
+    /// Standard Webhooks `v1` with each of these secrets; at least one once the endpoint exists.
     Standard(Vec<Secret>),
     /// Not at all.
     None,

@@ -1,0 +1,207 @@
+//! Endpoints as a program writes them.
+
+use std::{fmt, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Endpoint, EndpointId, Secret, Settings,
+    policy::Guard,
+    settings::{Judge, Origin, guard_name},
+};
+use crate::{
+    config::{duration, merge::merge},
+    error::{Fault, Invalid},
+};
+
+/// An endpoint that a program configures. Nothing is checked before [`EndpointBuilder::build`], which names every mistake
+/// at once.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use hookmill::endpoint::Endpoint;
+/// let (id, settings) = Endpoint::http("crm", "https://example.org/hook")
+///     .topics(["user.*"])
+///     .header("x-team", "sales")
+///     .timeout(Duration::from_secs(5))
+///     .build(|_, _| Ok(()))?;
+/// assert_eq!((id.as_str(), settings.policy.timeout), ("crm", Duration::from_secs(5)));
+/// # Ok::<(), hookmill::Invalid>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct EndpointBuilder {
+    id: String,
+    json: Value,
+    secrets: Vec<Secret>,
+    faults: Vec<Fault>,
+}
+
+impl Endpoint {
+    /// An endpoint that is delivered to over HTTP, with the default of every setting. The id is its identity across
+    /// restarts: building it again updates it.
+    pub fn http(id: impl Into<String>, url: impl Into<String>) -> EndpointBuilder {
+        let json = json!({"url": url.into()});
+        EndpointBuilder { id: id.into(), json, secrets: Vec::new(), faults: Vec::new() }
+    }
+}
+
+impl EndpointBuilder {
+    fn set(self, name: &str, value: impl Into<Value>) -> Self {
+        self.settings(Value::Object(Map::from_iter([(name.to_owned(), value.into())])))
+    }
+
+    /// Sets a name for people.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        self.set("name", name.into())
+    }
+
+    /// Sets which events it gets: `*`, `a.*`, or exact topics. All of them unless set.
+    pub fn topics<T: Into<String>>(self, topics: impl IntoIterator<Item = T>) -> Self {
+        let topics: Vec<String> = topics.into_iter().map(Into::into).collect();
+        self.set("topics", topics)
+    }
+
+    /// Sets whose events it gets; `"*"` means everybody's. Only events without a tenant unless set.
+    pub fn tenant(self, tenant: impl Into<String>) -> Self {
+        self.set("tenant", tenant.into())
+    }
+
+    /// Adds a signing secret. Deliveries are signed with all of them; one is generated when there is none.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secrets.push(secret);
+        let secrets: Vec<_> = self.secrets.iter().map(Secret::reveal).collect();
+        self.set("signing", json!({"type": "standard", "secrets": secrets}))
+    }
+
+    /// Does not sign deliveries.
+    pub fn unsigned(mut self) -> Self {
+        self.secrets.clear();
+        self.set("signing", json!({"type": "none", "secrets": null}))
+    }
+
+    /// Sets the deadline of one whole exchange, 100 ms to 5 minutes. Parts of a millisecond round up.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.set("timeout", duration::print(timeout))
+    }
+
+    /// Sets the waits after failed attempts; there is one attempt more than waits. Parts of a millisecond round up.
+    pub fn retry_delays(self, delays: impl IntoIterator<Item = Duration>) -> Self {
+        let delays: Vec<String> = delays.into_iter().map(duration::print).collect();
+        self.set("retry", json!({"delays": delays}))
+    }
+
+    /// Sets how many attempts may run at once; 1 delivers strictly in order.
+    pub fn in_flight(self, most: u16) -> Self {
+        self.set("in_flight", most)
+    }
+
+    /// Adds a header to every request.
+    pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let header = Map::from_iter([(name.into(), Value::String(value.into()))]);
+        self.set("headers", header)
+    }
+
+    /// Sends `Authorization: Bearer …` with every request.
+    pub fn bearer(self, token: impl Into<String>) -> Self {
+        self.set("auth", json!({"type": "bearer", "token": token.into()}))
+    }
+
+    /// Sets which addresses may be reached: [`Guard::Private`] unless set. [`Guard::PublicAndLoopback`] is refused, it
+    /// comes of the server's `--allow-loopback` alone.
+    pub fn guard(mut self, guard: Guard) -> Self {
+        if guard == Guard::PublicAndLoopback {
+            self.faults.push(Fault::new("#/guard", "comes of `--allow-loopback` alone: use `Guard::Private`"));
+        }
+        self.set("guard", guard_name(guard))
+    }
+
+    /// Merges settings written as in the API's JSON into these (RFC 7396: members replace, `null` removes).
+    pub fn settings(mut self, json: Value) -> Self {
+        if json.is_object() {
+            merge(&mut self.json, json);
+        } else {
+            self.faults.push(Fault::new("#", "must be an object"));
+        }
+        self
+    }
+
+    /// The endpoint's id and its settings.
+    ///
+    /// # Errors
+    /// Every mistake at once, with its place in the API's JSON; `#/id` is the id.
+    pub fn build(self, judge: impl Judge) -> Result<(EndpointId, Settings), Invalid> {
+        let mut faults = self.faults;
+        let id = self.id.parse().map_err(|error: crate::event::NameError| {
+            faults.push(Fault::new("#/id", error.to_string()));
+        });
+        let settings = Settings::parse(&self.json, Origin::Code, judge).map_err(|invalid| {
+            faults.extend(Vec::from(invalid));
+        });
+        Invalid::unless_empty(faults)?;
+        id.ok().zip(settings.ok()).ok_or_else(|| Invalid::at("#", "is incomplete"))
+    }
+}
+
+impl fmt::Debug for EndpointBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointBuilder").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{Auth, Signing, policy::Backoff};
+
+    fn build(builder: EndpointBuilder) -> Result<(EndpointId, Settings), Invalid> {
+        builder.build(|_, _| Ok(()))
+    }
+
+    #[test]
+    fn every_call_sets_what_it_names() {
+        let secrets = [Secret::generate().unwrap(), Secret::generate().unwrap()];
+        let builder = Endpoint::http("crm", "https://example.org/")
+            .name("CRM")
+            .tenant("*")
+            .secret(secrets[0].clone())
+            .secret(secrets[1].clone())
+            .retry_delays([Duration::from_secs(60)])
+            .in_flight(1)
+            .header("X-A", "1")
+            .header("X-B", "2")
+            .bearer("token")
+            .guard(Guard::Public)
+            .settings(json!({"breaker": {"failures": 3}}));
+        let (id, settings) = build(builder).unwrap();
+        assert_eq!(id.as_str(), "crm");
+        assert_eq!(settings.signing, Signing::Standard(secrets.to_vec()));
+        assert_eq!(settings.auth, Some(Auth::Bearer("token".to_owned())));
+        assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
+        assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
+        assert_eq!((settings.headers.len(), settings.guard), (2, Guard::Public));
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let builder = Endpoint::http("no spaces", "x")
+            .timeout(Duration::MAX)
+            .guard(Guard::PublicAndLoopback)
+            .topics(["a*"])
+            .settings(Value::Null);
+        let places: Vec<_> = build(builder).unwrap_err().faults().iter().map(|fault| fault.pointer.clone()).collect();
+        assert_eq!(places, ["#/guard", "#", "#/id", "#/url", "#/topics/0", "#/timeout"]);
+    }
+
+    #[test]
+    fn unsigned_forgets_the_secrets() {
+        let builder = Endpoint::http("a", "https://a.b").secret(Secret::generate().unwrap()).unsigned();
+        assert_eq!(build(builder).unwrap().1.signing, Signing::None);
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let builder = Endpoint::http("a", "https://a.b").bearer("hush");
+        assert!(!format!("{builder:?}").contains("hush"));
+    }
+}

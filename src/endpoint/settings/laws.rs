@@ -1,0 +1,257 @@
+//! What holds for all settings, and for anything that is read as settings.
+
+use std::time::Duration;
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::{MASK, Origin};
+use crate::{
+    endpoint::{
+        Auth, Secret, Settings, Signing, State, TenantScope,
+        policy::{Backoff, BreakerPolicy, Guard, Policy, Retry, RetryWhen, Success},
+    },
+    error::Invalid,
+    event::TopicPattern,
+};
+
+const ORIGINS: [Origin; 4] =
+    [Origin::Code, Origin::Operator, Origin::Api { allow_loopback: false }, Origin::Api { allow_loopback: true }];
+
+fn anywhere(_: &Url, _: Guard) -> Result<(), String> {
+    Ok(())
+}
+
+/// Reads settings as the embedding program may write them, with every address allowed.
+pub(super) fn parse(value: &Value) -> Result<Settings, Invalid> {
+    Settings::parse(value, Origin::Code, anywhere)
+}
+
+/// Reads settings for `https://example.org/` with `more` members.
+pub(super) fn with(more: Value) -> Result<Settings, Invalid> {
+    let Value::Object(mut members) = more else { panic!("no object") };
+    members.insert("url".to_owned(), "https://example.org/".into());
+    parse(&members.into())
+}
+
+/// The places of the mistakes.
+pub(super) fn places(result: Result<Settings, Invalid>) -> Vec<String> {
+    result.unwrap_err().faults().iter().map(|fault| fault.pointer.clone()).collect()
+}
+
+fn millis(range: std::ops::RangeInclusive<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(Duration::from_millis)
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        select(vec!["10s", "*", MASK, "none", "standard", "basic", "2xx", "https://a.b/", "POST"])
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        let known = vec![
+            "url",
+            "name",
+            "topics",
+            "headers",
+            "metadata",
+            "auth",
+            "signing",
+            "secret",
+            "secrets",
+            "type",
+            "token",
+            "username",
+            "password",
+            "value",
+            "retry",
+            "delays",
+            "initial",
+            "max_delay",
+            "jitter",
+            "when",
+            "breaker",
+            "cooldown",
+            "guard",
+            "in_flight",
+            "timeout",
+            "a/b~c",
+        ];
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            vec((select(known), inner), 0..8)
+                .prop_map(|members| members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+        ]
+    })
+}
+
+fn metadata() -> impl Strategy<Value = Map<String, Value>> {
+    json_value().prop_map(|value| value.as_object().cloned().unwrap_or_default())
+}
+
+fn backoff() -> impl Strategy<Value = Backoff> {
+    let list = vec(millis(0..=2_592_000_000), 0..12).prop_map(Backoff::Delays);
+    let formula =
+        (1..=1_000_000_u64, 0..=1_000_000_u64, 10..1000_u32, 1..100_u32).prop_map(|(first, more, factor, n)| {
+            Backoff::Exponential {
+                initial: Duration::from_millis(first),
+                factor: f64::from(factor) / 10.0,
+                max_delay: Duration::from_millis(first + more),
+                max_attempts: n,
+            }
+        });
+    prop_oneof![list, formula]
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let when = any::<(bool, bool, bool, bool)>().prop_map(|(transport, server_error, client_error, other)| RetryWhen {
+        transport,
+        server_error,
+        client_error,
+        other,
+    });
+    let retry =
+        (backoff(), 0..=1000_u32, millis(1..=2_592_000_000), when).prop_map(|(backoff, jitter, max_age, when)| Retry {
+            backoff,
+            jitter: f64::from(jitter) / 1000.0,
+            max_age,
+            when,
+        });
+    let breaker =
+        (1..=100_u32, 1..=100_u32, 1..=10_000_u64, 0..=10_000_u64).prop_map(|(failures, min_events, c, more)| {
+            let (cooldown, max_cooldown) = (Duration::from_millis(c), Duration::from_millis(c + more));
+            BreakerPolicy { failures, min_events, cooldown, max_cooldown }
+        });
+    let success = select(vec![Success::Status2xx, Success::Below400, Success::Json200]);
+    (success, retry, breaker, 1..=4096_u16, millis(100..=300_000)).prop_map(
+        |(success, retry, breaker, in_flight, timeout)| Policy { success, retry, breaker, in_flight, timeout },
+    )
+}
+
+fn auth() -> impl Strategy<Value = Option<Auth>> {
+    prop_oneof![
+        Just(None),
+        "[!-~]{1,9}".prop_map(|token| Some(Auth::Bearer(token))),
+        ("[^:\\p{Cc}]{0,9}", "\\PC{0,9}").prop_map(|(user, password)| Some(Auth::Basic { user, password })),
+        "[!-~][ -~]{0,9}".prop_map(|value| Some(Auth::Verbatim(value))),
+    ]
+}
+
+fn signing() -> impl Strategy<Value = Signing> {
+    let secret = vec(any::<u8>(), 24..=64).prop_map(|key| {
+        use base64::{Engine, prelude::BASE64_STANDARD};
+        Secret::parse(&format!("whsec_{}", BASE64_STANDARD.encode(key))).unwrap()
+    });
+    prop_oneof![Just(Signing::None), vec(secret, 0..=3).prop_map(Signing::Standard)]
+}
+
+type Who = (Option<String>, TenantScope, Option<Auth>, Signing, Vec<(String, String)>);
+
+fn who() -> impl Strategy<Value = Who> {
+    let tenant = prop_oneof![
+        Just(TenantScope::None),
+        Just(TenantScope::Every),
+        "[A-Za-z0-9_-]{1,64}".prop_map(|tenant| TenantScope::Of(tenant.parse().unwrap())),
+    ];
+    let headers = prop::collection::btree_map("x-[a-z0-9]{0,6}", "[ -~\t]{0,9}", 0..4);
+    let headers = headers.prop_map(|headers| headers.into_iter().collect());
+    (option::of("\\PC{1,9}"), tenant, auth(), signing(), headers)
+}
+
+fn settings() -> impl Strategy<Value = (Settings, Origin)> {
+    let url = r"https?://([a-z]{1,9}\.org|10\.0\.0\.1|\[::1\])(:[1-9][0-9]{0,3})?(/[a-zA-Z0-9é %?=&.]{0,9}){0,3}";
+    let topic = r"\*|[a-z]{1,4}(\.[a-z]{1,4}){0,2}(\.\*)?".prop_map(|text| text.parse::<TopicPattern>().unwrap());
+    let state = select(vec![State::Active, State::Paused, State::Disabled]);
+    let method = select(vec!["POST", "PUT", "PATCH"]);
+    let place = (url.prop_map(|url| Url::parse(&url).unwrap()), vec(topic, 1..5), state, method, metadata());
+    (who(), place, policy(), any::<bool>(), select(ORIGINS.to_vec())).prop_map(
+        |(who, place, policy, private, origin)| {
+            let (name, tenant, auth, signing, headers) = who;
+            let (url, topics, state, method, metadata) = place;
+            let guard = if private { Guard::Private } else { origin.public() };
+            let method = method.to_owned();
+            let settings =
+                Settings { name, tenant, url, topics, state, method, headers, metadata, auth, signing, guard, policy };
+            (settings, origin)
+        },
+    )
+}
+
+fn hides_something(settings: &Settings) -> bool {
+    let signed = matches!(&settings.signing, Signing::Standard(secrets) if !secrets.is_empty());
+    signed || settings.auth.is_some() || !settings.headers.is_empty()
+}
+
+proptest! {
+    #[test]
+    fn settings_read_back_as_themselves((settings, origin) in settings()) {
+        prop_assert_eq!(&Settings::parse(&settings.to_json(), origin, anywhere).unwrap(), &settings);
+        let stored: Value = serde_json::from_str(&settings.to_json().to_string()).unwrap();
+        prop_assert_eq!(Settings::parse(&stored, origin, anywhere).unwrap(), settings);
+    }
+
+    #[test]
+    fn masked_settings_are_refused_exactly_when_they_hide_something((settings, origin) in settings()) {
+        let read = Settings::parse(&settings.to_masked_json(), origin, anywhere);
+        prop_assert_eq!(read.is_err(), hides_something(&settings));
+    }
+
+    #[test]
+    fn masked_settings_show_no_secret((settings, _) in settings()) {
+        let mut shown = settings.to_masked_json();
+        if let Signing::Standard(secrets) = &settings.signing {
+            let text = shown.to_string();
+            prop_assert!(secrets.iter().all(|secret| !text.contains(&secret.reveal())));
+        }
+        let headers = std::mem::take(&mut shown["headers"]);
+        prop_assert!(headers.as_object().unwrap().values().all(|value| value == MASK));
+    }
+
+    #[test]
+    fn an_empty_patch_changes_nothing((settings, origin) in settings()) {
+        prop_assert_eq!(settings.patched(&json!({}), origin, anywhere).unwrap(), settings);
+    }
+
+    #[test]
+    fn a_patch_with_everything_is_a_replacement((old, _) in settings(), (new, origin) in settings()) {
+        // A merge takes nothing away that the patch does not name.
+        let old = Settings { headers: Vec::new(), metadata: Map::new(), ..old };
+        let new = Settings { metadata: Map::new(), ..new };
+        let patched = old.patched(&new.to_json(), origin, anywhere).unwrap();
+        let mut expected = new;
+        expected.keep_secret_of(&old);
+        prop_assert_eq!(patched, expected);
+    }
+
+    #[test]
+    fn garbage_is_refused_with_a_place_or_valid(value in json_value(), origin in select(ORIGINS.to_vec())) {
+        match Settings::parse(&value, origin, anywhere) {
+            Err(invalid) => prop_assert!(invalid.faults().iter().all(|fault| fault.pointer.starts_with('#'))),
+            Ok(settings) => {
+                prop_assert_eq!(Settings::parse(&settings.to_json(), origin, anywhere).unwrap(), settings);
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_beside_a_url_is_refused_or_valid(value in json_value(), (old, origin) in settings()) {
+        let mut patch = json!({"url": "https://a.b/"});
+        if let Value::Object(members) = &value {
+            patch.as_object_mut().unwrap().extend(members.clone());
+        }
+        for result in [Settings::parse(&patch, origin, anywhere), old.patched(&value, origin, anywhere)] {
+            match result {
+                Err(invalid) => prop_assert!(!invalid.faults().is_empty()),
+                Ok(settings) => {
+                    prop_assert_eq!(Settings::parse(&settings.to_json(), origin, anywhere).unwrap(), settings);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The bounds of an endpoint's settings. Whatever lies outside is refused with its place.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+/// Longest name, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Longest URL, in bytes, as it is sent.
+pub const MAX_URL_BYTES: usize = 2048;
+/// Most topic patterns; at least one.
+pub const MAX_TOPICS: usize = 256;
+/// Most extra headers.
+pub const MAX_HEADERS: usize = 32;
+/// Longest extra header, name and value together, and longest credential, in bytes.
+pub const MAX_HEADER_BYTES: usize = 4 << 10;
+/// Longest metadata, in bytes of JSON.
+pub const MAX_METADATA_BYTES: usize = 16 << 10;
+/// Deepest nesting of arrays and objects in metadata, the metadata object itself among them.
+pub const MAX_METADATA_DEPTH: usize = 32;
+/// Most secrets at once.
+pub const MAX_SECRETS: usize = 8;
+/// The deadline of one exchange.
+pub const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
+/// Attempts at once.
+pub const IN_FLIGHT: RangeInclusive<u16> = 1..=4096;
+/// Most waits in `retry.delays`. None at all means a single attempt.
+pub const MAX_DELAYS: usize = 100;
+/// Each wait in `retry.delays`.
+pub const DELAY: RangeInclusive<Duration> = Duration::ZERO..=MONTH;
+/// `retry.initial`, `retry.max_delay` and `retry.max_age`.
+pub const RETRY_TIME: RangeInclusive<Duration> = Duration::from_millis(1)..=MONTH;
+/// `retry.factor`.
+pub const FACTOR: RangeInclusive<f64> = 1.0..=100.0;
+/// `retry.max_attempts`.
+pub const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=10_000;
+/// `retry.jitter`, as a share of each wait.
+pub const JITTER: RangeInclusive<f64> = 0.0..=1.0;
+/// `breaker.failures` and `breaker.min_events`.
+pub const BREAKER_COUNT: RangeInclusive<u32> = 1..=10_000;
+/// `breaker.cooldown` and `breaker.max_cooldown`.
+pub const COOLDOWN: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+
+const MONTH: Duration = Duration::from_secs(30 * 86_400);

@@ -1,0 +1,228 @@
+//! Settings from JSON.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::{Judge, Origin, access, headers, limits, policy};
+use crate::{
+    config::fields::{Field, Fields, read},
+    endpoint::{Settings, State, TenantScope, policy::Guard},
+    error::Invalid,
+    event::TopicPattern,
+};
+
+pub(super) const STATES: [(&str, State); 3] =
+    [("active", State::Active), ("paused", State::Paused), ("disabled", State::Disabled)];
+const METHODS: [(&str, &str); 3] = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")];
+
+impl Settings {
+    /// Reads settings. Only `url` must be there, everything else has its default; bounds are in [`limits`]. Signed
+    /// settings that bring no secret have none yet: see [`Settings::with_generated_secret`].
+    ///
+    /// # Errors
+    /// Every mistake at once, with its place.
+    pub fn parse(value: &Value, origin: Origin, judge: impl Judge) -> Result<Self, Invalid> {
+        read(value, |fields| settings(fields, origin, &judge))
+    }
+}
+
+fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Option<Settings> {
+    let guards = [("private", Guard::Private), ("public", origin.public())];
+    let guard = fields.take("guard").map_or_else(|| Some(origin.default_guard()), |field| field.choice(&guards));
+    let url = fields.require("url").and_then(|field| url(&field, guard, judge));
+    let name = fields.take("name").and_then(|field| field.label(limits::MAX_NAME_BYTES));
+    let tenant = fields.take("tenant").and_then(|field| tenant(&field));
+    let topics = fields.take("topics").and_then(|field| field.parsed(1..=limits::MAX_TOPICS));
+    let state = fields.take("state").and_then(|field| field.choice(&STATES));
+    let method = fields.take("method").and_then(|field| field.choice(&METHODS));
+    let headers = fields.take("headers").and_then(|field| headers::headers(&field));
+    let metadata = fields.take("metadata").and_then(|field| metadata(&field));
+    let auth = fields.take("auth").and_then(|field| access::auth(&field)).flatten();
+    let signing = access::signing(fields);
+    let policy = policy::policy(fields);
+    Some(Settings {
+        name: name.map(str::to_owned),
+        tenant: tenant.unwrap_or_default(),
+        url: url?,
+        topics: topics.unwrap_or_else(|| vec![TopicPattern::All]),
+        state: state.unwrap_or_default(),
+        method: method.unwrap_or("POST").to_owned(),
+        headers: headers.unwrap_or_default(),
+        metadata: metadata.unwrap_or_default(),
+        auth,
+        signing,
+        guard: guard?,
+        policy,
+    })
+}
+
+/// The guard is unknown when it was mistaken; then the address is not judged.
+fn url(field: &Field<'_>, guard: Option<Guard>, judge: &impl Judge) -> Option<Url> {
+    let url = Url::parse(field.text()?).map_err(|error| field.fault(format!("is not a URL: {error}"))).ok()?;
+    match broken_rule(&url) {
+        Some(rule) => field.fault(rule),
+        None => {
+            if let Some(Err(reason)) = guard.map(|guard| judge(&url, guard)) {
+                field.fault(reason);
+            }
+        }
+    }
+    Some(url)
+}
+
+fn broken_rule(url: &Url) -> Option<&'static str> {
+    let rules = [
+        (matches!(url.scheme(), "http" | "https"), "must start with http:// or https://"),
+        (url.has_host(), "must name a host"),
+        (url.username().is_empty() && url.password().is_none(), "must hold no user info; use `auth`"),
+        (url.fragment().is_none(), "must hold no fragment (`#…`): it would never be sent"),
+        (url.port() != Some(0), "must have a port from 1 to 65535"),
+        (url.as_str().len() <= limits::MAX_URL_BYTES, "must be 2048 bytes at most"),
+    ];
+    rules.iter().find(|(holds, _)| !holds).map(|(_, rule)| *rule)
+}
+
+fn tenant(field: &Field<'_>) -> Option<TenantScope> {
+    match field.text()? {
+        "*" => Some(TenantScope::Every),
+        _ => field.parse().map(TenantScope::Of),
+    }
+}
+
+fn metadata(field: &Field<'_>) -> Option<Map<String, Value>> {
+    let map = field.map()?;
+    if deeper_than(field.value(), limits::MAX_METADATA_DEPTH) {
+        field.fault(format!("must be nested {} levels at most", limits::MAX_METADATA_DEPTH));
+    } else if field.value().to_string().len() > limits::MAX_METADATA_BYTES {
+        field.fault("must be 16 KiB of JSON at most");
+    }
+    Some(map.clone())
+}
+
+fn deeper_than(value: &Value, levels: usize) -> bool {
+    let below = |value| levels == 0 || deeper_than(value, levels - 1);
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(below),
+        Value::Object(members) => levels == 0 || members.values().any(below),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::endpoint::{
+        Signing,
+        policy::Policy,
+        settings::laws::{parse, places, with},
+    };
+
+    #[test]
+    fn a_url_is_enough_and_the_rest_is_default() {
+        let settings = with(json!({})).unwrap();
+        assert_eq!(settings.topics, [TopicPattern::All]);
+        assert_eq!(settings.policy, Policy::default());
+        assert_eq!(settings.signing, Signing::Standard(Vec::new()));
+        assert_eq!((settings.method.as_str(), settings.state), ("POST", State::Active));
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let value = json!({
+            "url": "ftp://x", "name": "", "tenant": "a b", "topics": ["*", "a*"], "state": "off", "method": "GET",
+            "metadata": [], "success": "3xx", "timeout": "99ms", "in_flight": 0, "guard": "none", "timeuot": "1s",
+            "retry": {"delays": ["5s", "31d"], "factor": 0.5, "max_age": 5, "jitter": 1.1, "when": ["3xx"]},
+            "breaker": {"failures": 0, "cooldown": "1h", "max_cooldown": "1m"}
+        });
+        let mut places = places(parse(&value));
+        places.sort();
+        let mut expected = [
+            "#/url",
+            "#/name",
+            "#/tenant",
+            "#/topics/1",
+            "#/state",
+            "#/method",
+            "#/metadata",
+            "#/success",
+            "#/timeout",
+            "#/in_flight",
+            "#/guard",
+            "#/timeuot",
+            "#/retry/delays",
+            "#/retry/delays/1",
+            "#/retry/factor",
+            "#/retry/max_age",
+            "#/retry/jitter",
+            "#/retry/when/0",
+            "#/breaker/failures",
+            "#/breaker/max_cooldown",
+        ];
+        expected.sort_unstable();
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn settings_that_come_later_are_not_known() {
+        for name in
+            ["file", "format", "filter", "queue", "ordered", "drain", "dead_letters", "debounce", "rate", "batch"]
+        {
+            assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
+        }
+    }
+
+    #[test]
+    fn urls_that_could_mean_something_else_are_refused() {
+        let long = format!("https://a.b/{}", "x".repeat(limits::MAX_URL_BYTES));
+        let urls = [
+            "",
+            "a.b",
+            "/hook",
+            "file:///etc/passwd",
+            "https://",
+            "https://u@a.b",
+            "https://u:p@a.b",
+            "https://:p@a.b",
+            "https://a.b/#x",
+            "https://a.b:0/",
+            "https://a.b:65536/",
+            "https://a b/",
+            &long,
+        ];
+        for url in urls {
+            assert_eq!(places(parse(&json!({"url": url}))), ["#/url"], "{url}");
+        }
+        assert_eq!(places(parse(&json!({}))), ["#/url"]);
+    }
+
+    #[test]
+    fn the_judge_is_asked_with_the_guard_that_holds() {
+        let judge = |url: &Url, guard: Guard| match guard {
+            Guard::Public => Err(format!("{url} is not public")),
+            _ => Ok(()),
+        };
+        let url = json!({"url": "http://10.0.0.1/"});
+        let api = |allow_loopback| Settings::parse(&url, Origin::Api { allow_loopback }, judge);
+        assert_eq!(places(api(false)), ["#/url"]);
+        assert_eq!(api(true).unwrap().guard, Guard::PublicAndLoopback);
+        assert_eq!(Settings::parse(&url, Origin::Operator, judge).unwrap().guard, Guard::Private);
+        let public = json!({"url": "http://10.0.0.1/", "guard": "public"});
+        assert_eq!(places(Settings::parse(&public, Origin::Code, judge)), ["#/url"]);
+    }
+
+    #[test]
+    fn metadata_is_bounded_in_size_and_depth() {
+        let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
+        assert!(with(json!({"metadata": nested(limits::MAX_METADATA_DEPTH)})).is_ok());
+        assert!(with(json!({"metadata": nested(limits::MAX_METADATA_DEPTH + 1)})).is_err());
+        assert!(with(json!({"metadata": {"a": "x".repeat(limits::MAX_METADATA_BYTES)}})).is_err());
+    }
+
+    #[test]
+    fn a_tenant_or_everybody() {
+        assert_eq!(with(json!({"tenant": "*"})).unwrap().tenant, TenantScope::Every);
+        assert_eq!(with(json!({"tenant": "acme"})).unwrap().tenant, TenantScope::Of("acme".parse().unwrap()));
+    }
+}

@@ -1,0 +1,143 @@
+//! Changes to settings.
+
+use serde_json::{Map, Value};
+
+use super::{Judge, Origin};
+use crate::{config::merge::merge, endpoint::Settings, error::Invalid};
+
+/// Members of `retry` that belong to a list of waits.
+const LIST: &[&str] = &["delays"];
+/// Members of `retry` that belong to a formula.
+const FORMULA: &[&str] = &["initial", "factor", "max_delay", "max_attempts"];
+
+impl Settings {
+    /// These settings with a JSON Merge Patch (RFC 7396) applied to [`Settings::to_json`]: what the patch leaves out stays,
+    /// `null` goes back to the default. Header names match in any case. A patch that chooses another form drops what
+    /// belongs to the old one alone: another `type` of `auth` or `signing`, the other form of `retry`, a new `secret`. The
+    /// secret stays unless the patch brings one or ends signing; a patch that begins signing without one leaves the
+    /// result without, see [`Settings::with_generated_secret`].
+    ///
+    /// # Errors
+    /// Every mistake of the result at once, with its place.
+    pub fn patched(&self, patch: &Value, origin: Origin, judge: impl Judge) -> Result<Self, Invalid> {
+        let patch = with_lower_case_headers(patch.clone());
+        let mut document = self.to_json();
+        make_room(&mut document, &patch);
+        merge(&mut document, patch);
+        let mut patched = Self::parse(&document, origin, judge)?;
+        patched.keep_secret_of(self);
+        Ok(patched)
+    }
+}
+
+/// Two spellings of one name are left as they are, for the validator to refuse.
+fn with_lower_case_headers(mut patch: Value) -> Value {
+    if let Some(Value::Object(headers)) = patch.get_mut("headers") {
+        let lower: Map<_, _> = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+        if lower.len() == headers.len() {
+            *headers = lower;
+        }
+    }
+    patch
+}
+
+/// Drops from `document` what cannot stand beside what `patch` brings.
+fn make_room(document: &mut Value, patch: &Value) {
+    for name in ["auth", "signing"] {
+        let chosen = patch.pointer(&format!("/{name}/type")).filter(|chosen| chosen.is_string());
+        if chosen.is_some() && chosen != document.pointer(&format!("/{name}/type")) {
+            remove(document, "", &[name]);
+        }
+    }
+    if patch.get("secret").is_some_and(|secret| !secret.is_null()) {
+        remove(document, "/signing", &["secrets"]);
+    }
+    let brings =
+        |name: &&str| patch.get("retry").and_then(|retry| retry.get(*name)).is_some_and(|value| !value.is_null());
+    for (chosen, other) in [(LIST, FORMULA), (FORMULA, LIST)] {
+        if chosen.iter().any(brings) {
+            remove(document, "/retry", other);
+        }
+    }
+}
+
+/// Removes members of the object at `place`.
+fn remove(document: &mut Value, place: &str, names: &[&str]) {
+    if let Some(members) = document.pointer_mut(place).and_then(Value::as_object_mut) {
+        members.retain(|name, _| !names.contains(&name.as_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::endpoint::{
+        Auth, Signing,
+        policy::Backoff,
+        settings::laws::{places, with},
+    };
+
+    fn settings(more: Value) -> Settings {
+        with(more).unwrap().with_generated_secret().unwrap()
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "called with literals")]
+    fn patch(settings: &Settings, patch: Value) -> Result<Settings, Invalid> {
+        settings.patched(&patch, Origin::Code, |_, _| Ok(()))
+    }
+
+    #[test]
+    fn what_a_patch_leaves_out_stays() {
+        let old = settings(json!({"name": "a", "auth": {"type": "bearer", "token": "t"}, "timeout": "2s"}));
+        let new = patch(&old, json!({"name": "b", "timeout": null, "signing": null})).unwrap();
+        assert_eq!((new.name.as_deref(), new.policy.timeout.as_secs()), (Some("b"), 15));
+        assert_eq!((&new.auth, &new.signing), (&old.auth, &old.signing));
+    }
+
+    #[test]
+    fn another_form_drops_the_old_one() {
+        let old =
+            settings(json!({"auth": {"type": "bearer", "token": "t"}, "retry": {"delays": ["1s"], "jitter": 0.5}}));
+        let auth = json!({"type": "basic", "username": "u", "password": "p"});
+        let new = patch(&old, json!({"auth": auth, "retry": {"initial": "3s"}, "signing": {"type": "none"}})).unwrap();
+        assert!(matches!(new.auth, Some(Auth::Basic { .. })));
+        assert!(matches!(new.policy.retry.backoff, Backoff::Exponential { .. }) && new.policy.retry.jitter == 0.5);
+        assert_eq!(new.signing, Signing::None);
+        let back = patch(&new, json!({"retry": {"delays": ["1s"]}, "auth": {"type": "none"}})).unwrap();
+        assert_eq!((&back.policy.retry.backoff, &back.auth), (&old.policy.retry.backoff, &None));
+    }
+
+    #[test]
+    fn a_new_secret_replaces_the_old_one() {
+        let (old, other) = (settings(json!({})), settings(json!({})));
+        let Signing::Standard(secrets) = &other.signing else { panic!("unsigned") };
+        let new = patch(&old, json!({"secret": secrets[0].reveal()})).unwrap();
+        assert_eq!(new.signing, other.signing);
+    }
+
+    #[test]
+    fn header_names_match_in_any_case() {
+        let old = settings(json!({"headers": {"x-a": "1", "x-b": "2"}}));
+        let new = patch(&old, json!({"headers": {"X-A": "3", "X-B": null}})).unwrap();
+        assert_eq!(new.headers, [("x-a".to_owned(), "3".to_owned())]);
+        assert_eq!(places(patch(&old, json!({"headers": {"X-C": "1", "x-c": "2"}}))), ["#/headers/x-c"]);
+    }
+
+    #[test]
+    fn stars_never_overwrite_a_secret() {
+        let old = settings(json!({"headers": {"x": "1"}, "auth": {"type": "bearer", "token": "t"}}));
+        let shown = old.to_masked_json();
+        let expected = ["#/headers/x", "#/auth/token", "#/signing/secrets/0"];
+        assert_eq!(places(patch(&old, shown.clone())), expected);
+        assert_eq!(places(with(shown)), expected);
+    }
+
+    #[test]
+    fn a_patch_that_is_no_object_is_refused() {
+        for value in [json!(null), json!([]), json!("x")] {
+            assert_eq!(places(patch(&settings(json!({})), value)), ["#"]);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Settings as JSON.
+
+use serde_json::{Map, Value, json};
+
+use super::{MASK, parse::STATES, policy::SUCCESSES};
+use crate::{
+    config::duration,
+    endpoint::{
+        Auth, Settings, Signing, TenantScope,
+        policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
+    },
+};
+
+impl Settings {
+    /// Everything, secrets in clear: for the store. [`Settings::parse`] reads it back to equal settings for an
+    /// [`Origin`](super::Origin) that gives `"public"` the same meaning.
+    pub fn to_json(&self) -> Value {
+        print(self, |secret| secret.into())
+    }
+
+    /// For people: header values, credentials and secrets are shown as [`MASK`]. [`Settings::parse`] refuses it where it
+    /// hides something.
+    pub fn to_masked_json(&self) -> Value {
+        print(self, |_| MASK.into())
+    }
+}
+
+fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
+    let policy = &settings.policy;
+    let headers: Map<_, _> = settings.headers.iter().map(|(name, value)| (name.clone(), show(value))).collect();
+    json!({
+        "name": settings.name,
+        "tenant": match &settings.tenant {
+            TenantScope::None => Value::Null,
+            TenantScope::Of(tenant) => tenant.as_str().into(),
+            TenantScope::Every => "*".into(),
+        },
+        "url": settings.url,
+        "topics": settings.topics,
+        "state": name_of(&settings.state, &STATES),
+        "method": settings.method,
+        "headers": headers,
+        "metadata": settings.metadata,
+        "auth": auth(settings.auth.as_ref(), show),
+        "signing": signing(&settings.signing, show),
+        "success": name_of(&policy.success, &SUCCESSES),
+        "timeout": duration::print(policy.timeout),
+        "guard": guard_name(settings.guard),
+        "retry": retry(&policy.retry),
+        "breaker": breaker(&policy.breaker),
+        "in_flight": policy.in_flight,
+    })
+}
+
+fn name_of<T: PartialEq>(value: &T, names: &[(&'static str, T)]) -> &'static str {
+    names.iter().find(|(_, named)| named == value).map_or("", |(name, _)| name)
+}
+
+pub(in crate::endpoint) fn guard_name(guard: Guard) -> &'static str {
+    match guard {
+        Guard::Private => "private",
+        Guard::Public | Guard::PublicAndLoopback => "public",
+    }
+}
+
+fn auth(auth: Option<&Auth>, show: fn(&str) -> Value) -> Value {
+    match auth {
+        None => json!({"type": "none"}),
+        Some(Auth::Bearer(token)) => json!({"type": "bearer", "token": show(token)}),
+        Some(Auth::Basic { user, password }) => {
+            json!({"type": "basic", "username": user, "password": show(password)})
+        }
+        Some(Auth::Verbatim(value)) => json!({"type": "verbatim", "value": show(value)}),
+    }
+}
+
+fn signing(signing: &Signing, show: fn(&str) -> Value) -> Value {
+    match signing {
+        Signing::None => json!({"type": "none"}),
+        Signing::Standard(secrets) => {
+            let secrets: Vec<_> = secrets.iter().map(|secret| show(&secret.reveal())).collect();
+            json!({"type": "standard", "secrets": secrets})
+        }
+    }
+}
+
+fn retry(retry: &Retry) -> Value {
+    let mut json = match &retry.backoff {
+        Backoff::Delays(delays) => {
+            json!({"delays": delays.iter().copied().map(duration::print).collect::<Vec<_>>()})
+        }
+        Backoff::Exponential { initial, factor, max_delay, max_attempts } => json!({
+            "initial": duration::print(*initial),
+            "factor": factor,
+            "max_delay": duration::print(*max_delay),
+            "max_attempts": max_attempts,
+        }),
+    };
+    if let Value::Object(members) = &mut json {
+        members.insert("jitter".to_owned(), retry.jitter.into());
+        members.insert("max_age".to_owned(), duration::print(retry.max_age).into());
+        members.insert("when".to_owned(), when(retry.when));
+    }
+    json
+}
+
+fn when(when: RetryWhen) -> Value {
+    let RetryWhen { transport, server_error, client_error, other } = when;
+    let outcomes = [("transport", transport), ("5xx", server_error), ("4xx", client_error), ("other", other)];
+    outcomes.iter().filter(|(_, repeated)| *repeated).map(|(name, _)| *name).collect()
+}
+
+fn breaker(breaker: &BreakerPolicy) -> Value {
+    json!({
+        "failures": breaker.failures,
+        "min_events": breaker.min_events,
+        "cooldown": duration::print(breaker.cooldown),
+        "max_cooldown": duration::print(breaker.max_cooldown),
+    })
+}
