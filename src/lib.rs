@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod debounce;
+pub mod deliver;
 pub mod endpoint;
 pub mod error;
 pub mod event;

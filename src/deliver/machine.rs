@@ -1,0 +1,488 @@
+//! Everything that is decided about one endpoint's deliveries. No actor, no socket, no clock: inputs come in with the time,
+//! effects go out, and [`Machine::next_deadline`] tells when to look again.
+//!
+//! What is promised, and held by the laws in `machine/laws.rs`: nothing is lost and nothing settled twice; with one attempt in
+//! flight deliveries go out strictly in order; never more attempts than allowed; never one before its time; an open breaker
+//! lets exactly one probe through.
+
+#[cfg(test)]
+mod laws;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    breaker::{Breaker, Gate, Shown, Transition},
+    outcome::{Health, Outcome, label},
+    queue::{Item, Key, Queue, RetryAt},
+    quota::{Quota, Share},
+};
+use crate::{
+    clock::{Mono, Now, Timestamp},
+    endpoint::{EndpointKey, State, policy::Policy},
+    event::Accepted,
+    store::{AttemptRecord, BreakerRecord, DeadReason, DeliveryId, Next, Page, PageRequest, Settlement},
+    transport::{Answer, RetryAfter},
+};
+
+/// Deliveries one page asks for, and bytes of events.
+const PAGE_ITEMS: usize = 256;
+const PAGE_BYTES: usize = 1 << 20;
+/// Expired deliveries settled in one go; the rest has its turn at once, but after others.
+const EXPIRED_AT_ONCE: usize = 64;
+/// How often a machine looks whether the store can write again.
+const HELD_RETRY: Duration = Duration::from_millis(250);
+/// Bounds on what a receiver may ask for.
+const ASKED_AT_LEAST: Duration = Duration::from_secs(1);
+const ASKED_AT_MOST: Duration = Duration::from_secs(24 * 3600);
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Make an attempt; its end is told to [`Machine::finished`] with the same ticket.
+    Send(Start),
+    /// Write down what became of a delivery.
+    Settle(Settlement),
+    /// Read from the store; the answer is told to [`Machine::loaded`].
+    Page(PageRequest),
+    /// The breaker changed: write it down.
+    Breaker(Transition, BreakerRecord),
+}
+
+/// An attempt to be made.
+#[derive(Debug)]
+pub struct Start {
+    /// Names the attempt within this machine.
+    pub ticket: u64,
+    /// What to deliver.
+    pub event: Arc<Accepted>,
+    /// The run.
+    pub run: u32,
+    /// Which attempt of this delivery, from 1.
+    pub number: u32,
+}
+
+/// What all machines share.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Bytes of events in all windows.
+    pub window_bytes: Arc<Quota>,
+    /// Attempts in flight; each endpoint's first is exempt.
+    pub in_flight: Arc<Quota>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    item: Item,
+    /// The breaker's, when it started.
+    generation: u32,
+    started: Now,
+    _slot: Option<Share>,
+}
+
+/// The deliveries of one endpoint.
+#[derive(Debug)]
+pub struct Machine {
+    endpoint: EndpointKey,
+    policy: Policy,
+    state: State,
+    bounds: Bounds,
+    queue: Queue,
+    breaker: Breaker,
+    in_flight: BTreeMap<u64, InFlight>,
+    tickets: u64,
+    /// An attempt timed out and none has succeeded since: one at a time, so that a hung endpoint takes no slots.
+    cautious: bool,
+    /// After an outage: the bound on attempts grows with each success.
+    ramp: Option<u16>,
+    /// The event of the last probe: the next takes another.
+    probed: Option<u64>,
+    draining: bool,
+    /// The store cannot write: an outcome could not be kept.
+    held: bool,
+    expired_left: bool,
+    failing_since: Option<Timestamp>,
+    last_success_at: Option<Timestamp>,
+    random: fastrand::Rng,
+    effects: Vec<Effect>,
+}
+
+/// How a machine stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// The breaker.
+    pub breaker: Shown,
+    /// Until when it is open.
+    pub breaker_open_until: Option<Timestamp>,
+    /// Since when it is open, or when it last closed.
+    pub breaker_since: Option<Timestamp>,
+    /// Attempts being made.
+    pub in_flight: usize,
+    /// Deliveries in memory: fresh ones.
+    pub window_fresh: usize,
+    /// Deliveries in memory that wait for a retry.
+    pub window_retries: usize,
+    /// Whether more wait in the store.
+    pub more_in_store: bool,
+    /// When the next attempt is due; `None` when nothing waits or something else must happen first.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Since when every attempt has failed.
+    pub failing_since: Option<Timestamp>,
+    /// When an attempt last succeeded, since the start.
+    pub last_success_at: Option<Timestamp>,
+}
+
+/// What a machine starts from.
+#[derive(Debug)]
+pub struct Origin {
+    /// The endpoint's number.
+    pub endpoint: EndpointKey,
+    /// Its settings.
+    pub policy: Policy,
+    /// Whether it takes events.
+    pub state: State,
+    /// How its breaker stood.
+    pub breaker: BreakerRecord,
+    /// Whether it has deliveries in the store.
+    pub stored: bool,
+    /// For the jitter.
+    pub seed: u64,
+}
+
+impl Machine {
+    /// A machine with nothing in memory.
+    pub fn new(origin: Origin, bounds: Bounds, now: Now) -> Self {
+        let Origin { endpoint, policy, state, breaker, stored, seed } = origin;
+        let released = breaker.since.filter(|_| breaker.open_until.is_none());
+        let (strict, longest) = (is_strict(&policy), longest_wait(&policy));
+        let stored = stored && state != State::Disabled;
+        let queue = Queue::new(Arc::clone(&bounds.window_bytes), strict, longest, stored, released);
+        let breaker = Breaker::restore(&breaker, &policy.breaker, now);
+        let mut machine = Self {
+            endpoint,
+            policy,
+            state,
+            bounds,
+            queue,
+            breaker,
+            in_flight: BTreeMap::new(),
+            tickets: 0,
+            cautious: false,
+            ramp: None,
+            probed: None,
+            draining: false,
+            held: false,
+            expired_left: false,
+            failing_since: None,
+            last_success_at: None,
+            random: fastrand::Rng::with_seed(seed),
+            effects: Vec::new(),
+        };
+        machine.pump(now);
+        machine
+    }
+
+    /// Takes a new delivery; it is in the store already, or will be before anything that is read from there.
+    pub fn push(&mut self, events: impl IntoIterator<Item = Arc<Accepted>>, now: Now) {
+        if self.state != State::Disabled {
+            events.into_iter().for_each(|event| self.queue.push(event));
+        }
+        self.pump(now);
+    }
+
+    /// Takes note of a delivery that was made anew in the store.
+    pub fn replayed(&mut self, key: Key, now: Now) {
+        self.queue.rewind(key);
+        self.pump(now);
+    }
+
+    /// Takes what was read from the store; `None` when it could not be read.
+    pub fn loaded(&mut self, page: Option<Page>, now: Now) {
+        match page {
+            Some(page) => self.queue.loaded(page, now),
+            None => self.queue.page_failed(now.mono),
+        }
+        self.pump(now);
+    }
+
+    /// Takes the end of an attempt. An unknown ticket is of no effect.
+    pub fn finished(&mut self, ticket: u64, answer: &Answer, now: Now) {
+        let Some(flight) = self.in_flight.remove(&ticket) else { return };
+        let outcome = Outcome::of(answer, self.policy.success);
+        self.note_health(outcome, answer, now);
+        self.inform_breaker(&flight, outcome, now);
+        let attempt = record(&flight, outcome, answer, now);
+        self.settle(flight.item, outcome, attempt, now);
+        self.pump(now);
+    }
+
+    /// Takes other settings and another state, from the next attempt on.
+    pub fn configure(&mut self, policy: Policy, state: State, now: Now) {
+        let reorder = is_strict(&policy) != is_strict(&self.policy);
+        let (was_disabled, disabled) = (self.state == State::Disabled, state == State::Disabled);
+        self.policy = policy;
+        self.state = state;
+        if reorder || was_disabled != disabled {
+            self.queue.reset(is_strict(&self.policy), longest_wait(&self.policy), !disabled);
+        }
+        self.pump(now);
+    }
+
+    /// Starts no attempt as long as the store cannot write.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Starts no attempt any more.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Now) {
+        self.pump(now);
+    }
+
+    /// What is to be done, in order.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Machine::tick`] must be called, if nothing else happens before.
+    pub fn next_deadline(&self, now: Now) -> Option<Mono> {
+        if self.draining || self.state != State::Active {
+            return None;
+        }
+        if self.expired_left {
+            return Some(now.mono);
+        }
+        if self.held {
+            return (!self.queue.is_empty()).then(|| now.mono.after(HELD_RETRY));
+        }
+        let send = (self.in_flight.len() < self.bound()).then(|| self.next_send(now)).flatten();
+        send.into_iter().chain(self.queue.next_page(now)).min()
+    }
+
+    fn next_send(&self, now: Now) -> Option<Mono> {
+        let due = if self.queue.is_ready(now.mono) { Some(now.mono) } else { self.queue.next_due(now.mono) };
+        match self.breaker.gate(now.mono) {
+            Gate::Free | Gate::Probe => due.filter(|due| *due > now.mono),
+            Gate::Until(until) => due.map(|due| due.max(until)),
+            Gate::Probing => None,
+        }
+    }
+
+    /// Whether a new machine would be the same.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.queue.is_empty() && self.breaker.is_closed() && !self.cautious
+    }
+
+    /// Attempts being made.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// How it stands.
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        let (breaker, breaker_open_until) = self.breaker.shown();
+        let (window_fresh, window_retries) = self.queue.len();
+        let next = self.next_deadline(now);
+        Snapshot {
+            breaker,
+            breaker_open_until,
+            breaker_since: self.breaker.since(),
+            in_flight: self.in_flight.len(),
+            window_fresh,
+            window_retries,
+            more_in_store: self.queue.has_more(),
+            next_attempt_at: next.map(|next| now.wall.after(next.since(now.mono))),
+            failing_since: self.failing_since,
+            last_success_at: self.last_success_at,
+        }
+    }
+
+    /// Starts what may be started, and asks the store for more.
+    fn pump(&mut self, now: Now) {
+        self.expired_left = false;
+        if self.draining || self.state != State::Active {
+            return;
+        }
+        let mut expired = 0;
+        while !self.held && self.in_flight.len() < self.bound() {
+            let gate = self.breaker.gate(now.mono);
+            if !matches!(gate, Gate::Free | Gate::Probe) {
+                break;
+            }
+            let slot = self.bounds.in_flight.take(1);
+            if slot.is_none() && !self.in_flight.is_empty() {
+                break;
+            }
+            let than = self.probed.filter(|_| gate == Gate::Probe);
+            let Some(item) = self.queue.take(now.mono, than) else { break };
+            if now.wall.since(item.created_at) <= self.policy.retry.max_age {
+                self.start(item, gate, slot, now);
+            } else if self.expire(item, now, &mut expired) {
+                self.expired_left = true;
+                break;
+            }
+        }
+        self.ask_for_page(now);
+    }
+
+    fn bound(&self) -> usize {
+        let bound = if self.cautious { 1 } else { self.ramp.unwrap_or(u16::MAX).min(self.policy.in_flight) };
+        usize::from(bound)
+    }
+
+    fn start(&mut self, item: Item, gate: Gate, slot: Option<Share>, now: Now) {
+        if gate == Gate::Probe {
+            self.probed = Some(item.event.seq);
+        }
+        self.tickets += 1;
+        let number = item.attempts + 1;
+        let start = Start { ticket: self.tickets, event: Arc::clone(&item.event), run: item.run, number };
+        let generation = self.breaker.start(gate);
+        self.in_flight.insert(self.tickets, InFlight { item, generation, started: now, _slot: slot });
+        self.effects.push(Effect::Send(start));
+    }
+
+    /// Settles a delivery that has grown too old; tells whether it is time to let others have their turn.
+    fn expire(&mut self, item: Item, now: Now, count: &mut usize) -> bool {
+        self.queue.finish(item.key());
+        self.effects.push(Effect::Settle(Settlement {
+            delivery: self.delivery(&item),
+            attempt: None,
+            spent: item.spent,
+            next: Next::DeadLettered(DeadReason::Expired),
+            at: now.wall,
+        }));
+        *count += 1;
+        *count >= EXPIRED_AT_ONCE
+    }
+
+    fn ask_for_page(&mut self, now: Now) {
+        if let Some(cursor) = self.queue.page(now) {
+            let (endpoint, items, bytes) = (self.endpoint, PAGE_ITEMS, PAGE_BYTES);
+            self.effects.push(Effect::Page(PageRequest { endpoint, cursor, items, bytes }));
+        }
+    }
+
+    fn note_health(&mut self, outcome: Outcome, answer: &Answer, now: Now) {
+        let timeout = matches!(answer, Err(failure) if failure.kind == crate::transport::FailureKind::Timeout);
+        if outcome == Outcome::Success {
+            self.last_success_at = Some(now.wall);
+            self.failing_since = None;
+            self.cautious = false;
+            self.ramp = self.ramp.map(|ramp| ramp.saturating_mul(2)).filter(|ramp| *ramp < self.policy.in_flight);
+        } else {
+            self.failing_since.get_or_insert(now.wall);
+            self.cautious |= timeout;
+        }
+        self.shrink();
+    }
+
+    fn inform_breaker(&mut self, flight: &InFlight, outcome: Outcome, now: Now) {
+        let asked = matches!(outcome, Outcome::Asked(_)).then(|| asked_delay(outcome, now)).flatten();
+        let (seq, policy) = (flight.item.event.seq, &self.policy.breaker);
+        let transition = self.breaker.finish(flight.generation, seq, outcome.health(), asked, policy, now);
+        let Some(transition) = transition else { return };
+        if transition == Transition::Closed {
+            self.ramp = (self.policy.in_flight > 1).then_some(1);
+            self.queue.release(now);
+        }
+        self.shrink();
+        self.effects.push(Effect::Breaker(transition, self.breaker.record()));
+    }
+
+    fn shrink(&mut self) {
+        self.queue.shrink(self.cautious || !self.breaker.is_closed());
+    }
+
+    fn settle(&mut self, mut item: Item, outcome: Outcome, attempt: AttemptRecord, now: Now) {
+        item.attempts = attempt.number;
+        if !matches!(outcome, Outcome::Asked(_)) {
+            item.spent += 1;
+        }
+        let next = self.judge(&item, outcome, now);
+        let delivery = self.delivery(&item);
+        let (spent, at) = (item.spent, now.wall);
+        let next = match next {
+            Ok(retry) => {
+                let due = now.wall.after(retry.delay);
+                self.queue.put_back(item, retry, now);
+                Next::Retry { due, asked: retry.asked }
+            }
+            Err(end) => {
+                self.queue.finish(item.key());
+                end
+            }
+        };
+        self.effects.push(Effect::Settle(Settlement { delivery, attempt: Some(attempt), spent, next, at }));
+    }
+
+    /// Another attempt, or the end.
+    fn judge(&mut self, item: &Item, outcome: Outcome, now: Now) -> Result<RetryAt, Next> {
+        let retry = &self.policy.retry;
+        match outcome {
+            Outcome::Success => return Err(Next::Delivered),
+            Outcome::Gone => return Err(Next::DeadLettered(DeadReason::Gone)),
+            _ if !outcome.is_retried(retry.when) => return Err(Next::DeadLettered(DeadReason::NotRetried)),
+            _ => {}
+        }
+        let computed = match outcome {
+            Outcome::Asked(_) => Some(Duration::ZERO),
+            _ => retry.backoff.delay(item.spent),
+        };
+        let Some(computed) = computed else { return Err(Next::DeadLettered(DeadReason::Exhausted)) };
+        let (delay, asked) = match asked_delay(outcome, now) {
+            Some(delay) => (delay, true),
+            None => (computed.mul_f64(1.0 + retry.jitter * self.random.f64()), false),
+        };
+        if now.wall.after(delay).since(item.created_at) > retry.max_age {
+            return Err(Next::DeadLettered(DeadReason::Expired));
+        }
+        Ok(RetryAt { delay, asked })
+    }
+
+    fn delivery(&self, item: &Item) -> DeliveryId {
+        DeliveryId { seq: item.event.seq, endpoint: self.endpoint, run: item.run }
+    }
+}
+
+/// Strict order is what one attempt at a time means.
+fn is_strict(policy: &Policy) -> bool {
+    policy.in_flight == 1
+}
+
+/// The longest that a stored due time can lie ahead.
+fn longest_wait(policy: &Policy) -> Duration {
+    policy.retry.backoff.longest().mul_f64(1.0 + policy.retry.jitter).max(ASKED_AT_MOST)
+}
+
+/// How long the receiver asks to be left alone, within bounds.
+fn asked_delay(outcome: Outcome, now: Now) -> Option<Duration> {
+    let delay = match outcome.retry_after()? {
+        RetryAfter::Delay(delay) => delay,
+        RetryAfter::At(moment) => moment.since(now.wall),
+    };
+    Some(delay.clamp(ASKED_AT_LEAST, ASKED_AT_MOST))
+}
+
+fn record(flight: &InFlight, outcome: Outcome, answer: &Answer, now: Now) -> AttemptRecord {
+    let failed = outcome.health() != Health::Good;
+    let response = answer.as_ref().ok();
+    let error = match answer {
+        Ok(response) => failed.then(|| format!("answered {}", response.status)),
+        Err(failure) => Some(failure.detail.clone()),
+    };
+    AttemptRecord {
+        number: flight.item.attempts + 1,
+        at: flight.started.wall,
+        duration: now.mono.since(flight.started.mono),
+        status: response.map(|response| response.status),
+        outcome: label(answer),
+        error,
+        response: response.filter(|_| failed).map(|response| response.body.clone()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,528 @@
+//! The window on what waits for one endpoint: a bounded part of it in memory, the rest in the store.
+//!
+//! Two invariants hold it together. A fresh delivery that is in the store alone lies above `cursor`, and then `behind` is
+//! set. A retry that is in the store alone is not due before `horizon`. Whatever is read back is held against what is in
+//! memory already, and against what was settled while the page was on its way.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::quota::{Quota, Share};
+use crate::{
+    clock::{Mono, Now, Timestamp},
+    event::Accepted,
+    store::{Cursor, Page, PendingRow},
+};
+
+/// Fresh deliveries in memory, at most.
+const WINDOW: usize = 512;
+/// The same while the receiver does not work: others need the room.
+const SMALL_WINDOW: usize = 8;
+/// Retries in memory, at most.
+const MAX_DELAYED: usize = 1024;
+/// Below this share of its bound a part is filled from the store.
+const LOW: usize = 4;
+/// A retry that is due later than this waits in the store.
+const KEEP: Duration = Duration::from_secs(30);
+/// Retries in the store are read this long before they are due.
+const AHEAD: Duration = Duration::from_secs(1);
+/// After a page that could not be read.
+const PAGE_RETRY: Duration = Duration::from_millis(250);
+
+/// Names a delivery of this endpoint: seq and run.
+pub type Key = (u64, u32);
+
+/// One delivery in memory.
+#[derive(Debug)]
+pub struct Item {
+    /// What is delivered.
+    pub event: Arc<Accepted>,
+    /// The run.
+    pub run: u32,
+    /// When the delivery was made.
+    pub created_at: Timestamp,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Attempts that count against the limit.
+    pub spent: u32,
+    /// Not before this.
+    due: Option<Due>,
+    _share: Share,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    mono: Mono,
+    wall: Timestamp,
+    /// The receiver asked for this time.
+    asked: bool,
+}
+
+impl Item {
+    /// Its name.
+    pub fn key(&self) -> Key {
+        (self.event.seq, self.run)
+    }
+
+    fn is_due(&self, now: Mono) -> bool {
+        self.due.is_none_or(|due| due.mono <= now)
+    }
+}
+
+/// When a retry is due.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryAt {
+    /// From now.
+    pub delay: Duration,
+    /// The receiver asked for it: the end of an outage does not bring it forward.
+    pub asked: bool,
+}
+
+/// A place among the retries in the store.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    due: Timestamp,
+    after: Option<Key>,
+}
+
+/// A page on its way.
+#[derive(Debug)]
+struct Paging {
+    retries: bool,
+    /// Settled since it was asked for: it may show them as they were before.
+    touched: HashSet<Key>,
+    /// Fresh ones that came since it was asked for: it may not show them.
+    late: Vec<Item>,
+    /// Not all of those could be kept.
+    overflow: bool,
+    /// Where the cursor goes back to when it has come.
+    rewind: Option<Option<Key>>,
+    /// It was asked for by a queue that has been forgotten.
+    stale: bool,
+}
+
+/// The deliveries of one endpoint.
+#[derive(Debug)]
+pub struct Queue {
+    budget: Arc<Quota>,
+    /// Strictly by (seq, run): a retry holds up everything after it.
+    strict: bool,
+    /// The longest a loaded due time may lie ahead: clocks jump.
+    longest: Duration,
+    small: bool,
+    fresh: BTreeMap<Key, Item>,
+    delayed: BTreeMap<(Mono, Key), Item>,
+    /// Everything in memory, what is in flight included.
+    held: HashSet<Key>,
+    cursor: Option<Key>,
+    behind: bool,
+    horizon: Option<Place>,
+    /// The earliest due time of retries in the store that lie before the place that is being read.
+    skipped: Option<Timestamp>,
+    /// What failed before this moment is due at once: the receiver works again.
+    released: Option<Timestamp>,
+    /// All retries in the store are being looked through for such.
+    sweeping: bool,
+    paging: Option<Paging>,
+    page_not_before: Option<Mono>,
+    /// The budget was exhausted at the last page.
+    starved: bool,
+    /// Whose turn it is, where both have something: among attempts, and among pages.
+    retry_turn: bool,
+    retry_page_turn: bool,
+}
+
+impl Queue {
+    /// An empty queue; with `stored`, of an endpoint that has deliveries in the store.
+    pub fn new(budget: Arc<Quota>, strict: bool, longest: Duration, stored: bool, released: Option<Timestamp>) -> Self {
+        let start = Place { due: Timestamp::from_millis(i64::MIN), after: None };
+        Self {
+            budget,
+            strict,
+            longest,
+            small: false,
+            fresh: BTreeMap::new(),
+            delayed: BTreeMap::new(),
+            held: HashSet::new(),
+            cursor: None,
+            behind: stored,
+            horizon: (stored && !strict).then_some(start),
+            skipped: None,
+            released,
+            sweeping: stored && !strict && released.is_some(),
+            paging: None,
+            page_not_before: None,
+            starved: false,
+            retry_turn: false,
+            retry_page_turn: false,
+        }
+    }
+
+    /// Takes a new delivery in, or leaves it to the store, where it is in any case.
+    pub fn push(&mut self, event: Arc<Accepted>) {
+        let key = (event.seq, 0);
+        if self.cursor >= Some(key) || self.held.contains(&key) {
+            return;
+        }
+        if !self.behind {
+            return match self.room(event.weight()) {
+                Some(share) => {
+                    self.cursor = Some(key);
+                    self.insert_fresh(fresh_item(event, share));
+                }
+                None => self.behind = true,
+            };
+        }
+        let window = self.window();
+        let Some(paging) = self.paging.as_mut().filter(|paging| !paging.retries) else { return };
+        match self.budget.take(event.weight()) {
+            Some(share) if !paging.overflow && paging.late.len() < window => paging.late.push(fresh_item(event, share)),
+            _ => paging.overflow = true,
+        }
+    }
+
+    /// Fills the window from the store again, from `key` on.
+    pub fn rewind(&mut self, key: Key) {
+        let (seq, run) = key;
+        let before = match run.checked_sub(1) {
+            Some(run) => Some((seq, run)),
+            None => seq.checked_sub(1).map(|seq| (seq, u32::MAX)),
+        };
+        self.rewind_to(before);
+    }
+
+    fn rewind_to(&mut self, before: Option<Key>) {
+        self.cursor = self.cursor.min(before);
+        self.behind = true;
+        if let Some(paging) = &mut self.paging {
+            paging.rewind = Some(paging.rewind.map_or(before, |earlier| earlier.min(before)));
+        }
+    }
+
+    /// Forgets everything but what is in flight; with `stored`, to read it from the store again.
+    pub fn reset(&mut self, strict: bool, longest: Duration, stored: bool) {
+        for key in self.fresh.keys().chain(self.delayed.keys().map(|(_, key)| key)) {
+            self.held.remove(key);
+        }
+        let mut new = Self::new(Arc::clone(&self.budget), strict, longest, stored, self.released);
+        new.held = std::mem::take(&mut self.held);
+        new.paging =
+            self.paging.take().map(|paging| Paging { late: Vec::new(), overflow: true, stale: true, ..paging });
+        *self = new;
+    }
+
+    /// Keeps only a little in memory as long as the receiver does not work.
+    pub fn shrink(&mut self, small: bool) {
+        self.small = small;
+        if self.fresh.len() <= self.window() {
+            return;
+        }
+        let Some(first_left) = self.fresh.keys().nth(self.window()).copied() else { return };
+        for key in self.fresh.split_off(&first_left).keys() {
+            self.held.remove(key);
+        }
+        let last_kept = self.fresh.last_key_value().map(|(key, _)| *key);
+        self.rewind_to(last_kept);
+    }
+
+    fn window(&self) -> usize {
+        if self.small { SMALL_WINDOW } else { WINDOW }
+    }
+
+    /// Room for a fresh delivery; the head has it always.
+    fn room(&self, weight: usize) -> Option<Share> {
+        if self.fresh.is_empty() {
+            return Some(self.budget.take(weight).unwrap_or_else(|| self.budget.take_anyway(weight)));
+        }
+        (self.fresh.len() < self.window()).then(|| self.budget.take(weight)).flatten()
+    }
+
+    fn insert_fresh(&mut self, item: Item) {
+        self.held.insert(item.key());
+        self.fresh.insert(item.key(), item);
+    }
+
+    fn insert_delayed(&mut self, item: Item, due: Due) {
+        self.held.insert(item.key());
+        self.delayed.insert((due.mono, item.key()), Item { due: Some(due), ..item });
+    }
+
+    /// The next delivery that may be attempted now; another event than `than` where there is one.
+    pub fn take(&mut self, now: Mono, than: Option<u64>) -> Option<Item> {
+        let first = self.take_any(now)?;
+        if self.strict || than != Some(first.event.seq) {
+            return Some(first);
+        }
+        let second = self.take_any(now);
+        match second {
+            None => Some(first),
+            other => {
+                match first.due {
+                    Some(due) => self.insert_delayed(first, due),
+                    None => self.insert_fresh(first),
+                }
+                other
+            }
+        }
+    }
+
+    /// Fresh ones and retries take turns, so that neither starves the other. What is taken stays held: it is in flight.
+    fn take_any(&mut self, now: Mono) -> Option<Item> {
+        let retry = self.delayed.first_key_value().is_some_and(|((due, _), _)| *due <= now);
+        let fresh = self.fresh.first_key_value().is_some_and(|(_, item)| item.is_due(now));
+        self.retry_turn = retry && (!fresh || !self.retry_turn);
+        match (self.retry_turn, fresh) {
+            (true, _) => self.delayed.pop_first().map(|(_, item)| item),
+            (false, true) => self.fresh.pop_first().map(|(_, item)| item),
+            (false, false) => None,
+        }
+    }
+
+    /// A delivery that was in flight has ended.
+    pub fn finish(&mut self, key: Key) {
+        self.held.remove(&key);
+        if let Some(paging) = &mut self.paging {
+            paging.touched.insert(key);
+        }
+    }
+
+    /// A delivery that was in flight waits for its next attempt.
+    pub fn put_back(&mut self, item: Item, at: RetryAt, now: Now) {
+        let key = item.key();
+        self.finish(key);
+        let due = Due { mono: now.mono.after(at.delay), wall: now.wall.after(at.delay), asked: at.asked };
+        if self.strict {
+            return self.insert_fresh(Item { due: Some(due), ..item });
+        }
+        if at.delay > KEEP {
+            return self.leave(due.wall);
+        }
+        self.insert_delayed(item, due);
+        if self.delayed.len() > MAX_DELAYED
+            && let Some(((_, key), last)) = self.delayed.pop_last()
+        {
+            self.held.remove(&key);
+            self.leave(last.due.map_or(now.wall, |due| due.wall));
+        }
+    }
+
+    /// A retry is in the store alone from now on.
+    fn leave(&mut self, due: Timestamp) {
+        // What is read now may not show it, and the place that is read moves on.
+        if self.paging.is_some() || self.sweeping {
+            self.skipped = earliest(self.skipped, due);
+        } else {
+            self.lower_horizon(due);
+        }
+    }
+
+    fn lower_horizon(&mut self, due: Timestamp) {
+        if self.horizon.is_none_or(|place| due <= place.due) {
+            self.horizon = Some(Place { due, after: None });
+        }
+    }
+
+    /// The receiver works again: what the outage had pushed into the future is due now, but for what the receiver asked for.
+    pub fn release(&mut self, now: Now) {
+        self.released = Some(now.wall);
+        self.sweeping = self.horizon.is_some() || self.skipped.is_some();
+        let at_once = |due: Due| if due.asked { due } else { Due { mono: now.mono.min(due.mono), ..due } };
+        for item in self.fresh.values_mut() {
+            item.due = item.due.map(at_once);
+        }
+        for (_, item) in std::mem::take(&mut self.delayed) {
+            if let Some(due) = item.due {
+                self.insert_delayed(item, at_once(due));
+            }
+        }
+    }
+
+    /// What to read from the store now.
+    pub fn page(&mut self, now: Now) -> Option<Cursor> {
+        if self.paging.is_some() || self.page_not_before.is_some_and(|moment| now.mono < moment) {
+            return None;
+        }
+        let fresh = self.behind && self.wants(self.fresh.len(), self.window());
+        let place = self.horizon.filter(|place| self.sweeping || place.due <= now.wall.after(AHEAD));
+        let place = place.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
+        let retries = place.filter(|_| !fresh || self.retry_page_turn);
+        let cursor = match retries {
+            Some(Place { due, after }) => Cursor::Retries { from: due, after },
+            None if !fresh => return None,
+            None if self.strict => Cursor::InOrder(self.cursor),
+            None => Cursor::Fresh(self.cursor),
+        };
+        self.retry_page_turn = retries.is_none();
+        self.paging = Some(Paging {
+            retries: retries.is_some(),
+            touched: HashSet::new(),
+            late: Vec::new(),
+            overflow: false,
+            rewind: None,
+            stale: false,
+        });
+        Some(cursor)
+    }
+
+    fn wants(&self, len: usize, bound: usize) -> bool {
+        len == 0 || (!self.starved && len <= bound / LOW)
+    }
+
+    /// A page could not be read; it will be asked for again.
+    pub fn page_failed(&mut self, now: Mono) {
+        if let Some(paging) = self.paging.take() {
+            self.after_page(paging.rewind);
+        }
+        self.page_not_before = Some(now.after(PAGE_RETRY));
+    }
+
+    /// A page has come.
+    pub fn loaded(&mut self, page: Page, now: Now) {
+        self.page_not_before = None;
+        let Some(mut paging) = self.paging.take() else { return };
+        self.starved = false;
+        match (paging.stale, paging.retries) {
+            (true, _) => {}
+            (false, true) => self.loaded_retries(page, &paging, now),
+            (false, false) => self.loaded_fresh(page, &mut paging, now),
+        }
+        self.after_page(paging.rewind);
+    }
+
+    fn after_page(&mut self, rewind: Option<Option<Key>>) {
+        if let Some(before) = rewind {
+            self.cursor = self.cursor.min(before);
+            self.behind = true;
+        }
+        // A sweep that goes on comes to them at its end.
+        if !(self.sweeping && self.horizon.is_some())
+            && let Some(due) = self.skipped.take()
+        {
+            self.lower_horizon(due);
+        }
+    }
+
+    fn loaded_fresh(&mut self, page: Page, paging: &mut Paging, now: Now) {
+        for row in page.rows {
+            let key = (row.event.seq, row.run);
+            if !self.held.contains(&key) && !paging.touched.contains(&key) {
+                let Some(share) = self.room(row.event.weight()) else {
+                    self.starved = self.fresh.len() < self.window();
+                    return;
+                };
+                let due = row.due.map(|wall| self.due(&row, wall, now));
+                self.insert_fresh(stored_item(row, due, share));
+            }
+            self.cursor = Some(key);
+        }
+        if page.end && !paging.overflow {
+            self.behind = false;
+            for item in std::mem::take(&mut paging.late) {
+                if self.cursor < Some(item.key()) {
+                    self.cursor = Some(item.key());
+                    self.insert_fresh(item);
+                }
+            }
+        }
+    }
+
+    fn loaded_retries(&mut self, page: Page, paging: &Paging, now: Now) {
+        for row in page.rows {
+            let key = (row.event.seq, row.run);
+            let Some(wall) = row.due else { continue };
+            if !self.held.contains(&key) && !paging.touched.contains(&key) {
+                let due = self.due(&row, wall, now);
+                if due.mono.since(now.mono) > KEEP {
+                    if !self.sweeping {
+                        self.horizon = Some(Place { due: wall, after: None });
+                        return;
+                    }
+                    self.skipped = earliest(self.skipped, wall);
+                } else {
+                    let Some(share) = self.retry_room(row.event.weight()) else {
+                        self.starved = self.delayed.len() < MAX_DELAYED;
+                        self.horizon = Some(Place { due: wall, after: None });
+                        return;
+                    };
+                    self.insert_delayed(stored_item(row, None, share), due);
+                }
+            }
+            self.horizon = Some(Place { due: wall, after: Some(key) });
+        }
+        if page.end {
+            self.horizon = None;
+            self.sweeping = false;
+        }
+    }
+
+    fn retry_room(&self, weight: usize) -> Option<Share> {
+        if self.delayed.is_empty() {
+            return Some(self.budget.take(weight).unwrap_or_else(|| self.budget.take_anyway(weight)));
+        }
+        (self.delayed.len() < MAX_DELAYED).then(|| self.budget.take(weight)).flatten()
+    }
+
+    /// When a stored retry is due on the running clock.
+    fn due(&self, row: &PendingRow, wall: Timestamp, now: Now) -> Due {
+        let pushed = self.released.zip(row.attempted_at).is_some_and(|(released, attempted)| attempted <= released);
+        let ahead = if pushed && !row.asked { Duration::ZERO } else { wall.since(now.wall).min(self.longest) };
+        Due { mono: now.mono.after(ahead), wall, asked: row.asked }
+    }
+
+    /// When the next delivery in memory is due; `None` when it is now, or there is none.
+    pub fn next_due(&self, now: Mono) -> Option<Mono> {
+        let delayed = self.delayed.first_key_value().map(|((due, _), _)| *due);
+        let head = self.fresh.first_key_value().and_then(|(_, item)| item.due).map(|due| due.mono);
+        delayed.into_iter().chain(head).min().filter(|due| *due > now)
+    }
+
+    /// Whether a delivery in memory may be attempted now.
+    pub fn is_ready(&self, now: Mono) -> bool {
+        self.fresh.first_key_value().is_some_and(|(_, item)| item.is_due(now))
+            || self.delayed.first_key_value().is_some_and(|((due, _), _)| *due <= now)
+    }
+
+    /// When the store must be looked at again.
+    pub fn next_page(&self, now: Now) -> Option<Mono> {
+        if self.paging.is_some() {
+            return None;
+        }
+        if let Some(moment) = self.page_not_before {
+            return Some(moment.max(now.mono));
+        }
+        let place = self.horizon.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED))?;
+        Some(now.mono.after(place.due.since(now.wall.after(AHEAD)).min(self.longest)))
+    }
+
+    /// Whether nothing waits here or in the store.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty() && !self.behind && self.horizon.is_none() && self.paging.is_none()
+    }
+
+    /// Deliveries in memory: fresh ones and retries.
+    pub fn len(&self) -> (usize, usize) {
+        (self.fresh.len(), self.delayed.len())
+    }
+
+    /// Whether there is more in the store.
+    pub fn has_more(&self) -> bool {
+        self.behind || self.horizon.is_some()
+    }
+}
+
+fn earliest(known: Option<Timestamp>, due: Timestamp) -> Option<Timestamp> {
+    Some(known.map_or(due, |known| known.min(due)))
+}
+
+fn fresh_item(event: Arc<Accepted>, share: Share) -> Item {
+    let created_at = event.accepted_at;
+    Item { event, run: 0, created_at, attempts: 0, spent: 0, due: None, _share: share }
+}
+
+fn stored_item(row: PendingRow, due: Option<Due>, share: Share) -> Item {
+    let PendingRow { event, run, created_at, attempts, spent, .. } = row;
+    Item { event, run, created_at, attempts, spent, due, _share: share }
+}

@@ -1,0 +1,51 @@
+//! A bound shared by all endpoints: bytes held in windows, attempts in flight.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// So much in all.
+#[derive(Debug)]
+pub struct Quota {
+    used: AtomicUsize,
+    max: usize,
+}
+
+/// A part of a [`Quota`]; given back when dropped.
+#[derive(Debug)]
+pub struct Share {
+    quota: Arc<Quota>,
+    amount: usize,
+}
+
+impl Quota {
+    /// A quota of `max`, all of it free.
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), max })
+    }
+
+    /// Takes `amount` if so much is free.
+    pub fn take(self: &Arc<Self>, amount: usize) -> Option<Share> {
+        let take = |used: usize| used.checked_add(amount).filter(|sum| *sum <= self.max);
+        let taken = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+        taken.is_ok().then(|| Share { quota: Arc::clone(self), amount })
+    }
+
+    /// Takes `amount` whether it is free or not: for the one thing that each endpoint may always have.
+    pub fn take_anyway(self: &Arc<Self>, amount: usize) -> Share {
+        self.used.fetch_add(amount, Ordering::AcqRel);
+        Share { quota: Arc::clone(self), amount }
+    }
+
+    /// How much is taken.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.quota.used.fetch_sub(self.amount, Ordering::AcqRel);
+    }
+}
