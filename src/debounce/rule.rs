@@ -12,7 +12,7 @@ use crate::{
     },
     error::{Fault, Invalid},
     event::{
-        Accepted, TopicPattern, is_identifier, name,
+        Accepted, NameError, TopicPattern, is_identifier, name,
         pointer::{Pointer, View},
     },
 };
@@ -62,6 +62,56 @@ pub struct Rule {
     pub reset_on: Vec<TopicPattern>,
     /// Whether the slot is freed when no delivery of the event that took it succeeded.
     pub release_on_failure: bool,
+}
+
+/// A debounce rule as a program writes it.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use hookmill::Debounce;
+/// Debounce::on("attention_raised").by(["/data/session", "/data/state"]).within(Duration::from_secs(60));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Debounce {
+    name: String,
+    rule: Value,
+}
+
+impl Debounce {
+    /// A rule for a topic, or a pattern of topics. It is named after it, with `_` for what a name cannot have.
+    pub fn on(topics: &str) -> Self {
+        let word = |letter: char| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' };
+        Self { name: topics.chars().map(word).collect(), rule: json!({"topics": [topics], "window": "1m"}) }
+    }
+
+    /// Sets the rule's name. Two rules need two names.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// Events fall together that agree at these JSON Pointers into the event.
+    #[must_use]
+    pub fn by<T: Into<String>>(mut self, pointers: impl IntoIterator<Item = T>) -> Self {
+        self.rule["key"] = pointers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the window; one minute otherwise.
+    #[must_use]
+    pub fn within(mut self, window: Duration) -> Self {
+        self.rule["window"] = duration::print(window).into();
+        self
+    }
+
+    /// Checks the rule.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn build(&self) -> Result<(RuleName, Rule), Invalid> {
+        let name = self.name.parse().map_err(|error: NameError| Invalid::at("#/name", error.to_string()))?;
+        Ok((name, Rule::parse(&self.rule)?))
+    }
 }
 
 impl Rule {

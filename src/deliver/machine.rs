@@ -278,6 +278,11 @@ impl Machine {
         self.in_flight.is_empty() && self.queue.is_empty() && self.breaker.is_closed() && !self.cautious
     }
 
+    /// Whether nothing waits and nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.in_flight.is_empty() && self.queue.is_empty()
+    }
+
     /// Attempts being made.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()

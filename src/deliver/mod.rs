@@ -1,7 +1,345 @@
 //! Delivery to one endpoint: the machine that decides, and the actor around it.
+//!
+//! The actor turns messages and time into the machine's inputs and carries its effects out. It decides nothing itself.
 
 pub mod breaker;
 pub mod machine;
 pub mod outcome;
 pub mod queue;
 pub mod quota;
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
+use actix_rt::task::JoinHandle;
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+
+use crate::{
+    actor::{Alarm, Yielder, told, yield_now},
+    clock::Clock,
+    endpoint::{Endpoint, EndpointKey, State},
+    event::Accepted,
+    store::{BreakerRecord, DeadReason, Next, Page, Settlement, Store},
+    transport::{Answer, Attempt, Failure, FailureKind, Transport},
+};
+use breaker::Transition;
+use machine::{Bounds, Effect, Machine, Origin, Snapshot, Start};
+use queue::Key;
+
+/// Everything about one endpoint: its window, attempts in flight, timers and breaker.
+pub struct Delivery {
+    endpoint: Arc<Endpoint>,
+    machine: Machine,
+    parts: Parts,
+    transport: Rc<dyn Transport>,
+    alarm: Alarm,
+    yielder: Yielder,
+    tasks: HashMap<u64, JoinHandle<()>>,
+    drained: Option<Drain>,
+    _obituary: Obituary,
+}
+
+/// What all deliveries of one Hookmill use.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where outcomes go and pages come from.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// What all machines share.
+    pub bounds: Bounds,
+    /// Attempts in flight, of all endpoints.
+    pub in_flight: Arc<AtomicU64>,
+}
+
+/// What a Delivery starts from.
+pub struct Birth {
+    /// Its endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// How its breaker stood.
+    pub breaker: BreakerRecord,
+    /// Whether it has deliveries in the store.
+    pub stored: bool,
+    /// For the jitter.
+    pub seed: u64,
+    /// Told when it is gone, for whatever reason.
+    pub obituary: Obituary,
+}
+
+/// New events for this endpoint, by seq.
+pub struct Push(pub Vec<Arc<Accepted>>);
+/// Other settings, from the next attempt on. Answered once they are in force.
+pub struct Configure(pub Arc<Endpoint>);
+/// A delivery was made anew in the store.
+pub struct Replayed(pub Key);
+/// Starts nothing any more and tells when nothing is in flight; with `empty`, works on until nothing waits.
+pub struct Drain {
+    /// Whether what waits is to be delivered first: where there is no disk to keep it.
+    pub empty: bool,
+    /// Told at the end.
+    pub done: oneshot::Sender<()>,
+}
+/// Ends what is in flight at once, and itself. Answers how many attempts that were.
+pub struct Cancel;
+/// Answers how it stands.
+pub struct Inspect;
+/// A Delivery is gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Died {
+    /// Its endpoint.
+    pub endpoint: EndpointKey,
+    /// Which of its Deliveries.
+    pub incarnation: u64,
+}
+struct Loaded(Option<Page>);
+struct Finished {
+    ticket: u64,
+    answer: Answer,
+}
+
+told!(Push, Replayed, Drain, Died, Loaded, Finished);
+impl Message for Configure {
+    type Result = ();
+}
+impl Message for Cancel {
+    type Result = usize;
+}
+impl Message for Inspect {
+    type Result = Snapshot;
+}
+
+/// Tells its owner when the Delivery that holds it is dropped, also by a panic.
+pub struct Obituary {
+    notice: Died,
+    owner: Recipient<Died>,
+}
+
+impl Obituary {
+    /// Tells `owner` `notice` when dropped.
+    pub fn new(notice: Died, owner: Recipient<Died>) -> Self {
+        Self { notice, owner }
+    }
+}
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
+        self.owner.do_send(self.notice);
+    }
+}
+
+impl Delivery {
+    /// A Delivery that has not started yet.
+    pub fn new(birth: Birth, parts: Parts, transport: Rc<dyn Transport>) -> Self {
+        let Birth { endpoint, breaker, stored, seed, obituary } = birth;
+        let settings = &endpoint.settings;
+        let origin = Origin {
+            endpoint: endpoint.key,
+            policy: settings.policy.clone(),
+            state: settings.state,
+            breaker,
+            stored,
+            seed,
+        };
+        let machine = Machine::new(origin, parts.bounds.clone(), parts.clock.now());
+        Self {
+            endpoint,
+            machine,
+            parts,
+            transport,
+            alarm: Alarm::default(),
+            yielder: Yielder::default(),
+            tasks: HashMap::new(),
+            drained: None,
+            _obituary: obituary,
+        }
+    }
+
+    /// Gives the machine an input and carries out what follows.
+    fn input(&mut self, ctx: &mut Context<Self>, input: impl FnOnce(&mut Machine, crate::clock::Now)) {
+        self.machine.hold(!self.parts.store.writable());
+        input(&mut self.machine, self.parts.clock.now());
+        self.carry_out(ctx);
+        if self.yielder.is_time() {
+            yield_now(self, ctx);
+        }
+    }
+
+    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        for effect in self.machine.take_effects() {
+            match effect {
+                Effect::Send(start) => self.send(start, ctx),
+                Effect::Settle(settlement) => self.settle(settlement),
+                Effect::Page(request) => {
+                    let addr = ctx.address();
+                    let reply = move |page: Result<Page, _>| addr.do_send(Loaded(page.ok()));
+                    self.parts.store.page(request, Box::new(reply));
+                }
+                Effect::Breaker(transition, record) => {
+                    self.log_breaker(transition, &record);
+                    self.parts.store.keep_breaker(self.endpoint.key, record);
+                }
+            }
+        }
+        self.tell_drained();
+        let deadline = self.machine.next_deadline(self.parts.clock.now());
+        self.alarm.set(deadline, &self.parts.clock, ctx, Self::ring);
+    }
+
+    fn ring(&mut self, ctx: &mut Context<Self>) {
+        self.alarm.rung();
+        self.input(ctx, Machine::tick);
+    }
+
+    fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
+        let Start { ticket, event, number, .. } = start;
+        let at = self.parts.clock.now().wall;
+        let attempt = Attempt { event, endpoint: Arc::clone(&self.endpoint), number, at };
+        let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
+        self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
+        let task = actix_rt::spawn(async move {
+            // The transport may be a host's own code: its panic is an outcome like others.
+            let exchange = AssertUnwindSafe(async { transport.send(attempt).await }).catch_unwind();
+            let answer = exchange.await.unwrap_or_else(|_| {
+                Err(Failure { kind: FailureKind::Internal, detail: "the transport panicked".to_owned() })
+            });
+            addr.do_send(Finished { ticket, answer });
+        });
+        self.tasks.insert(ticket, task);
+    }
+
+    fn settle(&self, settlement: Settlement) {
+        let (endpoint, delivery) = (&self.endpoint.id, settlement.delivery);
+        let attempt = settlement.attempt.as_ref();
+        let (number, error) = (attempt.map(|one| one.number), attempt.and_then(|one| one.error.as_deref()));
+        match settlement.next {
+            Next::Delivered => debug!(%endpoint, %delivery, attempt = number, "delivered"),
+            Next::Retry { due, .. } => debug!(%endpoint, %delivery, attempt = number, error, %due, "attempt failed"),
+            Next::DeadLettered(reason) => {
+                let reason = DeadReason::as_str(reason);
+                warn!(event = "delivery.dead_lettered", %endpoint, %delivery, attempt = number, reason, error, "dead letter");
+            }
+        }
+        self.parts.store.settle(settlement);
+    }
+
+    fn log_breaker(&self, transition: Transition, record: &BreakerRecord) {
+        let endpoint = &self.endpoint.id;
+        let cooldown_ms = record.cooldown.as_millis();
+        match transition {
+            Transition::Opened => warn!(event = "breaker.opened", %endpoint, cooldown_ms, "breaker opened"),
+            Transition::Reopened => info!(event = "breaker.probed", %endpoint, cooldown_ms, "probe failed"),
+            Transition::Closed => info!(event = "breaker.closed", %endpoint, "breaker closed"),
+        }
+    }
+
+    fn tell_drained(&mut self) {
+        let settled = self.machine.in_flight() == 0;
+        if let Some(drain) = self.drained.take_if(|drain| settled && (!drain.empty || self.machine.is_empty())) {
+            let _gone = drain.done.send(());
+        }
+    }
+}
+
+impl Actor for Delivery {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.carry_out(ctx);
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        for task in self.tasks.values() {
+            task.abort();
+        }
+        let left = u64::try_from(self.tasks.len()).unwrap_or(0);
+        self.parts.in_flight.fetch_sub(left, Ordering::AcqRel);
+    }
+}
+
+impl Handler<Push> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, Push(events): Push, ctx: &mut Self::Context) {
+        self.input(ctx, |machine, now| machine.push(events, now));
+    }
+}
+
+impl Handler<Finished> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, Finished { ticket, answer }: Finished, ctx: &mut Self::Context) {
+        if self.tasks.remove(&ticket).is_some() {
+            self.parts.in_flight.fetch_sub(1, Ordering::AcqRel);
+            self.input(ctx, |machine, now| machine.finished(ticket, &answer, now));
+        }
+    }
+}
+
+impl Handler<Loaded> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, Loaded(page): Loaded, ctx: &mut Self::Context) {
+        self.input(ctx, |machine, now| machine.loaded(page, now));
+    }
+}
+
+impl Handler<Replayed> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, Replayed(key): Replayed, ctx: &mut Self::Context) {
+        self.input(ctx, |machine, now| machine.replayed(key, now));
+    }
+}
+
+impl Handler<Configure> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, Configure(endpoint): Configure, ctx: &mut Self::Context) {
+        let (policy, state) = (endpoint.settings.policy.clone(), endpoint.settings.state);
+        self.endpoint = endpoint;
+        self.input(ctx, |machine, now| machine.configure(policy, state, now));
+    }
+}
+
+impl Handler<Drain> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, drain: Drain, ctx: &mut Self::Context) {
+        if !drain.empty || self.endpoint.settings.state != State::Active {
+            self.machine.drain();
+        }
+        self.drained = Some(Drain { empty: drain.empty && self.endpoint.settings.state == State::Active, ..drain });
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Cancel> for Delivery {
+    type Result = usize;
+
+    fn handle(&mut self, _: Cancel, ctx: &mut Self::Context) -> usize {
+        let cut = self.tasks.len();
+        // Dropping the actor ends its attempts; what they were for is pending in the store.
+        ctx.stop();
+        cut
+    }
+}
+
+impl Handler<Inspect> for Delivery {
+    type Result = MessageResult<Inspect>;
+
+    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.machine.snapshot(self.parts.clock.now()))
+    }
+}

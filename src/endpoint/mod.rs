@@ -136,14 +136,14 @@ pub struct Endpoint {
     pub state_since: Timestamp,
 }
 
-impl Endpoint {
+impl Settings {
     /// Whether `event` is for this endpoint, whatever its state.
     pub fn wants(&self, event: &Accepted) -> bool {
-        let tenant = match &self.settings.tenant {
+        let tenant = match &self.tenant {
             TenantScope::Every => true,
             TenantScope::Of(tenant) => event.tenant.as_ref() == Some(tenant),
             TenantScope::None => event.tenant.is_none(),
         };
-        tenant && self.settings.topics.iter().any(|pattern| pattern.matches(&event.topic))
+        tenant && self.topics.iter().any(|pattern| pattern.matches(&event.topic))
     }
 }

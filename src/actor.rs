@@ -1,0 +1,78 @@
+//! Two things every actor shell needs: one alarm, and manners towards its neighbours.
+
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, SpawnHandle, WrapFuture};
+
+use crate::clock::{Clock, Mono};
+
+/// One timer that follows a deadline. Many small timers would be looked at with every message of their actor.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    armed: Option<(Mono, SpawnHandle)>,
+}
+
+/// Timers have a grain of one millisecond; waking a moment before would only mean waking twice.
+const GRAIN: Duration = Duration::from_millis(1);
+
+impl Alarm {
+    /// Calls `ring` at `deadline`; an alarm set before is off.
+    pub(crate) fn set<A: Actor<Context = Context<A>>>(
+        &mut self,
+        deadline: Option<Mono>,
+        clock: &Clock,
+        ctx: &mut Context<A>,
+        ring: fn(&mut A, &mut Context<A>),
+    ) {
+        match (deadline, &self.armed) {
+            (None, None) => return,
+            (Some(deadline), Some((armed, _))) if *armed == deadline => return,
+            _ => {}
+        }
+        if let Some((_, handle)) = self.armed.take() {
+            ctx.cancel_future(handle);
+        }
+        if let Some(deadline) = deadline {
+            let wait = deadline.since(clock.now().mono).max(GRAIN);
+            self.armed = Some((deadline, ctx.run_later(wait, ring)));
+        }
+    }
+
+    /// The alarm has rung.
+    pub(crate) fn rung(&mut self) {
+        self.armed = None;
+    }
+}
+
+/// Lets others on the same thread have their turn: an actor works until its mailbox is empty, and a flood would keep it at
+/// that while its own timers and its neighbours wait.
+#[derive(Debug, Default)]
+pub(crate) struct Yielder {
+    served: u32,
+}
+
+/// Messages between two yields.
+const EVERY: u32 = 64;
+
+impl Yielder {
+    /// Counts a message; tells whether it is time to yield, with [`yield_now`].
+    pub(crate) fn is_time(&mut self) -> bool {
+        self.served = (self.served + 1) % EVERY;
+        self.served == 0
+    }
+}
+
+/// Goes on with the mailbox only when the others on this thread have had a turn.
+pub(crate) fn yield_now<A: Actor<Context = Context<A>>>(actor: &A, ctx: &mut Context<A>) {
+    ctx.wait(tokio::task::yield_now().into_actor(actor));
+}
+
+/// Declares messages that are told and not answered.
+macro_rules! told {
+    ($($message:ty),+ $(,)?) => {
+        $(impl actix::Message for $message {
+            type Result = ();
+        })+
+    };
+}
+pub(crate) use told;

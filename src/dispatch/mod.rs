@@ -1,0 +1,310 @@
+//! The Dispatcher routes events to endpoints and owns their Deliveries: it starts them on demand and again when one has died.
+
+mod placement;
+pub mod routes;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+use tracing::error;
+
+use crate::intake::Permit;
+use crate::{
+    actor::{Yielder, told, yield_now},
+    deliver::{self, Birth, Delivery, Died, Obituary, Parts, machine::Snapshot},
+    endpoint::{Endpoint, EndpointKey, State},
+    event::Accepted,
+    store::{BreakerRecord, DeliveryId, DropReason, Ruling, Target, Verdict, WindowChange},
+};
+pub use placement::Placement;
+use routes::Routes;
+
+/// An event that the Debouncer has judged.
+#[derive(Debug)]
+pub struct Judged {
+    /// The event.
+    pub event: Arc<Accepted>,
+    /// A debounce rule suppressed it.
+    pub suppressed: bool,
+    /// Debounce windows that changed by it.
+    pub windows: Vec<WindowChange>,
+    /// Its place in the intake.
+    pub permit: Option<Permit>,
+}
+
+/// Judged events, in the order of their seqs.
+pub struct Dispatch(pub Vec<Judged>);
+/// An endpoint is new or has changed. Answered once no attempt starts with what was before.
+pub struct Configure(pub Arc<Endpoint>);
+/// An endpoint has been deleted. Answered once no attempt starts any more.
+pub struct Remove(pub EndpointKey);
+/// A delivery was made anew in the store.
+pub struct Replayed(pub DeliveryId);
+/// Starts no attempt any more; answers when none is in flight. See [`deliver::Drain`].
+pub struct Drain {
+    /// Whether what waits is to be delivered first.
+    pub empty: bool,
+}
+/// Ends every attempt at once. Answers how many that were.
+pub struct Cancel;
+/// Answers how an endpoint's Delivery stands; `None` when it has none, as when there is nothing to do.
+pub struct Inspect(pub EndpointKey);
+
+told!(Dispatch, Replayed);
+impl Message for Configure {
+    type Result = ();
+}
+impl Message for Remove {
+    type Result = ();
+}
+impl Message for Drain {
+    type Result = ();
+}
+impl Message for Cancel {
+    type Result = usize;
+}
+impl Message for Inspect {
+    type Result = Option<Snapshot>;
+}
+
+/// Between the death of a Delivery and the start of the next.
+const RESPAWN: Duration = Duration::from_millis(500);
+
+/// Routes and fans out.
+pub struct Dispatcher {
+    parts: Parts,
+    placement: Placement,
+    routes: Routes,
+    endpoints: HashMap<EndpointKey, Slot>,
+    incarnations: u64,
+    random: fastrand::Rng,
+    closing: bool,
+    yielder: Yielder,
+}
+
+struct Slot {
+    endpoint: Arc<Endpoint>,
+    delivery: Option<Addr<Delivery>>,
+    incarnation: u64,
+    /// How the breaker stood at the start of the process; used once.
+    breaker: BreakerRecord,
+    /// The endpoint may have deliveries in the store that no Delivery knows of.
+    stored: bool,
+}
+
+/// An endpoint as it is found at the start.
+pub struct Known {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// How its breaker stood.
+    pub breaker: BreakerRecord,
+    /// Whether something is pending.
+    pub pending: bool,
+}
+
+impl Dispatcher {
+    /// A Dispatcher for these endpoints.
+    pub fn new(known: Vec<Known>, parts: Parts, placement: Placement, seed: u64) -> Self {
+        let mut routes = Routes::default();
+        let slot = |Known { endpoint, breaker, pending }| {
+            routes.insert(endpoint.key, &endpoint.settings);
+            (endpoint.key, Slot { endpoint, delivery: None, incarnation: 0, breaker, stored: pending })
+        };
+        let endpoints = known.into_iter().map(slot).collect();
+        let random = fastrand::Rng::with_seed(seed);
+        let yielder = Yielder::default();
+        Self { parts, placement, routes, endpoints, incarnations: 0, random, closing: false, yielder }
+    }
+
+    /// Routes one event; notes for whom it is.
+    fn judge(&self, judged: Judged, pushes: &mut BTreeMap<EndpointKey, Vec<Arc<Accepted>>>) -> Verdict {
+        let Judged { event, suppressed, windows, permit } = judged;
+        let targets: Vec<_> = if suppressed {
+            Vec::new()
+        } else {
+            self.routes.matching(&event).into_iter().map(|key| self.target(key)).collect()
+        };
+        for target in targets.iter().filter(|target| target.dropped.is_none()) {
+            pushes.entry(target.endpoint).or_default().push(Arc::clone(&event));
+        }
+        let ruling = match (suppressed, targets.is_empty()) {
+            (true, _) => Ruling::Suppressed,
+            (false, true) => Ruling::Unmatched,
+            (false, false) => Ruling::Routed(targets),
+        };
+        Verdict { event, ruling, windows, permit }
+    }
+
+    fn target(&self, endpoint: EndpointKey) -> Target {
+        let state = self.endpoints.get(&endpoint).map(|slot| slot.endpoint.settings.state);
+        let dropped = (state == Some(State::Disabled)).then_some(DropReason::EndpointDisabled);
+        Target { endpoint, dropped }
+    }
+
+    /// The Delivery of an endpoint, started if need be.
+    fn delivery(&mut self, key: EndpointKey, ctx: &mut Context<Self>) -> Option<&Addr<Delivery>> {
+        let slot = self.endpoints.get_mut(&key)?;
+        if slot.delivery.is_none() && !self.closing {
+            self.incarnations += 1;
+            slot.incarnation = self.incarnations;
+            let notice = Died { endpoint: key, incarnation: slot.incarnation };
+            let birth = Birth {
+                endpoint: Arc::clone(&slot.endpoint),
+                breaker: std::mem::take(&mut slot.breaker),
+                stored: std::mem::take(&mut slot.stored),
+                seed: self.random.u64(..),
+                obituary: Obituary::new(notice, ctx.address().recipient()),
+            };
+            slot.delivery = self.placement.start(birth, self.parts.clone());
+        }
+        slot.delivery.as_ref()
+    }
+
+    fn running(&self) -> Vec<Addr<Delivery>> {
+        self.endpoints.values().filter_map(|slot| slot.delivery.clone()).collect()
+    }
+
+    fn served(&mut self, ctx: &mut Context<Self>) {
+        if self.yielder.is_time() {
+            yield_now(self, ctx);
+        }
+    }
+}
+
+impl Actor for Dispatcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let pending: Vec<_> = self.endpoints.iter().filter(|(_, slot)| slot.stored).map(|(key, _)| *key).collect();
+        for key in pending {
+            self.delivery(key, ctx);
+        }
+    }
+}
+
+impl Handler<Dispatch> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, Dispatch(events): Dispatch, ctx: &mut Self::Context) {
+        let mut pushes = BTreeMap::new();
+        let verdicts = events.into_iter().map(|judged| self.judge(judged, &mut pushes)).collect();
+        // Recorded before it is pushed: whatever a Delivery reads from the store is then never behind what it was told.
+        self.parts.store.record(verdicts);
+        for (key, events) in pushes {
+            if let Some(delivery) = self.delivery(key, ctx) {
+                delivery.do_send(deliver::Push(events));
+            }
+        }
+        self.served(ctx);
+    }
+}
+
+impl Handler<Configure> for Dispatcher {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Configure(endpoint): Configure, _: &mut Self::Context) -> Self::Result {
+        let key = endpoint.key;
+        if let Some(slot) = self.endpoints.get(&key) {
+            self.routes.remove(key, &slot.endpoint.settings);
+        }
+        self.routes.insert(key, &endpoint.settings);
+        let slot = self.endpoints.entry(key).or_insert_with(|| Slot {
+            endpoint: Arc::clone(&endpoint),
+            delivery: None,
+            incarnation: 0,
+            breaker: BreakerRecord::default(),
+            stored: false,
+        });
+        slot.endpoint = Arc::clone(&endpoint);
+        let told = slot.delivery.as_ref().map(|delivery| delivery.send(deliver::Configure(endpoint)));
+        // One that has died meanwhile starts no attempt either.
+        Box::pin(async move { drop(join_all(told).await) })
+    }
+}
+
+impl Handler<Remove> for Dispatcher {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Remove(key): Remove, _: &mut Self::Context) -> Self::Result {
+        let slot = self.endpoints.remove(&key);
+        if let Some(slot) = &slot {
+            self.routes.remove(key, &slot.endpoint.settings);
+        }
+        let told = slot.and_then(|slot| slot.delivery).map(|delivery| delivery.send(deliver::Cancel));
+        Box::pin(async move { drop(join_all(told).await) })
+    }
+}
+
+impl Handler<Replayed> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, Replayed(id): Replayed, ctx: &mut Self::Context) {
+        let started = self.endpoints.get_mut(&id.endpoint).is_some_and(|slot| {
+            // A Delivery that starts now reads it from the store.
+            slot.stored |= slot.delivery.is_none();
+            slot.delivery.is_some()
+        });
+        if let Some(delivery) = self.delivery(id.endpoint, ctx).filter(|_| started) {
+            delivery.do_send(deliver::Replayed((id.seq, id.run)));
+        }
+    }
+}
+
+impl Handler<Died> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, died: Died, ctx: &mut Self::Context) {
+        let Died { endpoint: key, incarnation } = died;
+        let Some(slot) = self.endpoints.get_mut(&key).filter(|slot| slot.incarnation == incarnation) else { return };
+        slot.delivery = None;
+        slot.stored = true;
+        if self.closing {
+            return;
+        }
+        error!(event = "actor.panicked", endpoint = %slot.endpoint.id, "a delivery died; it starts again from the store");
+        ctx.run_later(RESPAWN, move |dispatcher, ctx| {
+            dispatcher.delivery(key, ctx);
+        });
+    }
+}
+
+impl Handler<Drain> for Dispatcher {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Drain { empty }: Drain, _: &mut Self::Context) -> Self::Result {
+        self.closing = true;
+        let drain = |delivery: Addr<Delivery>| {
+            let (done, drained) = oneshot::channel();
+            delivery.do_send(deliver::Drain { empty, done });
+            drained
+        };
+        let drained = join_all(self.running().into_iter().map(drain));
+        Box::pin(async move { drop(drained.await) })
+    }
+}
+
+impl Handler<Cancel> for Dispatcher {
+    type Result = ResponseFuture<usize>;
+
+    fn handle(&mut self, _: Cancel, _: &mut Self::Context) -> Self::Result {
+        self.closing = true;
+        let cut = join_all(self.running().iter().map(|delivery| delivery.send(deliver::Cancel)));
+        Box::pin(async move { cut.await.into_iter().map(Result::unwrap_or_default).sum() })
+    }
+}
+
+impl Handler<Inspect> for Dispatcher {
+    type Result = ResponseFuture<Option<Snapshot>>;
+
+    fn handle(&mut self, Inspect(key): Inspect, _: &mut Self::Context) -> Self::Result {
+        let delivery = self.endpoints.get(&key).and_then(|slot| slot.delivery.as_ref());
+        let snapshot = delivery.map(|delivery| delivery.send(deliver::Inspect));
+        Box::pin(async move { snapshot?.await.ok() })
+    }
+}

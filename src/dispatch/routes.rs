@@ -1,0 +1,176 @@
+//! Which endpoints an event is for: an index by tenant and topic, so that the cost of an event grows with its matches only.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use crate::{
+    endpoint::{EndpointKey, Settings, TenantScope},
+    event::{Accepted, Tenant, Topic, TopicPattern},
+};
+
+/// The index over all endpoints.
+#[derive(Debug, Default)]
+pub struct Routes {
+    without: Topics,
+    every: Topics,
+    tenants: HashMap<Tenant, Topics>,
+}
+
+/// The endpoints of one scope, by what they ask for.
+#[derive(Debug, Default)]
+struct Topics {
+    all: BTreeSet<EndpointKey>,
+    /// By prefix, with its dot.
+    below: HashMap<Arc<str>, BTreeSet<EndpointKey>>,
+    exact: HashMap<Topic, BTreeSet<EndpointKey>>,
+}
+
+impl Routes {
+    /// Adds an endpoint.
+    pub fn insert(&mut self, key: EndpointKey, settings: &Settings) {
+        let topics = match &settings.tenant {
+            TenantScope::None => &mut self.without,
+            TenantScope::Every => &mut self.every,
+            TenantScope::Of(tenant) => self.tenants.entry(tenant.clone()).or_default(),
+        };
+        for pattern in &settings.topics {
+            topics.set_of(pattern).insert(key);
+        }
+    }
+
+    /// Takes an endpoint out, given the settings it was added with.
+    pub fn remove(&mut self, key: EndpointKey, settings: &Settings) {
+        let topics = match &settings.tenant {
+            TenantScope::None => Some(&mut self.without),
+            TenantScope::Every => Some(&mut self.every),
+            TenantScope::Of(tenant) => self.tenants.get_mut(tenant),
+        };
+        let Some(topics) = topics else { return };
+        settings.topics.iter().for_each(|pattern| topics.forget(pattern, key));
+        if let TenantScope::Of(tenant) = &settings.tenant {
+            self.tenants.retain(|known, topics| known != tenant || !topics.is_empty());
+        }
+    }
+
+    /// The endpoints that want `event`, each once, by key.
+    pub fn matching(&self, event: &Accepted) -> Vec<EndpointKey> {
+        let own = match &event.tenant {
+            Some(tenant) => self.tenants.get(tenant),
+            None => Some(&self.without),
+        };
+        let mut keys = Vec::new();
+        own.into_iter().chain([&self.every]).for_each(|topics| topics.collect(&event.topic, &mut keys));
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}
+
+impl Topics {
+    fn set_of(&mut self, pattern: &TopicPattern) -> &mut BTreeSet<EndpointKey> {
+        match pattern {
+            TopicPattern::All => &mut self.all,
+            TopicPattern::Below(prefix) => self.below.entry(Arc::clone(prefix)).or_default(),
+            TopicPattern::Exact(topic) => self.exact.entry(topic.clone()).or_default(),
+        }
+    }
+
+    fn forget(&mut self, pattern: &TopicPattern, key: EndpointKey) {
+        let set = self.set_of(pattern);
+        set.remove(&key);
+        if !set.is_empty() {
+            return;
+        }
+        match pattern {
+            TopicPattern::All => {}
+            TopicPattern::Below(prefix) => drop(self.below.remove(prefix)),
+            TopicPattern::Exact(topic) => drop(self.exact.remove(topic)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.below.is_empty() && self.exact.is_empty()
+    }
+
+    fn collect(&self, topic: &Topic, keys: &mut Vec<EndpointKey>) {
+        // `*` leaves out our own topics: ask the pattern, so that one place knows.
+        if !self.all.is_empty() && TopicPattern::All.matches(topic) {
+            keys.extend(&self.all);
+        }
+        if !self.below.is_empty() {
+            let prefixes = topic.as_str().match_indices('.').filter_map(|(dot, _)| topic.as_str().get(..=dot));
+            keys.extend(prefixes.filter_map(|prefix| self.below.get(prefix)).flatten());
+        }
+        keys.extend(self.exact.get(topic).into_iter().flatten());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{clock::Timestamp, endpoint::settings::Origin, event::Event};
+
+    fn settings(tenant: Option<&str>, topics: &[String]) -> Settings {
+        let value = json!({"url": "https://example.org/", "tenant": tenant, "topics": topics});
+        Settings::parse(&value, Origin::Code, |_: &_, _| Ok(())).unwrap()
+    }
+
+    fn event(tenant: Option<&str>, topic: &str) -> Accepted {
+        let mut event = Event::from_json(topic, "1");
+        event.tenant = tenant.map(str::to_owned);
+        Accepted::new(1, Timestamp::default(), event.validate(Timestamp::default()).unwrap())
+    }
+
+    fn a_tenant() -> impl Strategy<Value = Option<&'static str>> {
+        prop_oneof![Just(None), Just(Some("a")), Just(Some("b"))]
+    }
+
+    fn a_scope() -> impl Strategy<Value = Option<&'static str>> {
+        prop_oneof![Just(None), Just(Some("a")), Just(Some("b")), Just(Some("*"))]
+    }
+
+    fn some_topics() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec(r"(\*|[ab](\.[ab]){0,2}(\.\*)?)", 1..4)
+    }
+
+    proptest! {
+        /// The index finds exactly what asking each endpoint would find, also after some have been taken out again.
+        #[test]
+        fn the_index_answers_as_asking_everybody_would(
+            endpoints in prop::collection::vec((a_scope(), some_topics(), any::<bool>()), 1..12),
+            tenant in a_tenant(),
+            topic in r"[ab](\.[ab]){0,3}",
+        ) {
+            let mut routes = Routes::default();
+            let event = event(tenant, &topic);
+            let mut expected = Vec::new();
+            for (key, (scope, topics, stays)) in (1..).map(EndpointKey).zip(&endpoints) {
+                let settings = settings(*scope, topics);
+                routes.insert(key, &settings);
+                if *stays && settings.wants(&event) {
+                    expected.push(key);
+                }
+            }
+            for (key, (scope, topics, stays)) in (1..).map(EndpointKey).zip(&endpoints) {
+                if !stays {
+                    routes.remove(key, &settings(*scope, topics));
+                }
+            }
+            prop_assert_eq!(routes.matching(&event), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_was_taken_out() {
+        let mut routes = Routes::default();
+        let settings = settings(Some("a"), &["x.*".to_owned(), "y".to_owned()]);
+        routes.insert(EndpointKey(1), &settings);
+        routes.remove(EndpointKey(1), &settings);
+        assert!(routes.tenants.is_empty());
+    }
+}
