@@ -5,6 +5,7 @@
 //! that order, and whatever is read or paged sees every write called for before it.
 
 mod ledger;
+pub mod memory;
 mod rows;
 
 use std::sync::Arc;
