@@ -54,8 +54,8 @@ pub(super) struct Ledger {
     /// Of each delivery of a verdict held that waits for outcomes: its position among the targets.
     places: HashMap<DeliveryId, usize>,
     settlements: Vec<Settlement>,
-    /// When the first of `settlements` came.
-    settlements_since: Option<Mono>,
+    /// Since when the first of `settlements`, or something beside, waits.
+    waiting_since: Option<Mono>,
 }
 
 impl Ledger {
@@ -75,7 +75,7 @@ impl Ledger {
         if let Some(outcomes) = self.outcomes(&settlement.delivery) {
             outcomes.push(settlement);
         } else {
-            self.settlements_since.get_or_insert(now);
+            self.waiting_since.get_or_insert(now);
             self.settlements.push(settlement);
         }
     }
@@ -92,10 +92,15 @@ impl Ledger {
         Some(outcomes)
     }
 
+    /// Something beside verdicts and settlements waits to be written.
+    pub(super) fn touch(&mut self, now: Mono) {
+        self.waiting_since.get_or_insert(now);
+    }
+
     /// When something must be written: the moment at which the oldest thing held has waited [`WAIT`].
     pub(super) fn due(&self) -> Option<Mono> {
         let oldest = self.verdicts.front().map(|held| held.since);
-        oldest.into_iter().chain(self.settlements_since).min().map(|since| since.after(WAIT))
+        oldest.into_iter().chain(self.waiting_since).min().map(|since| since.after(WAIT))
     }
 
     /// How many verdicts and settlements without a verdict are held.
@@ -112,7 +117,7 @@ impl Ledger {
         for (_, delivery) in verdicts.iter().flat_map(|held| awaited(&held.verdict)) {
             self.places.remove(&delivery);
         }
-        self.settlements_since = None;
+        self.waiting_since = None;
         Group { verdicts, settlements: std::mem::take(&mut self.settlements) }
     }
 }

@@ -7,6 +7,8 @@ mod pending;
 mod reads;
 mod retention;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
@@ -74,9 +76,9 @@ impl MemoryStore {
     }
 
     /// A write that nobody waits for: on a closed store it has no effect.
-    fn write(&self, work: impl FnOnce(&mut State, Timestamp)) {
-        let _: Result<(), StoreError> = self.with(|state, now| {
-            work(state, now);
+    fn write(&self, work: impl FnOnce(&mut State)) {
+        let _: Result<(), StoreError> = self.with(|state, _| {
+            work(state);
             Ok(())
         });
     }
@@ -143,15 +145,15 @@ impl Store for MemoryStore {
     }
 
     fn record(&self, verdicts: Vec<Verdict>) {
-        self.write(|state, now| verdicts.into_iter().for_each(|verdict| state.record(verdict, now)));
+        self.write(|state| verdicts.into_iter().for_each(|verdict| state.record(verdict)));
     }
 
     fn settle(&self, settlement: Settlement) {
-        self.write(|state, _| state.settle(settlement));
+        self.write(|state| state.settle(settlement));
     }
 
     fn keep_breaker(&self, endpoint: EndpointKey, breaker: BreakerRecord) {
-        self.write(|state, _| state.keep_breaker(endpoint, breaker));
+        self.write(|state| state.keep_breaker(endpoint, breaker));
     }
 
     fn page(&self, request: PageRequest, reply: PageReply) {

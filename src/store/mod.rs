@@ -4,9 +4,13 @@
 //! was accepted, [`Store::record`] and [`Store::settle`] are written behind it. Calls made one after another take effect in
 //! that order, and whatever is read or paged sees every write called for before it.
 
+#[cfg(test)]
+mod contract;
 mod ledger;
 pub mod memory;
 mod rows;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::sync::Arc;
 
@@ -93,8 +97,8 @@ pub trait Store: Send + Sync {
     /// as durable as this store makes them and have been handed to the sink. That `reply` was dropped changes nothing.
     fn append(&self, group: Vec<Submission>, reply: AppendReply);
 
-    /// Writes verdicts down, in the order of their events' seqs, without gaps. A target whose endpoint has been deleted since
-    /// becomes a dropped delivery, reason `endpoint_deleted`.
+    /// Writes verdicts down, in the order of their events' seqs, without gaps. A target whose endpoint was deleted or
+    /// told to drop what is pending in the meantime becomes a dropped delivery with that reason.
     fn record(&self, verdicts: Vec<Verdict>);
 
     /// Writes down what became of a delivery, after the verdict that made it. Without effect on a delivery that is not
@@ -111,7 +115,8 @@ pub trait Store: Send + Sync {
     fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow>;
 
     /// Replaces the settings of an endpoint and counts its version up. `state_changed` starts `state_since` anew; with
-    /// `drop_pending`, what is pending becomes dropped with that reason, in small steps. Fails when there is no such endpoint.
+    /// `drop_pending`, what is pending becomes dropped with that reason, in small steps, and so does everything new until
+    /// a later change is without it. Fails when there is no such endpoint.
     fn update_endpoint(&self, key: EndpointKey, change: EndpointChange) -> Reply<EndpointRow>;
 
     /// Deletes an endpoint. What is pending becomes dropped, reason `endpoint_deleted`, in small steps. Its history stays,

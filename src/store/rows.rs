@@ -256,7 +256,7 @@ pub struct PendingRow {
     pub event: Arc<Accepted>,
     /// The run.
     pub run: u32,
-    /// When the delivery was made.
+    /// When its event was accepted; for a replay, when that was asked for.
     pub created_at: Timestamp,
     /// Attempts so far.
     pub attempts: u32,

@@ -29,6 +29,7 @@ impl State {
         let endpoint = EndpointState {
             id,
             row: Some(row.clone()),
+            dropping: None,
             breaker: BreakerRecord::default(),
             totals: DeliveryTotals::default(),
             pending: Pending::default(),
@@ -43,8 +44,8 @@ impl State {
         change: EndpointChange,
         now: Timestamp,
     ) -> Result<EndpointRow, StoreError> {
-        let endpoint = self.endpoints.get_mut(&key).and_then(|endpoint| endpoint.row.as_mut());
-        let row = endpoint.ok_or_else(no_such_endpoint)?;
+        let endpoint = self.endpoints.get_mut(&key).ok_or_else(no_such_endpoint)?;
+        let row = endpoint.row.as_mut().ok_or_else(no_such_endpoint)?;
         row.settings = change.settings;
         row.version += 1;
         row.updated_at = now;
@@ -52,9 +53,8 @@ impl State {
             row.state_since = now;
         }
         let row = row.clone();
-        if let Some(reason) = change.drop_pending {
-            self.drop_pending(key, reason);
-        }
+        endpoint.dropping = change.drop_pending;
+        self.drop_pending(key);
         Ok(row)
     }
 
@@ -62,12 +62,14 @@ impl State {
         let endpoint = self.endpoints.get_mut(&key).ok_or_else(no_such_endpoint)?;
         endpoint.row.take().ok_or_else(no_such_endpoint)?;
         endpoint.breaker = BreakerRecord::default();
-        self.drop_pending(key, DropReason::EndpointDeleted);
+        endpoint.dropping = Some(DropReason::EndpointDeleted);
+        self.drop_pending(key);
         Ok(())
     }
 
-    fn drop_pending(&mut self, key: EndpointKey, reason: DropReason) {
+    fn drop_pending(&mut self, key: EndpointKey) {
         let Some(endpoint) = self.endpoints.get_mut(&key) else { return };
+        let Some(reason) = endpoint.dropping else { return };
         let pending = std::mem::take(&mut endpoint.pending);
         for (seq, run) in pending.ids() {
             endpoint.totals.pending -= 1;

@@ -60,6 +60,8 @@ pub(super) struct EndpointState {
     pub(super) id: EndpointId,
     /// `None` once it was deleted.
     pub(super) row: Option<EndpointRow>,
+    /// New deliveries are dropped at once with this reason.
+    pub(super) dropping: Option<DropReason>,
     pub(super) breaker: BreakerRecord,
     pub(super) totals: DeliveryTotals,
     pub(super) pending: Pending,
@@ -136,7 +138,7 @@ impl State {
     }
 
     /// Only the verdict on the next event without one has an effect: another would break the sums.
-    pub(super) fn record(&mut self, verdict: Verdict, now: Timestamp) {
+    pub(super) fn record(&mut self, verdict: Verdict) {
         let seq = verdict.event.seq;
         let Some(kept) = self.events.get_mut(&seq).filter(|_| seq == self.judged_through + 1) else {
             tracing::error!(seq, judged_through = self.judged_through, "verdict out of order");
@@ -153,7 +155,7 @@ impl State {
         if let Ruling::Routed(targets) = &verdict.ruling {
             for target in targets {
                 let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
-                self.create(id, target.dropped, Origin::Routed, now);
+                self.create(id, target.dropped, Origin::Routed, verdict.event.accepted_at);
             }
         }
         for WindowChange { rule, key, slot } in verdict.windows {
@@ -166,7 +168,13 @@ impl State {
     }
 
     /// Makes a delivery, pending or dropped at once.
-    pub(super) fn create(&mut self, id: DeliveryId, dropped: Option<DropReason>, origin: Origin, now: Timestamp) {
+    pub(super) fn create(
+        &mut self,
+        id: DeliveryId,
+        dropped: Option<DropReason>,
+        origin: Origin,
+        created_at: Timestamp,
+    ) {
         let Some(endpoint) = self.endpoints.get_mut(&id.endpoint) else {
             tracing::error!(delivery = %id, "no such endpoint was ever there");
             return;
@@ -175,8 +183,7 @@ impl State {
             Origin::Routed => endpoint.totals.created += 1,
             Origin::Replayed => endpoint.totals.replayed += 1,
         }
-        let deleted = endpoint.row.is_none().then_some(DropReason::EndpointDeleted);
-        let standing = match dropped.or(deleted) {
+        let standing = match dropped.or(endpoint.dropping) {
             Some(reason) => {
                 endpoint.count_dropped(reason);
                 Standing::Dropped(reason)
@@ -187,8 +194,7 @@ impl State {
                 Standing::Pending { due: None, asked: false }
             }
         };
-        let delivery =
-            Delivery { created_at: now, standing, attempts: 0, spent: 0, attempted_at: None, log: Vec::new() };
+        let delivery = Delivery { created_at, standing, attempts: 0, spent: 0, attempted_at: None, log: Vec::new() };
         self.deliveries.insert(id, delivery);
         if matches!(standing, Standing::Pending { .. }) {
             self.hold(id.seq);

@@ -1,0 +1,146 @@
+//! Work that nobody waits for, in steps too small to be felt: dropping what deleted and disabled endpoints held, and pruning.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{read, write::Writer};
+use crate::{
+    clock::{Mono, Timestamp},
+    endpoint::EndpointKey,
+};
+
+/// Rows one step touches at most.
+const STEP: i64 = 500;
+/// Between two steps while there is work.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks for work.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Events: their payload, and with it duplicates being recognised. Never those with a pending delivery or a dead letter.
+    pub events: Duration,
+    /// What became of deliveries, with their attempts. Never pending ones or dead letters.
+    pub outcomes: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+        Self { events: days(7), outcomes: days(30) }
+    }
+}
+
+pub(super) struct Chores {
+    retention: Retention,
+    next: Mono,
+    /// Where the walk over events and deliveries stands; it starts again from 0.
+    events_at: i64,
+    deliveries_at: i64,
+}
+
+impl Chores {
+    pub(super) fn new(retention: Retention, now: Mono) -> Self {
+        Self { retention, next: now, events_at: 0, deliveries_at: 0 }
+    }
+
+    /// When the next step is due.
+    pub(super) fn due(&self) -> Mono {
+        self.next
+    }
+
+    /// There is work now: an endpoint was deleted or disabled.
+    pub(super) fn hurry(&mut self, now: Mono) {
+        self.next = self.next.min(now.after(PAUSE));
+    }
+
+    /// Makes one step, in the transaction of `writer`.
+    pub(super) fn step(&mut self, writer: &mut Writer<'_>, now: Mono, wall: Timestamp) -> rusqlite::Result<()> {
+        let more = drop_pending(writer)? | self.prune_events(writer, wall)? | self.prune_deliveries(writer, wall)?;
+        if !more {
+            // Gives a little of the freed room back to the disk; the rest is used again.
+            writer.db().execute_batch("PRAGMA incremental_vacuum(256)")?;
+        }
+        self.next = now.after(if more { PAUSE } else { IDLE });
+        Ok(())
+    }
+
+    fn prune_events(&mut self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<bool> {
+        let cutoff = before(wall, self.retention.events);
+        let end: Option<i64> = writer.db().query_row(
+            "SELECT max(seq) FROM (SELECT seq FROM events WHERE seq > ?1 AND accepted_at < ?2
+                 AND seq <= (SELECT value FROM meta WHERE name = 'judged_through') ORDER BY seq LIMIT ?3)",
+            params![self.events_at, cutoff, STEP],
+            |row| row.get(0),
+        )?;
+        let Some(end) = end else {
+            self.events_at = 0;
+            return Ok(false);
+        };
+        writer.db().execute(
+            "DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3 AND NOT EXISTS
+                 (SELECT 1 FROM deliveries d WHERE d.seq = events.seq AND d.state IN (0, 2))",
+            params![self.events_at, end, cutoff],
+        )?;
+        self.events_at = end;
+        Ok(true)
+    }
+
+    fn prune_deliveries(&mut self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<bool> {
+        let cutoff = before(wall, self.retention.outcomes);
+        let db = writer.db();
+        let oldest: Option<(i64, i64)> = db
+            .query_row(
+                "SELECT seq, created_at FROM deliveries WHERE seq > ?1 ORDER BY seq LIMIT 1",
+                [self.deliveries_at],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let Some((first, _)) = oldest.filter(|(_, created_at)| *created_at < cutoff) else {
+            self.deliveries_at = 0;
+            return Ok(false);
+        };
+        let end: i64 = db.query_row(
+            "SELECT max(seq) FROM (SELECT seq FROM deliveries WHERE seq >= ?1 ORDER BY seq LIMIT ?2)",
+            params![first, STEP],
+            |row| row.get(0),
+        )?;
+        let old = "seq BETWEEN ?1 AND ?2 AND state IN (1, 3) AND created_at < ?3";
+        db.execute(
+            &format!(
+                "DELETE FROM attempts WHERE (seq, endpoint, run) IN (SELECT seq, endpoint, run FROM deliveries WHERE {old})"
+            ),
+            params![first, end, cutoff],
+        )?;
+        db.execute(&format!("DELETE FROM deliveries WHERE {old}"), params![first, end, cutoff])?;
+        db.execute(
+            "DELETE FROM verdicts WHERE seq <= ?1 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = verdicts.seq)",
+            [end],
+        )?;
+        self.deliveries_at = end;
+        Ok(true)
+    }
+}
+
+fn before(wall: Timestamp, age: Duration) -> i64 {
+    wall.as_millis().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// One step of dropping; tells whether there may be more.
+fn drop_pending(writer: &mut Writer<'_>) -> rusqlite::Result<bool> {
+    for (endpoint, reason) in read::dropping(writer.db())? {
+        if holds_pending(writer, endpoint)? {
+            writer.drop_pending(endpoint, &reason, STEP)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn holds_pending(writer: &Writer<'_>, endpoint: EndpointKey) -> rusqlite::Result<bool> {
+    let mut select =
+        writer.db().prepare_cached("SELECT EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND state = 0)")?;
+    select.query_row([endpoint.0], |row| row.get(0))
+}

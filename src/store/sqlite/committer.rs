@@ -1,0 +1,308 @@
+//! The one thread that writes: it takes everything that waits, writes one transaction, syncs, and answers all.
+
+use std::{collections::HashMap, sync::Arc, sync::atomic::Ordering, sync::mpsc, time::Duration};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tracing::{error, info, warn};
+
+use super::{
+    Shared, checkpoint,
+    chores::Chores,
+    failed,
+    write::{Judged, Writer},
+};
+use crate::{
+    clock::Clock,
+    endpoint::EndpointKey,
+    error::StoreError,
+    event::ValidEvent,
+    intake::Permit,
+    store::{
+        Admitted, AppendError, AppendReply, BreakerRecord, DropReason, Receipt, Settlement, Submission, Verdict,
+        ledger::{Group, Ledger},
+    },
+};
+
+/// A change of configuration, made in a transaction. It tells how to answer once that has been committed, or not.
+pub(super) type Change = Box<dyn FnOnce(&mut Writer<'_>) -> Changed + Send>;
+/// A change that failed is taken back alone, and its answer says so.
+pub(super) type Changed = Result<Answer, Answer>;
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// What the committer is asked for.
+pub(super) enum Message {
+    Append(Vec<Submission>, AppendReply),
+    Record(Vec<Verdict>),
+    Settle(Settlement),
+    Breaker(EndpointKey, BreakerRecord),
+    Change(Change),
+    /// Called when everything asked for before is in the file, or could not be written.
+    Fence(Answer),
+    Close(Answer),
+}
+
+/// Messages that one transaction takes at most.
+const GROUP: usize = 4096;
+/// Between two tries to write what could not be written.
+const RETRY: Duration = Duration::from_millis(250);
+/// Rough bytes of a row beside its payload, for the checkpoint's pace.
+const ROW: usize = 400;
+
+pub(super) struct Committer {
+    db: Connection,
+    clock: Clock,
+    shared: Arc<Shared>,
+    ledger: Ledger,
+    /// What a failed transaction had taken from the ledger: written first, before anything else is accepted.
+    unsaved: Option<Group>,
+    breakers: HashMap<EndpointKey, BreakerRecord>,
+    dropping: HashMap<EndpointKey, DropReason>,
+    chores: Chores,
+    last_seq: u64,
+    checkpoint: mpsc::SyncSender<()>,
+    unchecked: usize,
+}
+
+/// What waits for the next transaction.
+#[derive(Default)]
+struct Waiting {
+    appends: Vec<Append>,
+    changes: Vec<Change>,
+    fences: Vec<Answer>,
+    close: Option<Answer>,
+}
+
+struct Append {
+    events: Vec<ValidEvent>,
+    permits: Vec<Option<Permit>>,
+    reply: AppendReply,
+}
+
+/// What an append came to inside a transaction.
+type Appended = Result<Vec<Judged>, AppendError>;
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.changes.is_empty() && self.fences.is_empty() && self.close.is_none()
+    }
+}
+
+impl Committer {
+    pub(super) fn new(
+        db: Connection,
+        clock: Clock,
+        shared: Arc<Shared>,
+        chores: Chores,
+        checkpoint: mpsc::SyncSender<()>,
+    ) -> rusqlite::Result<Self> {
+        let last_seq = super::read::last_seq(&db)?;
+        let dropping = super::read::dropping(&db)?
+            .into_iter()
+            .map(|(key, reason)| Ok((key, super::write::drop_reason(&reason)?)))
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Self {
+            db,
+            clock,
+            shared,
+            ledger: Ledger::default(),
+            unsaved: None,
+            breakers: HashMap::new(),
+            dropping,
+            chores,
+            last_seq,
+            checkpoint,
+            unchecked: 0,
+        })
+    }
+
+    /// Serves until it is closed or nobody can ask it for anything any more. Tells whom to answer that, and what.
+    pub(super) fn run(mut self, messages: &mpsc::Receiver<Message>) -> Option<(Answer, Result<(), StoreError>)> {
+        loop {
+            let mut waiting = Waiting::default();
+            match messages.recv_timeout(self.patience()) {
+                Ok(first) => {
+                    self.take(first, &mut waiting);
+                    for message in messages.try_iter().take(GROUP) {
+                        self.take(message, &mut waiting);
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    let _nobody_asks = self.commit(Waiting::default(), true);
+                    return None;
+                }
+            }
+            let close = waiting.close.take();
+            let now = self.clock.now().mono;
+            let due = self.ledger.due().is_some_and(|due| now >= due) || now >= self.chores.due();
+            let full = self.ledger.len() >= GROUP;
+            let mut result = Ok(());
+            if close.is_some() || !waiting.is_empty() || due || full || self.unsaved.is_some() {
+                result = self.commit(waiting, close.is_some());
+            }
+            if let Some(close) = close {
+                return Some((close, result));
+            }
+        }
+    }
+
+    /// How long nothing has to be written.
+    fn patience(&self) -> Duration {
+        if self.unsaved.is_some() {
+            return RETRY;
+        }
+        let now = self.clock.now().mono;
+        self.ledger.due().map_or(self.chores.due(), |due| due.min(self.chores.due())).since(now)
+    }
+
+    fn take(&mut self, message: Message, waiting: &mut Waiting) {
+        let now = self.clock.now().mono;
+        match message {
+            Message::Append(group, reply) => {
+                let (events, permits) = group.into_iter().map(|one| (one.event, one.permit)).unzip();
+                waiting.appends.push(Append { events, permits, reply });
+            }
+            Message::Record(verdicts) => verdicts.into_iter().for_each(|verdict| self.ledger.record(verdict, now)),
+            Message::Settle(settlement) => self.ledger.settle(settlement, now),
+            Message::Breaker(endpoint, breaker) => {
+                self.breakers.insert(endpoint, breaker);
+                self.ledger.touch(now);
+            }
+            Message::Change(change) => waiting.changes.push(change),
+            Message::Fence(answer) => waiting.fences.push(answer),
+            Message::Close(answer) => waiting.close = Some(answer),
+        }
+    }
+
+    /// One transaction over everything that waits, and the answers.
+    fn commit(&mut self, waiting: Waiting, closing: bool) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let Waiting { appends, changes, fences, .. } = waiting;
+        let everything = closing || !fences.is_empty() || !changes.is_empty();
+        let mut group = self.unsaved.take().unwrap_or_default();
+        group.append(self.ledger.take(now.mono, everything));
+        if !changes.is_empty() {
+            self.chores.hurry(now.mono);
+        }
+        let written = self.write(&appends, changes, &group);
+        match written {
+            Ok((appended, answers)) => {
+                self.recovered();
+                self.count_written(&appends, &group);
+                answers.into_iter().chain(fences).for_each(|answer| answer(Ok(())));
+                self.hand_over(appends, appended);
+                Ok(())
+            }
+            Err(error) => {
+                self.broken(&error, group);
+                fences.into_iter().for_each(|answer| answer(Err(error.clone())));
+                for append in appends {
+                    let _gone = append.reply.send(Err(AppendError::Store(error.clone())));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        appends: &[Append],
+        changes: Vec<Change>,
+        group: &Group,
+    ) -> Result<(Vec<Appended>, Vec<Answer>), StoreError> {
+        let now = self.clock.now();
+        let mut answers = Vec::new();
+        let dropping = (!changes.is_empty()).then(|| self.dropping.clone());
+        let result = (|| {
+            let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut writer = Writer::new(&tx, now.wall, self.last_seq, &mut self.dropping);
+            group.verdicts.iter().try_for_each(|held| writer.verdict(held))?;
+            group.settlements.iter().try_for_each(|settlement| writer.settle(settlement))?;
+            self.breakers.iter().try_for_each(|(endpoint, breaker)| writer.breaker(*endpoint, breaker))?;
+            if now.mono >= self.chores.due() {
+                self.chores.step(&mut writer, now.mono, now.wall)?;
+            }
+            for change in changes {
+                answers.push(writer.alone(change)?);
+            }
+            let appended = appends.iter().map(|append| writer.append(&append.events));
+            let appended = appended.collect::<rusqlite::Result<Vec<_>>>()?;
+            let judged_through = group.verdicts.last().map(|held| held.verdict.event.seq);
+            let last_seq = writer.finish(judged_through)?;
+            tx.commit()?;
+            Ok((appended, last_seq))
+        })();
+        match result.map_err(failed) {
+            Ok((appended, last_seq)) => {
+                self.last_seq = last_seq;
+                self.breakers.clear();
+                Ok((appended, answers))
+            }
+            Err(error) => {
+                self.dropping = dropping.unwrap_or_else(|| std::mem::take(&mut self.dropping));
+                answers.into_iter().for_each(|answer: Answer| answer(Err(error.clone())));
+                Err(error)
+            }
+        }
+    }
+
+    /// Hands new events on and tells their publishers.
+    fn hand_over(&self, appends: Vec<Append>, appended: Vec<Appended>) {
+        let mut admitted = Vec::new();
+        let mut replies = Vec::with_capacity(appends.len());
+        for (append, appended) in appends.into_iter().zip(appended) {
+            let result = appended.map(|judged| {
+                let events = judged.into_iter().zip(append.permits);
+                events.map(|(judged, permit)| receipt(judged, permit, &mut admitted)).collect()
+            });
+            replies.push((append.reply, result));
+        }
+        if !admitted.is_empty()
+            && let Some(sink) = self.shared.sink.get()
+        {
+            sink(admitted);
+        }
+        for (reply, result) in replies {
+            let _hung_up = reply.send(result);
+        }
+    }
+
+    fn count_written(&mut self, appends: &[Append], group: &Group) {
+        let events = appends.iter().flat_map(|append| &append.events);
+        self.unchecked += events.map(|event| event.data.len() + ROW).sum::<usize>();
+        self.unchecked += (group.verdicts.len() + group.settlements.len()) * ROW;
+        if self.unchecked >= checkpoint::EVERY {
+            self.unchecked = 0;
+            // A checkpoint that is asked for already will see these pages too.
+            let _asked = self.checkpoint.try_send(());
+        }
+    }
+
+    fn broken(&mut self, error: &StoreError, group: Group) {
+        self.unsaved = (!group.is_empty()).then_some(group);
+        if self.unsaved.is_some() && self.shared.writable.swap(false, Ordering::AcqRel) {
+            error!(event = "store.full", %error, "store cannot write; no attempt starts until it can");
+        } else {
+            warn!(%error, "store could not write");
+        }
+    }
+
+    fn recovered(&self) {
+        if !self.shared.writable.swap(true, Ordering::AcqRel) {
+            info!(event = "store.recovered", "store can write again");
+        }
+    }
+}
+
+fn receipt(judged: Judged, permit: Option<Permit>, admitted: &mut Vec<Admitted>) -> Receipt {
+    match judged {
+        Judged::New(event) => {
+            let receipt = Receipt { id: event.id.clone(), seq: event.seq, duplicate: false };
+            admitted.push(Admitted { event: Arc::new(event), permit });
+            receipt
+        }
+        Judged::Duplicate(receipt) => receipt,
+        // A conflict refuses its whole group before any receipt is made.
+        Judged::Conflict => unreachable!("a group with a conflict has no receipts"),
+    }
+}

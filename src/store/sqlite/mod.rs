@@ -1,0 +1,292 @@
+//! The durable store: one SQLite file, one thread that writes, threads that read.
+//!
+//! A write is durable when its transaction has been synced (`synchronous=FULL` in WAL mode); everything that waits shares one.
+
+mod checkpoint;
+mod chores;
+mod committer;
+mod read;
+mod reader;
+mod schema;
+mod write;
+
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use super::{
+    AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, DeadLetterFilter, DeadLetterRow, DeliveryId,
+    DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded, PageReply, PageRequest,
+    ReplayOutcome, Reply, Settlement, Store, Submission, Totals, Verdict,
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    endpoint::{EndpointId, EndpointKey},
+    error::StoreError,
+    event::{Accepted, EventId, Tenant},
+};
+use chores::Chores;
+pub use chores::Retention;
+use committer::{Answer, Committer, Message};
+use reader::{Reader, read_error};
+use write::Writer;
+
+/// The durable [`Store`].
+pub struct SqliteStore {
+    messages: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
+    pages: Reader,
+    lists: Reader,
+    committer: Option<thread::JoinHandle<()>>,
+}
+
+struct Shared {
+    sink: OnceLock<AcceptedSink>,
+    writable: AtomicBool,
+}
+
+impl SqliteStore {
+    /// Opens the store in a directory, which is made (mode 0700) if it is not there, and brings its file up to date.
+    ///
+    /// # Errors
+    /// When another process has it open, it was written by a newer version, or it cannot be read or written.
+    pub fn open(dir: &Path, clock: Clock, retention: Retention) -> Result<Self, StoreError> {
+        make_dir(dir)?;
+        let lock = lock(dir)?;
+        let path = dir.join("hookmill.db");
+        let db = schema::open_writer(&path)?;
+        let shared = Arc::new(Shared { sink: OnceLock::new(), writable: AtomicBool::new(true) });
+        let pages = Reader::start("store-pages", &path, clock)?;
+        let lists = Reader::start("store-lists", &path, clock)?;
+        let (checkpoint, checkpointer) = checkpoint::start(&path)?;
+        let chores = Chores::new(retention, clock.now().mono);
+        let committer = Committer::new(db, clock, Arc::clone(&shared), chores, checkpoint).map_err(failed)?;
+        let (messages, receiver) = mpsc::channel();
+        let run = move || {
+            let close = committer.run(&receiver);
+            let _panicked = checkpointer.join();
+            // Only now may another process have the directory: two would count the same events twice.
+            drop(lock);
+            if let Some((answer, result)) = close {
+                answer(result);
+            }
+        };
+        let committer = Some(spawn("store-commit", run)?);
+        Ok(Self { messages, shared, pages, lists, committer })
+    }
+
+    fn tell(&self, message: Message) {
+        if let Err(mpsc::SendError(message)) = self.messages.send(message) {
+            refuse(message);
+        }
+    }
+
+    fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Writer<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        let (reply, result) = oneshot::channel();
+        self.tell(Message::Change(Box::new(move |writer| match change(writer) {
+            Ok(value) => Ok(Box::new(move |committed| drop(reply.send(committed.map(|()| value))))),
+            Err(error) => Err(Box::new(move |_committed| drop(reply.send(Err(failed(error)))))),
+        })));
+        awaited(result)
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        let (reply, result) = oneshot::channel();
+        let reading = move |db: &Connection| drop(reply.send(read(db).map_err(read_error)));
+        let lists = self.lists.clone();
+        // What cannot be written at this time does not keep anybody from reading what has been.
+        self.tell(Message::Fence(Box::new(move |_written| lists.read(Box::new(reading)))));
+        awaited(result)
+    }
+}
+
+/// An answer that never comes means that the store has been closed.
+fn awaited<T: Send + 'static>(result: oneshot::Receiver<Result<T, StoreError>>) -> Reply<T> {
+    Box::pin(async move { result.await.unwrap_or(Err(StoreError::Closed)) })
+}
+
+/// Answers a message that came after the end.
+fn refuse(message: Message) {
+    match message {
+        Message::Append(_, reply) => drop(reply.send(Err(AppendError::Store(StoreError::Closed)))),
+        Message::Fence(answer) | Message::Close(answer) => answer(Err(StoreError::Closed)),
+        Message::Record(_) | Message::Settle(_) | Message::Breaker(..) | Message::Change(_) => {}
+    }
+}
+
+impl Store for SqliteStore {
+    fn durable(&self) -> bool {
+        true
+    }
+
+    fn writable(&self) -> bool {
+        self.shared.writable.load(Ordering::Acquire)
+    }
+
+    fn connect(&self, sink: AcceptedSink) {
+        let _second = self.shared.sink.set(sink);
+    }
+
+    fn append(&self, group: Vec<Submission>, reply: AppendReply) {
+        self.tell(Message::Append(group, reply));
+    }
+
+    fn record(&self, verdicts: Vec<Verdict>) {
+        self.tell(Message::Record(verdicts));
+    }
+
+    fn settle(&self, settlement: Settlement) {
+        self.tell(Message::Settle(settlement));
+    }
+
+    fn keep_breaker(&self, endpoint: EndpointKey, breaker: BreakerRecord) {
+        self.tell(Message::Breaker(endpoint, breaker));
+    }
+
+    fn page(&self, request: PageRequest, reply: PageReply) {
+        let pages = self.pages.clone();
+        self.tell(Message::Fence(Box::new(move |written| match written {
+            Ok(()) => pages.read(Box::new(move |db| reply(read::page(db, &request).map_err(read_error)))),
+            // What is in the file is older than what is known: a delivery that was settled would be made again.
+            Err(error) => reply(Err(error)),
+        })));
+    }
+
+    fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow> {
+        self.change(move |writer| writer.create_endpoint(&id, &settings))
+    }
+
+    fn update_endpoint(&self, key: EndpointKey, change: EndpointChange) -> Reply<EndpointRow> {
+        self.change(move |writer| writer.update_endpoint(key, &change))
+    }
+
+    fn delete_endpoint(&self, key: EndpointKey) -> Reply<()> {
+        self.change(move |writer| writer.delete_endpoint(key))
+    }
+
+    fn put_rule(&self, name: String, rule: Option<String>) -> Reply<()> {
+        self.change(move |writer| writer.put_rule(&name, rule.as_deref()))
+    }
+
+    fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome> {
+        self.change(move |writer| writer.replay(dead_letter))
+    }
+
+    fn load(&self) -> Reply<Loaded> {
+        self.read(read::load)
+    }
+
+    fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {
+        self.read(move |db| read::unjudged(db, after, limit))
+    }
+
+    fn events(&self, filter: EventFilter) -> Reply<Vec<EventRow>> {
+        self.read(move |db| read::events(db, &filter))
+    }
+
+    fn event(&self, tenant: Option<Tenant>, id: EventId) -> Reply<Option<EventDetail>> {
+        self.read(move |db| read::event(db, tenant.as_ref(), &id))
+    }
+
+    fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>> {
+        self.read(move |db| read::event_attempts(db, seq))
+    }
+
+    fn endpoint_attempts(&self, endpoint: EndpointKey, before: Option<u64>, limit: usize) -> Reply<Vec<AttemptRow>> {
+        self.read(move |db| read::endpoint_attempts(db, endpoint, before, limit))
+    }
+
+    fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {
+        self.read(move |db| read::dead_letters(db, &filter))
+    }
+
+    fn dead_letter(&self, id: DeliveryId) -> Reply<Option<(DeadLetterRow, Option<Arc<Accepted>>)>> {
+        self.read(move |db| read::dead_letter(db, id))
+    }
+
+    fn totals(&self) -> Reply<Totals> {
+        self.read(read::totals)
+    }
+
+    fn endpoint_totals(&self, endpoint: EndpointKey) -> Reply<(DeliveryTotals, Option<Timestamp>)> {
+        self.read(move |db| read::endpoint_totals(db, endpoint))
+    }
+
+    fn flush(&self) -> Reply<()> {
+        let (reply, result) = oneshot::channel();
+        self.tell(Message::Fence(Box::new(move |written| drop(reply.send(written)))));
+        awaited(result)
+    }
+
+    fn close(&self) -> Reply<()> {
+        let (reply, result) = oneshot::channel();
+        let answer: Answer = Box::new(move |written| drop(reply.send(written)));
+        self.tell(Message::Close(answer));
+        awaited(result)
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Waits until what was asked for has been written and the file is closed.
+    fn drop(&mut self) {
+        let (nobody, _) = mpsc::channel();
+        drop(std::mem::replace(&mut self.messages, nobody));
+        if let Some(committer) = self.committer.take() {
+            let _panicked = committer.join();
+        }
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<(), StoreError> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(dir).map_err(|error| StoreError::Unusable(format!("{}: {error}", dir.display())))
+}
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("hookmill.lock");
+    let unusable = |error: &dyn std::fmt::Display| StoreError::Unusable(format!("{}: {error}", path.display()));
+    let file = File::create(&path).map_err(|error| unusable(&error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(unusable(&"another process has this directory open")),
+        Err(TryLockError::Error(error)) => Err(unusable(&error)),
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StoreError> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(|error| StoreError::Failed(format!("no thread for the store: {error}")))
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full(error.to_string()),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+            StoreError::Unusable(error.to_string())
+        }
+        _ => StoreError::Failed(error.to_string()),
+    }
+}
+
+/// What stands in the file is not what this program writes.
+fn text_error(detail: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, detail.into())
+}

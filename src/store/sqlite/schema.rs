@@ -1,0 +1,179 @@
+//! The tables, and how an older file becomes the present one.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::failed;
+use crate::error::StoreError;
+
+/// Each step takes the schema from the version of its index to the next; steps are only ever added.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+const VERSION_1: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- Accepted events. A row is never updated.
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    tenant TEXT NOT NULL,          -- '' for none
+    topic TEXT NOT NULL,
+    key TEXT,
+    source TEXT,
+    timestamp INTEGER NOT NULL,    -- moments are milliseconds since the epoch
+    accepted_at INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    metadata TEXT
+);
+CREATE UNIQUE INDEX events_by_id ON events (id, tenant);
+
+-- Verdicts on events that went to nobody: 1 unmatched, 2 suppressed.
+CREATE TABLE verdicts (seq INTEGER PRIMARY KEY, state INTEGER NOT NULL);
+
+CREATE TABLE deliveries (
+    seq INTEGER NOT NULL,
+    endpoint INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    state INTEGER NOT NULL,        -- 0 pending, 1 delivered, 2 dead letter, 3 dropped
+    reason TEXT,
+    created_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    spent INTEGER NOT NULL DEFAULT 0,
+    due INTEGER,
+    asked INTEGER NOT NULL DEFAULT 0,
+    first_at INTEGER,              -- start of the first attempt
+    last_at INTEGER,               -- start of the last attempt, and what came of it
+    last_micros INTEGER,
+    last_status INTEGER,
+    last_outcome TEXT,
+    last_error TEXT,
+    settled_at INTEGER,
+    replayed_as INTEGER,
+    PRIMARY KEY (seq, endpoint, run)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_by_endpoint ON deliveries (endpoint, seq);
+CREATE INDEX deliveries_pending ON deliveries (endpoint, seq, run, due) WHERE state = 0;
+CREATE INDEX deliveries_due ON deliveries (endpoint, due, seq, run) WHERE state = 0 AND due IS NOT NULL;
+CREATE INDEX deliveries_dead ON deliveries (seq, endpoint, run) WHERE state = 2;
+
+-- Failed attempts, and every attempt from the second on. A first attempt that succeeded is in its delivery's row.
+CREATE TABLE attempts (
+    seq INTEGER NOT NULL,
+    endpoint INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    micros INTEGER NOT NULL,
+    status INTEGER,
+    outcome TEXT NOT NULL,
+    error TEXT,
+    response BLOB,
+    PRIMARY KEY (seq, endpoint, run, number)
+) WITHOUT ROWID;
+
+-- The conservation sums, kept in the transactions that change what they count. Endpoint 0 is the sum over all.
+CREATE TABLE totals (endpoint INTEGER, name TEXT, value INTEGER NOT NULL, PRIMARY KEY (endpoint, name)) WITHOUT ROWID;
+
+CREATE TABLE endpoints (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    state_since INTEGER NOT NULL,
+    deleted_at INTEGER,
+    dropping TEXT,                 -- why its pending deliveries are dropped
+    breaker_until INTEGER,
+    breaker_cooldown INTEGER,
+    breaker_since INTEGER
+);
+CREATE UNIQUE INDEX endpoints_by_id ON endpoints (id) WHERE deleted_at IS NULL;
+
+CREATE TABLE rules (name TEXT PRIMARY KEY, rule TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE windows (
+    rule TEXT, key TEXT, passed_at INTEGER NOT NULL, suppressed INTEGER NOT NULL, PRIMARY KEY (rule, key)
+) WITHOUT ROWID;
+
+INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(8)))), ('last_seq', 0), ('judged_through', 0);
+";
+
+/// Opens the connection that writes, and brings the file to the present schema.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let mut db = Connection::open(path).map_err(failed)?;
+    settle_pragmas(&db).map_err(failed)?;
+    migrate(&mut db)?;
+    Ok(db)
+}
+
+fn settle_pragmas(db: &Connection) -> rusqlite::Result<()> {
+    db.busy_timeout(std::time::Duration::from_secs(10))?;
+    // Only takes effect before the first table: it lets pruning give room back in small steps.
+    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    // A thread of its own checkpoints, so that no commit pays for it.
+    db.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    db.pragma_update(None, "cache_size", -16 * 1024)?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if version > known {
+        let detail = format!("its schema has version {version}, this program knows {known}: use a newer one");
+        return Err(StoreError::Unusable(detail));
+    }
+    for (target, migration) in (1..).zip(MIGRATIONS).skip_while(|(target, _)| *target <= version) {
+        let tx = db.transaction().map_err(failed)?;
+        tx.execute_batch(migration).map_err(failed)?;
+        tx.pragma_update(None, "user_version", target).map_err(failed)?;
+        tx.commit().map_err(failed)?;
+        tracing::info!(event = "store.migrated", version = target, "store has a new schema version");
+    }
+    Ok(())
+}
+
+/// Opens a connection that only reads.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let settle = || {
+        db.busy_timeout(std::time::Duration::from_secs(5))?;
+        db.pragma_update(None, "cache_size", -4 * 1024)?;
+        db.set_prepared_statement_cache_capacity(64);
+        Ok(())
+    };
+    settle().map_err(failed)?;
+    Ok(db)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_has_the_present_version_and_opens_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        drop(open_writer(&path).unwrap());
+        let db = open_writer(&path).unwrap();
+        let version: usize = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        let vacuum: i64 = db.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
+        assert_eq!((version, vacuum), (MIGRATIONS.len(), 2));
+    }
+
+    #[test]
+    fn a_newer_file_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let db = open_writer(&path).unwrap();
+        db.pragma_update(None, "user_version", 999).unwrap();
+        drop(db);
+        assert!(matches!(open_writer(&path), Err(StoreError::Unusable(_))));
+    }
+}

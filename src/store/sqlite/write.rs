@@ -1,0 +1,492 @@
+//! What one transaction writes. Every change of a row that is counted moves the totals with it.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::{
+    clock::Timestamp,
+    endpoint::{EndpointId, EndpointKey},
+    event::{Accepted, ValidEvent},
+    store::{
+        AppendError, AttemptRecord, BreakerRecord, DeliveryId, DropReason, EndpointChange, EndpointRow, Next, Receipt,
+        ReplayOutcome, Ruling, Settlement, Verdict, WindowChange, ledger::Held,
+    },
+};
+
+use super::{
+    committer::{Answer, Change},
+    read, text_error,
+};
+
+pub(super) const PENDING: i64 = 0;
+pub(super) const DELIVERED: i64 = 1;
+pub(super) const DEAD: i64 = 2;
+pub(super) const DROPPED: i64 = 3;
+pub(super) const UNMATCHED: i64 = 1;
+pub(super) const SUPPRESSED: i64 = 2;
+
+type Count = (i64, Cow<'static, str>);
+
+/// Writes inside one transaction; [`Writer::finish`] adds what was counted to the totals.
+pub(super) struct Writer<'a> {
+    db: &'a Connection,
+    now: Timestamp,
+    deltas: HashMap<Count, i64>,
+    /// Endpoints whose deliveries are dropped.
+    dropping: &'a mut HashMap<EndpointKey, DropReason>,
+    last_seq: u64,
+}
+
+/// An event as it was judged at the door.
+pub(super) enum Judged {
+    New(Accepted),
+    Duplicate(Receipt),
+    Conflict,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(
+        db: &'a Connection,
+        now: Timestamp,
+        last_seq: u64,
+        dropping: &'a mut HashMap<EndpointKey, DropReason>,
+    ) -> Self {
+        Self { db, now, deltas: HashMap::new(), dropping, last_seq }
+    }
+
+    /// Adds up the totals and tells the newest seq.
+    pub(super) fn finish(self, judged_through: Option<u64>) -> rusqlite::Result<u64> {
+        let mut upsert = self.db.prepare_cached(
+            "INSERT INTO totals VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+        )?;
+        for ((endpoint, name), delta) in self.deltas.iter().filter(|(_, delta)| **delta != 0) {
+            upsert.execute(params![endpoint, name, delta])?;
+        }
+        let mut meta = self.db.prepare_cached("UPDATE meta SET value = ?2 WHERE name = ?1 AND value <> ?2")?;
+        meta.execute(params!["last_seq", signed(self.last_seq)])?;
+        if let Some(seq) = judged_through {
+            meta.execute(params!["judged_through", signed(seq)])?;
+        }
+        Ok(self.last_seq)
+    }
+
+    /// Makes a change that fails alone: it is taken back without the rest of the transaction.
+    pub(super) fn alone(&mut self, change: Change) -> rusqlite::Result<Answer> {
+        let (deltas, dropping) = (self.deltas.clone(), self.dropping.clone());
+        self.db.execute_batch("SAVEPOINT change")?;
+        match change(self) {
+            Ok(answer) => {
+                self.db.execute_batch("RELEASE change")?;
+                Ok(answer)
+            }
+            Err(answer) => {
+                self.db.execute_batch("ROLLBACK TO change; RELEASE change")?;
+                (self.deltas, *self.dropping) = (deltas, dropping);
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Accepts a group, or nothing of it.
+    pub(super) fn append(&mut self, group: &[ValidEvent]) -> rusqlite::Result<Result<Vec<Judged>, AppendError>> {
+        // One event is judged before it is written; only a larger group can have something to take back.
+        let grouped = group.len() > 1;
+        if grouped {
+            self.db.execute_batch("SAVEPOINT append")?;
+        }
+        let before = self.last_seq;
+        let mut judged = Vec::with_capacity(group.len());
+        for (index, event) in group.iter().enumerate() {
+            match self.append_one(event)? {
+                Judged::Conflict => {
+                    if grouped {
+                        self.db.execute_batch("ROLLBACK TO append; RELEASE append")?;
+                    }
+                    self.last_seq = before;
+                    return Ok(Err(AppendError::Conflict { id: event.id.clone(), index }));
+                }
+                one => judged.push(one),
+            }
+        }
+        if grouped {
+            self.db.execute_batch("RELEASE append")?;
+        }
+        Ok(Ok(judged))
+    }
+
+    fn append_one(&mut self, event: &ValidEvent) -> rusqlite::Result<Judged> {
+        if !event.generated
+            && let Some((seq, same)) = self.find(event)?
+        {
+            let receipt = Receipt { id: event.id.clone(), seq, duplicate: true };
+            return Ok(if same { Judged::Duplicate(receipt) } else { Judged::Conflict });
+        }
+        self.last_seq += 1;
+        let event = Accepted::new(self.last_seq, self.now, event.clone());
+        let mut insert =
+            self.db.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+        insert.execute(params![
+            signed(event.seq),
+            event.id.as_str(),
+            event.tenant.as_ref().map_or("", |tenant| tenant.as_str()),
+            event.topic.as_str(),
+            event.key.as_deref(),
+            event.source.as_deref(),
+            event.timestamp.as_millis(),
+            event.accepted_at.as_millis(),
+            &event.data[..],
+            event.metadata.as_deref(),
+        ])?;
+        Ok(Judged::New(event))
+    }
+
+    /// The event that has the id already, and whether it says the same.
+    fn find(&self, event: &ValidEvent) -> rusqlite::Result<Option<(u64, bool)>> {
+        let mut select =
+            self.db.prepare_cached("SELECT seq, topic, key, data FROM events WHERE id = ?1 AND tenant = ?2")?;
+        let tenant = event.tenant.as_ref().map_or("", |tenant| tenant.as_str());
+        let same = |row: &Row<'_>| {
+            let topic = row.get_ref(1)?.as_str()? == event.topic.as_str();
+            let key = row.get_ref(2)?.as_str_or_null()? == event.key.as_deref();
+            let data = row.get_ref(3)?.as_blob()? == &event.data[..];
+            Ok((unsigned(row.get(0)?), topic && key && data))
+        };
+        select.query_row(params![event.id.as_str(), tenant], same).optional()
+    }
+
+    /// Writes a verdict with what is known of its deliveries already.
+    pub(super) fn verdict(&mut self, held: &Held) -> rusqlite::Result<()> {
+        let Verdict { event, ruling, windows, .. } = &held.verdict;
+        match ruling {
+            Ruling::Unmatched => self.unrouted_verdict(event.seq, UNMATCHED, "unmatched")?,
+            Ruling::Suppressed => self.unrouted_verdict(event.seq, SUPPRESSED, "suppressed")?,
+            Ruling::Routed(targets) => {
+                self.count(0, "routed", 1);
+                for (target, outcomes) in targets.iter().zip(&held.outcomes) {
+                    let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
+                    let dropped = target.dropped.or_else(|| self.dropping.get(&target.endpoint).copied());
+                    self.count_delivery(target.endpoint, "created", 1);
+                    self.insert_delivery(id, event.accepted_at, dropped, outcomes)?;
+                }
+            }
+        }
+        windows.iter().try_for_each(|change| self.window(change))
+    }
+
+    fn unrouted_verdict(&mut self, seq: u64, state: i64, name: &'static str) -> rusqlite::Result<()> {
+        self.db.prepare_cached("INSERT INTO verdicts VALUES (?1, ?2)")?.execute([signed(seq), state])?;
+        self.count(0, name, 1);
+        Ok(())
+    }
+
+    fn insert_delivery(
+        &mut self,
+        id: DeliveryId,
+        created_at: Timestamp,
+        dropped: Option<DropReason>,
+        outcomes: &[Settlement],
+    ) -> rusqlite::Result<()> {
+        // The commonest way by far: the first attempt succeeded before the verdict was written.
+        if let ([only], None) = (outcomes, dropped)
+            && let (Next::Delivered, Some(attempt)) = (only.next, &only.attempt)
+            && attempt.number == 1
+        {
+            return self.insert_delivered(id, created_at, only, attempt);
+        }
+        let state = if dropped.is_some() { DROPPED } else { PENDING };
+        let settled_at = dropped.map(|_| self.now.as_millis());
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        let reason = dropped.map(DropReason::as_str);
+        let DeliveryId { seq, endpoint, run } = id;
+        insert.execute(params![signed(seq), endpoint.0, run, state, reason, created_at.as_millis(), settled_at])?;
+        match dropped {
+            Some(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
+            None => self.count_delivery(endpoint, "pending", 1),
+        }
+        outcomes.iter().try_for_each(|outcome| self.settle(outcome))
+    }
+
+    fn insert_delivered(
+        &mut self,
+        id: DeliveryId,
+        created_at: Timestamp,
+        settlement: &Settlement,
+        attempt: &AttemptRecord,
+    ) -> rusqlite::Result<()> {
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO deliveries (seq, endpoint, run, state, created_at, attempts, spent, first_at, last_at,
+                 last_micros, last_status, last_outcome, settled_at)
+             VALUES (?1, ?2, ?3, 1, ?4, 1, ?5, ?6, ?6, ?7, ?8, ?9, ?10)",
+        )?;
+        insert.execute(params![
+            signed(id.seq),
+            id.endpoint.0,
+            id.run,
+            created_at.as_millis(),
+            settlement.spent,
+            attempt.at.as_millis(),
+            micros(attempt),
+            attempt.status,
+            attempt.outcome,
+            settlement.at.as_millis(),
+        ])?;
+        self.count_delivery(id.endpoint, "delivered", 1);
+        Ok(())
+    }
+
+    /// Writes what became of a pending delivery; without effect on any other.
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<()> {
+        let DeliveryId { seq, endpoint, run } = settlement.delivery;
+        let (state, reason, due, asked) = match settlement.next {
+            Next::Delivered => (DELIVERED, None, None, false),
+            Next::Retry { due, asked } => (PENDING, None, Some(due.as_millis()), asked),
+            Next::DeadLettered(reason) => (DEAD, Some(reason.as_str()), None, false),
+        };
+        let settled_at = (state != PENDING).then_some(settlement.at.as_millis());
+        let attempt = settlement.attempt.as_ref();
+        let mut update = self.db.prepare_cached(
+            "UPDATE deliveries SET state = ?4, reason = ?5, due = ?6, asked = ?7, settled_at = ?8, spent = ?9,
+                 attempts = coalesce(?10, attempts), first_at = coalesce(first_at, ?11), last_at = coalesce(?11, last_at),
+                 last_micros = coalesce(?12, last_micros), last_status = iif(?10 IS NULL, last_status, ?13),
+                 last_outcome = coalesce(?14, last_outcome), last_error = iif(?10 IS NULL, last_error, ?15)
+             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 0",
+        )?;
+        let changed = update.execute(params![
+            signed(seq),
+            endpoint.0,
+            run,
+            state,
+            reason,
+            due,
+            asked,
+            settled_at,
+            settlement.spent,
+            attempt.map(|attempt| attempt.number),
+            attempt.map(|attempt| attempt.at.as_millis()),
+            attempt.map(micros),
+            attempt.and_then(|attempt| attempt.status),
+            attempt.map(|attempt| attempt.outcome),
+            attempt.and_then(|attempt| attempt.error.as_deref()),
+        ])?;
+        if changed == 0 {
+            return Ok(());
+        }
+        let ended = match settlement.next {
+            Next::Delivered => Some("delivered"),
+            Next::DeadLettered(_) => Some("dead_lettered"),
+            Next::Retry { .. } => None,
+        };
+        if let Some(name) = ended {
+            self.count_delivery(endpoint, "pending", -1);
+            self.count_delivery(endpoint, name, 1);
+        }
+        match attempt {
+            Some(attempt) if attempt.number > 1 || settlement.next != Next::Delivered => {
+                self.attempt(settlement.delivery, attempt)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn attempt(&mut self, id: DeliveryId, attempt: &AttemptRecord) -> rusqlite::Result<()> {
+        let response = (!attempt.response.is_empty()).then_some(&attempt.response[..]);
+        let mut insert = self
+            .db
+            .prepare_cached("INSERT OR REPLACE INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+        insert.execute(params![
+            signed(id.seq),
+            id.endpoint.0,
+            id.run,
+            attempt.number,
+            attempt.at.as_millis(),
+            micros(attempt),
+            attempt.status,
+            attempt.outcome,
+            attempt.error,
+            response,
+        ])?;
+        Ok(())
+    }
+
+    fn window(&mut self, change: &WindowChange) -> rusqlite::Result<()> {
+        match change.slot {
+            Some(slot) => {
+                let mut upsert = self.db.prepare_cached("INSERT OR REPLACE INTO windows VALUES (?1, ?2, ?3, ?4)")?;
+                upsert.execute(params![
+                    change.rule,
+                    change.key,
+                    slot.passed_at.as_millis(),
+                    signed(slot.suppressed)
+                ])?;
+            }
+            None => {
+                let mut delete = self.db.prepare_cached("DELETE FROM windows WHERE rule = ?1 AND key = ?2")?;
+                delete.execute(params![change.rule, change.key])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn breaker(&mut self, endpoint: EndpointKey, breaker: &BreakerRecord) -> rusqlite::Result<()> {
+        let mut update = self.db.prepare_cached(
+            "UPDATE endpoints SET breaker_until = ?2, breaker_cooldown = ?3, breaker_since = ?4 WHERE key = ?1",
+        )?;
+        let cooldown = i64::try_from(breaker.cooldown.as_millis()).unwrap_or(i64::MAX);
+        let (until, since) = (breaker.open_until.map(Timestamp::as_millis), breaker.since.map(Timestamp::as_millis));
+        update.execute(params![endpoint.0, until, cooldown, since])?;
+        Ok(())
+    }
+
+    pub(super) fn create_endpoint(&mut self, id: &EndpointId, settings: &str) -> rusqlite::Result<EndpointRow> {
+        self.db.execute(
+            "INSERT INTO endpoints (id, settings, version, created_at, updated_at, state_since)
+             VALUES (?1, ?2, 1, ?3, ?3, ?3)",
+            params![id.as_str(), settings, self.now.as_millis()],
+        )?;
+        read::endpoint(self.db, EndpointKey(self.db.last_insert_rowid()))
+    }
+
+    pub(super) fn update_endpoint(
+        &mut self,
+        key: EndpointKey,
+        change: &EndpointChange,
+    ) -> rusqlite::Result<EndpointRow> {
+        self.db.execute(
+            "UPDATE endpoints SET settings = ?2, version = version + 1, updated_at = ?3, dropping = ?4,
+                 state_since = iif(?5, ?3, state_since)
+             WHERE key = ?1 AND deleted_at IS NULL",
+            params![
+                key.0,
+                change.settings,
+                self.now.as_millis(),
+                change.drop_pending.map(DropReason::as_str),
+                change.state_changed
+            ],
+        )?;
+        match change.drop_pending {
+            Some(reason) => self.dropping.insert(key, reason),
+            None => self.dropping.remove(&key),
+        };
+        read::endpoint(self.db, key)
+    }
+
+    pub(super) fn delete_endpoint(&mut self, key: EndpointKey) -> rusqlite::Result<()> {
+        let reason = DropReason::EndpointDeleted;
+        self.db.execute(
+            "UPDATE endpoints SET deleted_at = ?2, dropping = ?3 WHERE key = ?1 AND deleted_at IS NULL",
+            params![key.0, self.now.as_millis(), reason.as_str()],
+        )?;
+        self.dropping.insert(key, reason);
+        Ok(())
+    }
+
+    pub(super) fn put_rule(&mut self, name: &str, rule: Option<&str>) -> rusqlite::Result<()> {
+        match rule {
+            Some(rule) => {
+                self.db.execute("INSERT OR REPLACE INTO rules VALUES (?1, ?2)", params![name, rule])?;
+            }
+            None => {
+                self.db.execute("DELETE FROM rules WHERE name = ?1", [name])?;
+                self.db.execute("DELETE FROM windows WHERE rule = ?1", [name])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn replay(&mut self, id: DeliveryId) -> rusqlite::Result<ReplayOutcome> {
+        let DeliveryId { seq, endpoint, run } = id;
+        let letter: Option<Option<u32>> = self
+            .db
+            .prepare_cached(
+                "SELECT replayed_as FROM deliveries WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 2",
+            )?
+            .query_row(params![signed(seq), endpoint.0, run], |row| row.get(0))
+            .optional()?;
+        match letter {
+            None => return Ok(ReplayOutcome::Unknown),
+            Some(Some(replayed_as)) => return Ok(ReplayOutcome::Already(replayed_as)),
+            Some(None) => {}
+        }
+        let alive: bool = self.db.query_row(
+            "SELECT EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)
+                 AND EXISTS (SELECT 1 FROM events WHERE seq = ?2)",
+            [endpoint.0, signed(seq)],
+            |row| row.get(0),
+        )?;
+        if !alive {
+            return Ok(ReplayOutcome::Gone);
+        }
+        let newest: u32 = self.db.query_row(
+            "SELECT max(run) FROM deliveries WHERE seq = ?1 AND endpoint = ?2",
+            [signed(seq), endpoint.0],
+            |row| row.get(0),
+        )?;
+        self.db.execute(
+            "UPDATE deliveries SET replayed_as = ?4 WHERE seq = ?1 AND endpoint = ?2 AND run = ?3",
+            params![signed(seq), endpoint.0, run, newest + 1],
+        )?;
+        let replay = DeliveryId { run: newest + 1, ..id };
+        self.count_delivery(endpoint, "replayed", 1);
+        let dropped = self.dropping.get(&endpoint).copied();
+        self.insert_delivery(replay, self.now, dropped, &[])?;
+        Ok(ReplayOutcome::Replayed(replay))
+    }
+
+    /// Drops up to `limit` pending deliveries of an endpoint; tells how many it found.
+    pub(super) fn drop_pending(&mut self, endpoint: EndpointKey, reason: &str, limit: i64) -> rusqlite::Result<usize> {
+        let mut update = self.db.prepare_cached(
+            "UPDATE deliveries SET state = 3, reason = ?2, due = NULL, settled_at = ?3
+             WHERE endpoint = ?1 AND state = 0 AND (seq, endpoint, run) IN
+                 (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = 0 ORDER BY seq, run LIMIT ?4)",
+        )?;
+        let dropped = update.execute(params![endpoint.0, reason, self.now.as_millis(), limit])?;
+        let delta = i64::try_from(dropped).unwrap_or(i64::MAX);
+        self.count_delivery(endpoint, "pending", -delta);
+        self.count_dropped(endpoint, reason, delta);
+        Ok(dropped)
+    }
+
+    pub(super) fn db(&self) -> &'a Connection {
+        self.db
+    }
+
+    fn count(&mut self, endpoint: i64, name: impl Into<Cow<'static, str>>, delta: i64) {
+        *self.deltas.entry((endpoint, name.into())).or_default() += delta;
+    }
+
+    fn count_delivery(&mut self, endpoint: EndpointKey, name: &'static str, delta: i64) {
+        self.count(0, name, delta);
+        self.count(endpoint.0, name, delta);
+    }
+
+    fn count_dropped(&mut self, endpoint: EndpointKey, reason: &str, delta: i64) {
+        let name = format!("dropped:{reason}");
+        self.count(0, name.clone(), delta);
+        self.count(endpoint.0, name, delta);
+    }
+}
+
+fn micros(attempt: &AttemptRecord) -> i64 {
+    i64::try_from(attempt.duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// SQLite's integers have a sign; a seq never reaches it.
+pub(super) fn signed(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// The reason as it was stored.
+pub(super) fn drop_reason(text: &str) -> rusqlite::Result<DropReason> {
+    [DropReason::EndpointDisabled, DropReason::EndpointDeleted]
+        .into_iter()
+        .find(|reason| reason.as_str() == text)
+        .ok_or_else(|| text_error(format!("{text} is not a reason this program knows")))
+}
