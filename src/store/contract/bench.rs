@@ -47,12 +47,8 @@ pub(in crate::store) fn wait_until_dropped(store: &dyn Store, key: EndpointKey) 
     panic!("deliveries of {key:?} are still pending");
 }
 
-pub(in crate::store) fn valid(event: &Event) -> ValidEvent {
-    event.validate(at(0)).unwrap()
-}
-
-pub(in crate::store) fn submit(event: Event) -> Submission {
-    Submission { event: valid(&event), permit: None }
+pub(in crate::store) fn submit(event: &Event) -> Submission {
+    Submission { event: event.validate(at(0)).unwrap(), permit: None }
 }
 
 pub(in crate::store) fn event(id: &str, topic: &str) -> Event {
@@ -106,13 +102,13 @@ impl Bench {
         Self { store, sunk }
     }
 
-    pub(in crate::store) fn publish(&self, group: Vec<Event>) -> Result<Vec<Receipt>, AppendError> {
-        publish(self.store.as_ref(), group.into_iter().map(submit).collect())
+    pub(in crate::store) fn publish(&self, group: &[Event]) -> Result<Vec<Receipt>, AppendError> {
+        publish(self.store.as_ref(), group.iter().map(submit).collect())
     }
 
     /// Publishes one new event.
     pub(in crate::store) fn accept(&self, event: Event) -> Arc<Accepted> {
-        let receipts = self.publish(vec![event]).unwrap();
+        let receipts = self.publish(&[event]).unwrap();
         assert!(!receipts[0].duplicate);
         Arc::clone(self.sunk.lock().unwrap().last().unwrap())
     }

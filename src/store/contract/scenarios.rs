@@ -4,8 +4,8 @@ use super::bench::*;
 use crate::{event::Event, intake::Intake, store::*};
 
 pub(in crate::store) fn seqs_are_gapless_and_duplicates_take_none(bench: &Bench) {
-    assert_eq!(bench.publish(vec![event("a", "t"), event("b", "t")]).unwrap()[1].seq, 2);
-    let again = bench.publish(vec![event("c", "t"), event("a", "t"), event("d", "t")]).unwrap();
+    assert_eq!(bench.publish(&[event("a", "t"), event("b", "t")]).unwrap()[1].seq, 2);
+    let again = bench.publish(&[event("c", "t"), event("a", "t"), event("d", "t")]).unwrap();
     let seqs: Vec<_> = again.iter().map(|receipt| (receipt.id.as_str(), receipt.seq, receipt.duplicate)).collect();
     assert_eq!(seqs, [("c", 3, false), ("a", 1, true), ("d", 4, false)]);
     let totals = bench.totals();
@@ -14,7 +14,7 @@ pub(in crate::store) fn seqs_are_gapless_and_duplicates_take_none(bench: &Bench)
 
 pub(in crate::store) fn the_sink_gets_each_new_event_once_in_order(bench: &Bench) {
     for group in [["a", "b"], ["b", "c"], ["a", "c"], ["d", "d"]] {
-        bench.publish(group.map(|id| event(id, "t")).into()).unwrap();
+        bench.publish(&group.map(|id| event(id, "t"))).unwrap();
     }
     let sunk: Vec<_> = bench.sunk.lock().unwrap().iter().map(|event| (event.seq, event.id.to_string())).collect();
     assert_eq!(sunk, [(1, "a".into()), (2, "b".into()), (3, "c".into()), (4, "d".into())]);
@@ -23,7 +23,7 @@ pub(in crate::store) fn the_sink_gets_each_new_event_once_in_order(bench: &Bench
 pub(in crate::store) fn a_conflict_refuses_the_whole_group(bench: &Bench) {
     bench.accept(event("a", "t").key("k"));
     for other in [event("a", "u").key("k"), event("a", "t"), Event::from_json("t", "{ }").id("a").key("k")] {
-        let refused = bench.publish(vec![event("new", "t"), other, event("newer", "t")]).unwrap_err();
+        let refused = bench.publish(&[event("new", "t"), other, event("newer", "t")]).unwrap_err();
         assert!(matches!(refused, AppendError::Conflict { id, index: 1 } if id.as_str() == "a"));
     }
     assert_eq!(bench.totals().accepted, 1);
@@ -32,21 +32,21 @@ pub(in crate::store) fn a_conflict_refuses_the_whole_group(bench: &Bench) {
 }
 
 pub(in crate::store) fn a_group_may_hold_duplicates_of_itself(bench: &Bench) {
-    let receipts = bench.publish(vec![event("a", "t"), event("a", "t"), event("b", "t")]).unwrap();
+    let receipts = bench.publish(&[event("a", "t"), event("a", "t"), event("b", "t")]).unwrap();
     let seqs: Vec<_> = receipts.iter().map(|receipt| (receipt.seq, receipt.duplicate)).collect();
     assert_eq!(seqs, [(1, false), (1, true), (2, false)]);
     assert_eq!(bench.sunk.lock().unwrap().len(), 2);
 }
 
 pub(in crate::store) fn a_group_that_contradicts_itself_is_refused(bench: &Bench) {
-    let refused = bench.publish(vec![event("a", "t"), event("a", "u")]).unwrap_err();
+    let refused = bench.publish(&[event("a", "t"), event("a", "u")]).unwrap_err();
     assert!(matches!(refused, AppendError::Conflict { index: 1, .. }));
     assert_eq!(bench.totals().accepted, 0);
     assert_eq!(bench.accept(event("a", "u")).seq, 1);
 }
 
 pub(in crate::store) fn tenants_have_ids_of_their_own(bench: &Bench) {
-    let receipts = bench.publish(vec![event("a", "t"), event("a", "u").tenant("x"), event("a", "v").tenant("y")]);
+    let receipts = bench.publish(&[event("a", "t"), event("a", "u").tenant("x"), event("a", "v").tenant("y")]);
     assert!(receipts.unwrap().iter().all(|receipt| !receipt.duplicate));
     let topic = |tenant: Option<&str>| {
         let tenant = tenant.map(|tenant| tenant.parse().unwrap());
@@ -68,7 +68,7 @@ pub(in crate::store) fn an_event_comes_back_as_it_went_in(bench: &Bench) {
 pub(in crate::store) fn permits_return_when_the_verdict_is_recorded(bench: &Bench) {
     let intake = Intake::new(10, 1000);
     let mut permits = intake.admit([1, 1, 1].into_iter()).unwrap().into_iter();
-    let group = ["a", "b", "b"].map(|id| Submission { permit: permits.next(), ..submit(event(id, "t")) });
+    let group = ["a", "b", "b"].map(|id| Submission { permit: permits.next(), ..submit(&event(id, "t")) });
     publish(bench.store.as_ref(), group.into()).unwrap();
     assert_eq!(intake.waiting(), 0, "the bench gave back those of new events, the store that of the duplicate");
 
@@ -332,7 +332,8 @@ pub(in crate::store) fn strict_pages_hold_all(bench: &Bench) {
 pub(in crate::store) fn pages_are_bounded_by_bytes(bench: &Bench) {
     let endpoint = bench.endpoint("e");
     let weight = bench.routed("a", &[endpoint]).weight();
-    ["b", "c"].map(|id| bench.routed(id, &[endpoint]));
+    bench.routed("b", &[endpoint]);
+    bench.routed("c", &[endpoint]);
     for cursor in [Cursor::Fresh(None), Cursor::InOrder(None)] {
         for (bytes, rows) in [(0, 1), (1, 1), (weight, 1), (weight + 1, 2), (2 * weight, 2), (3 * weight, 3)] {
             let request = PageRequest { endpoint, cursor, items: 9, bytes };
@@ -410,7 +411,7 @@ pub(in crate::store) fn attempts_of_an_endpoint_newest_event_first(bench: &Bench
 pub(in crate::store) fn events_are_filtered(bench: &Bench) {
     let endpoint = bench.endpoint("e");
     bench
-        .publish(vec![event("a", "x.one"), event("b", "x.two").tenant("t"), event("c", "y"), event("d", "x.one")])
+        .publish(&[event("a", "x.one"), event("b", "x.two").tenant("t"), event("c", "y"), event("d", "x.one")])
         .unwrap();
     let events = bench.sunk.lock().unwrap().clone();
     bench.judge(&events[0], Ruling::Routed(vec![target(endpoint)]));
@@ -438,8 +439,7 @@ pub(in crate::store) fn events_are_filtered(bench: &Bench) {
 }
 
 pub(in crate::store) fn what_is_not_judged_is_there_for_recovery(bench: &Bench) {
-    ["a", "b", "c", "d"].map(|id| bench.accept(event(id, "t")));
-    let events = bench.sunk.lock().unwrap().clone();
+    let events = ["a", "b", "c", "d"].map(|id| bench.accept(event(id, "t")));
     bench.judge(&events[0], Ruling::Unmatched);
     bench.judge(&events[1], Ruling::Suppressed);
     assert_eq!(get(bench.store.load()).judged_through, 2);
@@ -522,7 +522,7 @@ pub(in crate::store) fn totals_of_endpoints_add_up_to_the_whole(bench: &Bench) {
 pub(in crate::store) fn calls_after_close_fail(bench: &Bench) {
     let endpoint = bench.endpoint("e");
     get(bench.store.close());
-    assert!(matches!(bench.publish(vec![event("a", "t")]), Err(AppendError::Store(StoreError::Closed))));
+    assert!(matches!(bench.publish(&[event("a", "t")]), Err(AppendError::Store(StoreError::Closed))));
     assert!(matches!(wait(bench.store.totals()), Err(StoreError::Closed)));
     assert!(matches!(wait(bench.store.flush()), Err(StoreError::Closed)));
     assert!(matches!(wait(bench.store.delete_endpoint(endpoint)), Err(StoreError::Closed)));
