@@ -9,6 +9,9 @@ use std::{
 use super::{DeliveryId, Ruling, Settlement, Verdict};
 use crate::clock::Mono;
 
+#[cfg(test)]
+mod tests;
+
 /// How long a verdict waits for outcomes.
 pub(super) const WAIT: Duration = Duration::from_millis(20);
 
@@ -18,6 +21,7 @@ pub(super) struct Held {
     pub(super) verdict: Verdict,
     /// For each target of a routed verdict, in its order: what became of it, oldest first.
     pub(super) outcomes: Vec<Vec<Settlement>>,
+    /// Deliveries without any outcome.
     open: usize,
     since: Mono,
 }
@@ -25,8 +29,9 @@ pub(super) struct Held {
 /// What one transaction writes.
 #[derive(Debug, Default)]
 pub(super) struct Group {
+    /// By seq, without gaps.
     pub(super) verdicts: Vec<Held>,
-    /// Outcomes of deliveries whose verdict was written before, oldest first.
+    /// Outcomes of deliveries that were made before, oldest first.
     pub(super) settlements: Vec<Settlement>,
 }
 
@@ -41,63 +46,64 @@ impl Group {
     }
 }
 
+/// What was recorded and settled and is not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
+    /// By seq; those recorded earlier stand in front.
     verdicts: VecDeque<Held>,
-    /// Seq of the first verdict held: they have no gaps, so that the place of each follows from its seq.
-    first: u64,
+    /// Of each delivery of a verdict held that waits for outcomes: its position among the targets.
     places: HashMap<DeliveryId, usize>,
     settlements: Vec<Settlement>,
-    settlements_since: Option<Mono>,
+    /// Since when the first of `settlements`, or something beside, waits.
+    waiting_since: Option<Mono>,
 }
 
 impl Ledger {
+    /// Takes a verdict in. They come in the order of their seqs.
     pub(super) fn record(&mut self, verdict: Verdict, now: Mono) {
-        let seq = verdict.event.seq;
-        if self.verdicts.is_empty() {
-            self.first = seq;
+        let mut open = 0;
+        for (place, delivery) in awaited(&verdict) {
+            self.places.insert(delivery, place);
+            open += 1;
         }
-        let (mut open, mut count) = (0, 0);
-        if let Ruling::Routed(targets) = &verdict.ruling {
-            count = targets.len();
-            for (place, target) in targets.iter().enumerate().filter(|(_, target)| target.dropped.is_none()) {
-                self.places.insert(DeliveryId { seq, endpoint: target.endpoint, run: 0 }, place);
-                open += 1;
-            }
-        }
-        let outcomes = std::iter::repeat_with(Vec::new).take(count).collect();
+        let outcomes = vec![Vec::new(); targets(&verdict)];
         self.verdicts.push_back(Held { verdict, outcomes, open, since: now });
     }
 
+    /// Takes an outcome in: to its verdict as long as that is held, else by itself.
     pub(super) fn settle(&mut self, settlement: Settlement, now: Mono) {
-        let place = self.places.get(&settlement.delivery).copied();
-        let held = usize::try_from(settlement.delivery.seq.wrapping_sub(self.first)).ok();
-        let held = held.and_then(|index| self.verdicts.get_mut(index)).zip(place);
-        let Some((held, outcomes)) = held.and_then(|(held, place)| {
-            let open = &mut held.open;
-            held.outcomes.get_mut(place).map(|outcomes| (open, outcomes))
-        }) else {
-            self.settlements_since.get_or_insert(now);
-            return self.settlements.push(settlement);
-        };
-        if outcomes.is_empty() {
-            *held -= 1;
+        if let Some(outcomes) = self.outcomes(&settlement.delivery) {
+            outcomes.push(settlement);
+        } else {
+            self.waiting_since.get_or_insert(now);
+            self.settlements.push(settlement);
         }
-        outcomes.push(settlement);
+    }
+
+    /// Where the outcomes of this delivery go while its verdict is held; whoever asks adds one.
+    fn outcomes(&mut self, delivery: &DeliveryId) -> Option<&mut Vec<Settlement>> {
+        let place = *self.places.get(delivery)?;
+        let index = self.verdicts.binary_search_by_key(&delivery.seq, |held| held.verdict.event.seq).ok()?;
+        let held = self.verdicts.get_mut(index)?;
+        let outcomes = held.outcomes.get_mut(place)?;
+        if outcomes.is_empty() {
+            held.open -= 1;
+        }
+        Some(outcomes)
     }
 
     /// Something beside verdicts and settlements waits to be written.
     pub(super) fn touch(&mut self, now: Mono) {
-        self.settlements_since.get_or_insert(now);
+        self.waiting_since.get_or_insert(now);
     }
 
-    /// When something must be written.
+    /// When something must be written: the moment at which the oldest thing held has waited [`WAIT`].
     pub(super) fn due(&self) -> Option<Mono> {
         let oldest = self.verdicts.front().map(|held| held.since);
-        oldest.into_iter().chain(self.settlements_since).min().map(|since| since.after(WAIT))
+        oldest.into_iter().chain(self.waiting_since).min().map(|since| since.after(WAIT))
     }
 
-    /// How much is held.
+    /// How many verdicts and settlements without a verdict are held.
     pub(super) fn len(&self) -> usize {
         self.verdicts.len() + self.settlements.len()
     }
@@ -108,17 +114,22 @@ impl Ledger {
         let ready = |held: &Held| all || held.open == 0 || now >= held.since.after(WAIT);
         let count = self.verdicts.iter().take_while(|held| ready(held)).count();
         let verdicts: Vec<_> = self.verdicts.drain(..count).collect();
-        for held in &verdicts {
-            if let Ruling::Routed(targets) = &held.verdict.ruling {
-                for target in targets {
-                    self.places.remove(&DeliveryId { seq: held.verdict.event.seq, endpoint: target.endpoint, run: 0 });
-                }
-            }
+        for (_, delivery) in verdicts.iter().flat_map(|held| awaited(&held.verdict)) {
+            self.places.remove(&delivery);
         }
-        if let Some(front) = self.verdicts.front() {
-            self.first = front.verdict.event.seq;
-        }
-        self.settlements_since = None;
+        self.waiting_since = None;
         Group { verdicts, settlements: std::mem::take(&mut self.settlements) }
     }
+}
+
+fn targets(verdict: &Verdict) -> usize {
+    if let Ruling::Routed(targets) = &verdict.ruling { targets.len() } else { 0 }
+}
+
+/// The deliveries of a verdict that can have outcomes, with their positions among its targets.
+fn awaited(verdict: &Verdict) -> impl Iterator<Item = (usize, DeliveryId)> {
+    let targets = if let Ruling::Routed(targets) = &verdict.ruling { targets.as_slice() } else { &[] };
+    let seq = verdict.event.seq;
+    let kept = targets.iter().enumerate().filter(|(_, target)| target.dropped.is_none());
+    kept.map(move |(place, target)| (place, DeliveryId { seq, endpoint: target.endpoint, run: 0 }))
 }

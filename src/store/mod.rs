@@ -4,7 +4,10 @@
 //! was accepted, [`Store::record`] and [`Store::settle`] are written behind it. Calls made one after another take effect in
 //! that order, and whatever is read or paged sees every write called for before it.
 
+#[cfg(test)]
+mod contract;
 mod ledger;
+pub mod memory;
 mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -94,33 +97,37 @@ pub trait Store: Send + Sync {
     /// as durable as this store makes them and have been handed to the sink. That `reply` was dropped changes nothing.
     fn append(&self, group: Vec<Submission>, reply: AppendReply);
 
-    /// Writes verdicts down, in the order of their events' seqs, without gaps.
+    /// Writes verdicts down, in the order of their events' seqs, without gaps. A target whose endpoint was deleted or
+    /// told to drop what is pending in the meantime becomes a dropped delivery with that reason.
     fn record(&self, verdicts: Vec<Verdict>);
 
-    /// Writes down what became of a delivery. Without effect on a delivery that is not pending any more.
+    /// Writes down what became of a delivery, after the verdict that made it. Without effect on a delivery that is not
+    /// pending any more.
     fn settle(&self, settlement: Settlement);
 
-    /// Writes down how an endpoint's breaker stands.
+    /// Writes down how an endpoint's breaker stands. Without effect when the endpoint is deleted.
     fn keep_breaker(&self, endpoint: EndpointKey, breaker: BreakerRecord);
 
     /// Reads pending deliveries of one endpoint.
     fn page(&self, request: PageRequest, reply: PageReply);
 
-    /// Creates an endpoint; its version is 1.
+    /// Creates an endpoint; its version is 1. Fails when an endpoint of this id exists; the id of a deleted one is free.
     fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow>;
 
     /// Replaces the settings of an endpoint and counts its version up. `state_changed` starts `state_since` anew; with
-    /// `drop_pending`, what is pending becomes dropped with that reason, in small steps.
+    /// `drop_pending`, what is pending becomes dropped with that reason, in small steps, and so does everything new until
+    /// a later change is without it. Fails when there is no such endpoint.
     fn update_endpoint(&self, key: EndpointKey, change: EndpointChange) -> Reply<EndpointRow>;
 
-    /// Deletes an endpoint. What is pending becomes dropped, reason `endpoint_deleted`, in small steps. Its history stays.
+    /// Deletes an endpoint. What is pending becomes dropped, reason `endpoint_deleted`, in small steps. Its history stays,
+    /// under its id. Fails when there is no such endpoint.
     fn delete_endpoint(&self, key: EndpointKey) -> Reply<()>;
 
     /// Sets a debounce rule, or removes it together with its windows.
     fn put_rule(&self, name: String, rule: Option<String>) -> Reply<()>;
 
-    /// Makes a new delivery of a dead letter, with the next run; the dead letter stays as it is, marked as replayed. `None`
-    /// when there is no such dead letter, its event is gone, its endpoint is gone, or it was replayed before: see the outcome.
+    /// Makes a new delivery of a dead letter, with the next run; the dead letter stays as it is, marked as replayed. The
+    /// outcome says when there was nothing to replay; the state of the endpoint is for the caller to check.
     fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome>;
 
     /// Everything the pipeline needs to start.
@@ -135,14 +142,15 @@ pub trait Store: Send + Sync {
     /// One event with its deliveries.
     fn event(&self, tenant: Option<Tenant>, id: EventId) -> Reply<Option<EventDetail>>;
 
-    /// Every attempt of an event, oldest first.
+    /// Every attempt of an event, oldest first; those of the same moment by delivery and number.
     fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>>;
 
     /// Attempts of an endpoint: newest event first, among those of one event the newest attempt first. Whole events only:
-    /// `limit` counts deliveries. `before` is where the page before ended.
+    /// `limit` counts deliveries that were attempted; the last event may exceed it. `before` is the seq at which the page
+    /// before ended.
     fn endpoint_attempts(&self, endpoint: EndpointKey, before: Option<u64>, limit: usize) -> Reply<Vec<AttemptRow>>;
 
-    /// Dead letters, newest first.
+    /// Dead letters, highest delivery id (seq, endpoint, run) first.
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>>;
 
     /// One dead letter with its event.

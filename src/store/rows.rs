@@ -218,9 +218,9 @@ pub struct PageRequest {
     pub endpoint: EndpointKey,
     /// Where to start and in which order.
     pub cursor: Cursor,
-    /// At most this many.
+    /// At most this many; one, if there is any, even for 0.
     pub items: usize,
-    /// No further one after this many bytes of events.
+    /// No further one after this many bytes of events; at least one, if there is any.
     pub bytes: usize,
 }
 
@@ -229,11 +229,11 @@ pub struct PageRequest {
 pub enum Cursor {
     /// Those that have never been retried, by (seq, run), from above this one.
     Fresh(Option<(u64, u32)>),
-    /// Those with a due time, by (due, seq, run), from this due time on; above `after` where it is given.
+    /// Those with a due time, by (due, seq, run), from this due time on; with `after`, from above (`from`, `after`).
     Retries {
         /// The earliest due time.
         from: Timestamp,
-        /// The one before the first wanted.
+        /// The (seq, run) of the last one had, whose due time is `from`.
         after: Option<(u64, u32)>,
     },
     /// All, by (seq, run), from above this one: strict order.
@@ -245,7 +245,7 @@ pub enum Cursor {
 pub struct Page {
     /// In the order of the cursor.
     pub rows: Vec<PendingRow>,
-    /// Whether there were no more.
+    /// Whether there were no more behind these.
     pub end: bool,
 }
 
@@ -256,7 +256,7 @@ pub struct PendingRow {
     pub event: Arc<Accepted>,
     /// The run.
     pub run: u32,
-    /// When the delivery was made.
+    /// When its event was accepted; for a replay, when that was asked for.
     pub created_at: Timestamp,
     /// Attempts so far.
     pub attempts: u32,
@@ -309,7 +309,7 @@ pub enum ReplayOutcome {
     Unknown,
     /// It was replayed before, as this run.
     Already(u32),
-    /// Its endpoint has been deleted or is disabled… or its event has been pruned: there is nothing to deliver, or nobody.
+    /// Its endpoint has been deleted or its event has been pruned: there is nobody to deliver to, or nothing.
     Gone,
 }
 
@@ -452,7 +452,7 @@ pub struct DeadLetterFilter {
     pub endpoint: Option<EndpointKey>,
     /// Those that have been replayed, instead of those that have not.
     pub replayed: bool,
-    /// Only those below this one: the next page.
+    /// Only those below this delivery id: the next page.
     pub before: Option<DeliveryId>,
     /// At most this many.
     pub limit: usize,

@@ -1,0 +1,62 @@
+//! What every store must do, as tests that any of them can be put to: [`contract!`] makes one test of each scenario, and
+//! [`model`] runs random histories against one store, or against two that must answer alike.
+//!
+//! A store may answer on threads of its own; the scenarios wait for each answer and assume no turn.
+
+pub(in crate::store) mod bench;
+pub(in crate::store) mod model;
+pub(in crate::store) mod scenarios;
+
+/// One `#[test]` for each scenario. `$open` is called as a function for each of them; it gives an empty store as
+/// `Arc<dyn Store>`, and whatever must live as long as it, such as its directory.
+macro_rules! contract {
+    ($open:expr) => {
+        $crate::store::contract::contract!($open;
+            seqs_are_gapless_and_duplicates_take_none,
+            the_sink_gets_each_new_event_once_in_order,
+            a_conflict_refuses_the_whole_group,
+            a_group_may_hold_duplicates_of_itself,
+            a_group_that_contradicts_itself_is_refused,
+            tenants_have_ids_of_their_own,
+            an_event_comes_back_as_it_went_in,
+            permits_return_when_the_verdict_is_recorded,
+            a_verdict_and_its_outcome_at_once,
+            a_retry_then_delivered,
+            an_outcome_without_an_attempt,
+            a_late_outcome_is_without_effect,
+            targets_can_be_dropped_at_once,
+            a_dead_letter_is_replayed_once,
+            a_replay_needs_its_endpoint,
+            dead_letters_are_listed_highest_first,
+            deleting_drops_what_is_pending,
+            disabling_drops_what_is_pending_until_enabled,
+            versions_count_changes,
+            an_id_is_free_again_after_deletion,
+            fresh_pages_follow_each_other,
+            retry_pages_follow_each_other,
+            strict_pages_hold_all,
+            pages_are_bounded_by_bytes,
+            an_event_shows_its_deliveries,
+            attempts_of_an_event_oldest_first,
+            responses_are_kept_for_failures_only,
+            attempts_of_an_endpoint_newest_event_first,
+            events_are_filtered,
+            what_is_not_judged_is_there_for_recovery,
+            windows_follow_their_verdicts,
+            rules_go_with_their_windows,
+            breakers_are_kept,
+            totals_of_endpoints_add_up_to_the_whole,
+            calls_after_close_fail,
+        );
+    };
+    ($open:expr; $($scenario:ident,)*) => {
+        $(
+            #[test]
+            fn $scenario() {
+                let (store, _alive) = $open();
+                $crate::store::contract::scenarios::$scenario(&$crate::store::contract::bench::Bench::new(store));
+            }
+        )*
+    };
+}
+pub(in crate::store) use contract;

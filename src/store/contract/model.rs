@@ -1,0 +1,395 @@
+//! Random histories: the sums add up after every step, pages hold exactly what is pending, and two stores answer alike.
+//!
+//! Times that a store reads from its own clock are left out of what is compared.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    time::Duration,
+};
+
+use proptest::{prelude::*, sample::Index};
+
+use super::bench::*;
+use crate::{event::Event, store::*};
+
+/// One step of a history. An [`Index`] picks among everything of its kind so far.
+#[derive(Clone, Debug)]
+pub(in crate::store) enum Op {
+    /// A group of events: id, whether with a tenant, data.
+    Append(Vec<(u8, bool, bool)>),
+    /// The verdict on the next event: no endpoint wants it, or these of those created so far, some dropped at once.
+    Record(Vec<(Index, bool)>),
+    Suppress,
+    /// With an attempt or without, and what comes next.
+    Settle(Index, bool, Fate),
+    Replay(Index),
+    Create(u8),
+    Delete(Index),
+    /// Changes the settings; drops what is pending, or does so no more.
+    Update(Index, bool),
+    Breaker(Index, u8),
+    Rule(u8, bool),
+}
+
+/// What a settlement says.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum Fate {
+    Delivered,
+    /// Due after as many seconds.
+    Retry(u8, bool),
+    Dead,
+}
+
+/// Only what was attempted is delivered.
+fn settle((which, tried, fate): (Index, bool, Fate)) -> Op {
+    Op::Settle(which, tried || matches!(fate, Fate::Delivered), fate)
+}
+
+/// Histories of up to `most` steps.
+pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    let one = (0..12_u8, prop::bool::weighted(0.3), prop::bool::weighted(0.1));
+    let fate = prop_oneof![
+        3 => Just(Fate::Delivered),
+        4 => (0..4_u8, any::<bool>()).prop_map(|(due, asked)| Fate::Retry(due, asked)),
+        2 => Just(Fate::Dead),
+    ];
+    let op = prop_oneof![
+        6 => prop::collection::vec(one, 1..4).prop_map(Op::Append),
+        8 => prop::collection::vec((any::<Index>(), prop::bool::weighted(0.1)), 0..4).prop_map(Op::Record),
+        1 => Just(Op::Suppress),
+        10 => (any::<Index>(), prop::bool::weighted(0.9), fate).prop_map(settle),
+        3 => any::<Index>().prop_map(Op::Replay),
+        2 => (0..4_u8).prop_map(Op::Create),
+        1 => any::<Index>().prop_map(Op::Delete),
+        1 => (any::<Index>(), any::<bool>()).prop_map(|(which, drops)| Op::Update(which, drops)),
+        1 => (any::<Index>(), 0..3_u8).prop_map(|(which, cooldown)| Op::Breaker(which, cooldown)),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(name, set)| Op::Rule(name, set)),
+    ];
+    prop::collection::vec(op, 1..most)
+}
+
+/// Runs a history against one empty store.
+///
+/// # Panics
+/// When the sums do not add up, or pages hold anything but what is pending.
+pub(in crate::store) fn keeps_the_law(ops: &[Op], store: &dyn Store) {
+    run(ops, &[store]);
+}
+
+/// Runs a history against two empty stores.
+///
+/// # Panics
+/// When one of them breaks the law, or they give different answers to anything.
+pub(in crate::store) fn same_answers(ops: &[Op], a: &dyn Store, b: &dyn Store) {
+    run(ops, &[a, b]);
+}
+
+fn run(ops: &[Op], stores: &[&dyn Store]) {
+    let mut world = World::default();
+    let create = [Op::Create(0), Op::Create(1)];
+    for (step, op) in (1..).zip(create.iter().chain(ops)) {
+        let mut answers = stores.iter().map(|store| world.perform(*store, op, step));
+        let answer = answers.next().expect("at least one store");
+        answers.for_each(|other| assert_eq!(answer, other, "answers to {op:?}"));
+        world.learn(op, &answer);
+        let mut views = stores.iter().map(|store| world.view(*store));
+        let view = views.next().expect("at least one store");
+        views.for_each(|other| assert_alike(&view, &other, op));
+    }
+}
+
+/// Shows the first line that differs, not all.
+fn assert_alike(view: &[String], other: &[String], op: &Op) {
+    view.iter().zip(other).for_each(|(a, b)| assert_eq!(a, b, "views after {op:?}"));
+    assert_eq!(view.len(), other.len(), "lengths of views after {op:?}");
+}
+
+/// What a store said to one step.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Nothing,
+    Appended(Result<Vec<Receipt>, String>),
+    Recorded(u64),
+    Replayed(ReplayOutcome),
+    Endpoint(Option<(EndpointKey, String, u64)>),
+    Deleted(bool),
+}
+
+/// What must be so, known without asking any store.
+#[derive(Default)]
+struct World {
+    judged: u64,
+    endpoints: Vec<EndpointKey>,
+    dropping: BTreeSet<EndpointKey>,
+    deliveries: Vec<DeliveryId>,
+    /// With their due times.
+    pending: BTreeMap<DeliveryId, Option<Timestamp>>,
+    attempts: BTreeMap<DeliveryId, u32>,
+}
+
+fn pick<T: Copy>(which: &Index, among: &[T]) -> Option<T> {
+    (!among.is_empty()).then(|| *which.get(among))
+}
+
+impl World {
+    fn perform(&self, store: &dyn Store, op: &Op, step: i64) -> Answer {
+        match op {
+            Op::Append(group) => Answer::Appended(append(store, group)),
+            Op::Record(targets) => self.record(store, &self.ruling(targets)),
+            Op::Suppress => self.record(store, &Ruling::Suppressed),
+            Op::Settle(which, tried, fate) => {
+                if let Some(delivery) = pick(which, &self.deliveries) {
+                    store.settle(self.settlement(delivery, *tried, *fate, step));
+                }
+                Answer::Nothing
+            }
+            Op::Replay(which) => pick(which, &self.deliveries)
+                .map_or(Answer::Nothing, |delivery| Answer::Replayed(get(store.replay(delivery)))),
+            Op::Create(id) => {
+                let row = wait(store.create_endpoint(format!("ep{id}").parse().unwrap(), format!("[{step}]")));
+                Answer::Endpoint(row.ok().map(|row| (row.key, row.settings, row.version)))
+            }
+            Op::Delete(which) => pick(which, &self.endpoints).map_or(Answer::Nothing, |key| {
+                let deleted = wait(store.delete_endpoint(key)).is_ok();
+                wait_until_dropped(store, key);
+                Answer::Deleted(deleted)
+            }),
+            Op::Update(which, drops) => {
+                pick(which, &self.endpoints).map_or(Answer::Nothing, |key| update(store, key, *drops, step))
+            }
+            Op::Breaker(which, cooldown) => {
+                if let Some(key) = pick(which, &self.endpoints) {
+                    let cooldown = Duration::from_secs((*cooldown).into());
+                    store.keep_breaker(key, BreakerRecord { cooldown, ..BreakerRecord::default() });
+                }
+                Answer::Nothing
+            }
+            Op::Rule(name, set) => {
+                get(store.put_rule(format!("rule{name}"), set.then(|| format!("[{step}]"))));
+                Answer::Nothing
+            }
+        }
+    }
+
+    fn ruling(&self, targets: &[(Index, bool)]) -> Ruling {
+        let picked = targets.iter().filter_map(|(which, dropped)| Some((pick(which, &self.endpoints)?, *dropped)));
+        let targets: BTreeMap<_, _> = picked.collect();
+        let target = |(endpoint, dropped): (EndpointKey, bool)| Target {
+            endpoint,
+            dropped: dropped.then_some(DropReason::EndpointDisabled),
+        };
+        if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets.into_iter().map(target).collect()) }
+    }
+
+    /// Judges the next event, if there is one; every other verdict changes a debounce window.
+    fn record(&self, store: &dyn Store, ruling: &Ruling) -> Answer {
+        let Some(event) = get(store.unjudged(self.judged, 1)).pop() else { return Answer::Nothing };
+        let seq = event.seq;
+        let slot = (seq % 4 == 0).then_some(WindowSlot { passed_at: at(0), suppressed: seq });
+        let change = WindowChange { rule: format!("rule{}", seq % 3), key: "k".to_owned(), slot };
+        let windows = if seq.is_multiple_of(2) { vec![change] } else { Vec::new() };
+        store.record(vec![Verdict { event, ruling: ruling.clone(), windows, permit: None }]);
+        Answer::Recorded(seq)
+    }
+
+    fn settlement(&self, delivery: DeliveryId, tried: bool, fate: Fate, step: i64) -> Settlement {
+        let number = self.attempts.get(&delivery).copied().unwrap_or(0) + 1;
+        let (next, record) = match fate {
+            Fate::Delivered => (Next::Delivered, success(number, step)),
+            Fate::Retry(..) => (Next::Retry { due: due(fate), asked: asked(fate) }, attempt(number, step)),
+            Fate::Dead => (DEAD, attempt(number, step)),
+        };
+        Settlement { delivery, attempt: tried.then_some(record), spent: number / 2, next, at: at(step) }
+    }
+
+    fn learn(&mut self, op: &Op, answer: &Answer) {
+        match (op, answer) {
+            (Op::Record(targets), Answer::Recorded(seq)) => {
+                self.judged = *seq;
+                if let Ruling::Routed(targets) = self.ruling(targets) {
+                    targets.iter().for_each(|target| self.made(*seq, *target));
+                }
+            }
+            (Op::Suppress, Answer::Recorded(seq)) => self.judged = *seq,
+            (Op::Settle(which, tried, fate), _) => {
+                if let Some(delivery) = pick(which, &self.deliveries) {
+                    self.settled(delivery, *tried, *fate);
+                }
+            }
+            (_, Answer::Replayed(ReplayOutcome::Replayed(new))) => {
+                self.deliveries.push(*new);
+                if !self.dropping.contains(&new.endpoint) {
+                    self.pending.insert(*new, None);
+                }
+            }
+            (Op::Create(_), Answer::Endpoint(Some((key, ..)))) => self.endpoints.push(*key),
+            (Op::Delete(which), Answer::Deleted(true)) => {
+                let key = *which.get(&self.endpoints);
+                self.drop_pending(key);
+            }
+            (Op::Update(_, drops), Answer::Endpoint(Some((key, ..)))) => {
+                self.dropping.remove(key);
+                if *drops {
+                    self.drop_pending(*key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn made(&mut self, seq: u64, target: Target) {
+        let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
+        self.deliveries.push(id);
+        if target.dropped.is_none() && !self.dropping.contains(&id.endpoint) {
+            self.pending.insert(id, None);
+        }
+    }
+
+    fn settled(&mut self, delivery: DeliveryId, tried: bool, fate: Fate) {
+        let Some(waits) = self.pending.get_mut(&delivery) else { return };
+        if tried {
+            *self.attempts.entry(delivery).or_default() += 1;
+        }
+        match fate {
+            Fate::Retry(..) => *waits = Some(due(fate)),
+            Fate::Delivered | Fate::Dead => drop(self.pending.remove(&delivery)),
+        }
+    }
+
+    fn drop_pending(&mut self, key: EndpointKey) {
+        self.dropping.insert(key);
+        self.pending.retain(|id, _| id.endpoint != key);
+    }
+
+    /// Everything that can be read, in words; checked against what must be so.
+    fn view(&self, store: &dyn Store) -> Vec<String> {
+        let totals = get(store.totals());
+        assert!(totals.add_up(), "{totals:?}");
+        assert_eq!(totals.deliveries.pending, self.pending.len() as u64);
+        let mut view = vec![say(&totals)];
+        for key in &self.endpoints {
+            self.check_pages(store, *key);
+            let (totals, oldest) = get(store.endpoint_totals(*key));
+            assert!(totals.add_up(), "{totals:?}");
+            view.push(say(&(key, totals, oldest.is_some())));
+            view.push(say(&pages(store, *key, Cursor::InOrder(None))));
+            view.push(say(&get(store.endpoint_attempts(*key, None, 5))));
+            view.push(say(&get(store.endpoint_attempts(*key, Some(5), 100))));
+        }
+        view.extend(lists(store));
+        view.extend(loaded(store, self.judged));
+        view.extend(self.deliveries.iter().map(|id| say(&get(store.dead_letter(*id)).map(|(row, _)| row))));
+        view
+    }
+
+    fn check_pages(&self, store: &dyn Store, key: EndpointKey) {
+        let mine = || self.pending.iter().filter(|(id, _)| id.endpoint == key);
+        let all: Vec<_> = mine().map(|(id, _)| (id.seq, id.run)).collect();
+        let fresh: Vec<_> = mine().filter(|(_, due)| due.is_none()).map(|(id, _)| (id.seq, id.run)).collect();
+        let retries: BTreeSet<_> = mine().filter_map(|(id, due)| Some(((*due)?, id.seq, id.run))).collect();
+        let retries: Vec<_> = retries.into_iter().map(|(_, seq, run)| (seq, run)).collect();
+        let first_due = Cursor::Retries { from: Timestamp::from_millis(0), after: None };
+        for (cursor, expected) in [(Cursor::InOrder(None), all), (Cursor::Fresh(None), fresh), (first_due, retries)] {
+            let found: Vec<_> = pages(store, key, cursor).iter().map(|row| (row.0, row.1)).collect();
+            assert_eq!(found, expected, "{cursor:?}");
+        }
+    }
+}
+
+fn due(fate: Fate) -> Timestamp {
+    if let Fate::Retry(seconds, _) = fate { at(1000 + i64::from(seconds)) } else { at(0) }
+}
+
+fn asked(fate: Fate) -> bool {
+    matches!(fate, Fate::Retry(_, true))
+}
+
+fn append(store: &dyn Store, group: &[(u8, bool, bool)]) -> Result<Vec<Receipt>, String> {
+    let event = |(id, tenant, other): &(u8, bool, bool)| {
+        let event = Event::from_json(format!("t{}.x", id % 3), if *other { "1" } else { "0" }).id(format!("e{id}"));
+        submit(&if *tenant { event.tenant("x") } else { event })
+    };
+    publish(store, group.iter().map(event).collect()).map_err(|error| say(&error))
+}
+
+fn update(store: &dyn Store, key: EndpointKey, drops: bool, step: i64) -> Answer {
+    let drop_pending = drops.then_some(DropReason::EndpointDisabled);
+    let change = EndpointChange { settings: format!("[{step}]"), state_changed: drops, drop_pending };
+    let row = wait(store.update_endpoint(key, change));
+    if row.is_ok() && drops {
+        wait_until_dropped(store, key);
+    }
+    Answer::Endpoint(row.ok().map(|row| (row.key, row.settings, row.version)))
+}
+
+fn say(what: &impl Debug) -> String {
+    format!("{what:?}")
+}
+
+type Waiting = (u64, u32, String, u32, u32, Option<Timestamp>, Option<Timestamp>, bool);
+
+/// All that a cursor leads to, three rows at a time.
+fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Waiting> {
+    let mut all = Vec::new();
+    loop {
+        let page = page(store, PageRequest { endpoint, cursor, items: 3, bytes: usize::MAX }).unwrap();
+        let row = |row: &PendingRow| {
+            let event = words(&row.event);
+            (row.event.seq, row.run, event, row.attempts, row.spent, row.attempted_at, row.due, row.asked)
+        };
+        all.extend(page.rows.iter().map(row));
+        let Some(last) = page.rows.last().filter(|_| !page.end) else { return all };
+        let after = Some((last.event.seq, last.run));
+        cursor = match cursor {
+            Cursor::Fresh(_) => Cursor::Fresh(after),
+            Cursor::InOrder(_) => Cursor::InOrder(after),
+            Cursor::Retries { .. } => Cursor::Retries { from: last.due.expect("a retry has a due time"), after },
+        };
+    }
+}
+
+fn words(event: &Accepted) -> String {
+    let Accepted { seq, id, topic, tenant, key, source, timestamp, data, metadata, accepted_at: _ } = event;
+    say(&(seq, id, topic, tenant, key, source, timestamp, data, metadata))
+}
+
+fn lists(store: &dyn Store) -> Vec<String> {
+    let mut said = Vec::new();
+    let all = || EventFilter { limit: 100, ..EventFilter::default() };
+    let filters = [
+        all(),
+        EventFilter { limit: 3, before: Some(5), ..all() },
+        EventFilter { topic: Some("t1.*".parse().unwrap()), state: Some(EventState::Routed), ..all() },
+        EventFilter { tenant: Some("x".parse().unwrap()), ..all() },
+        EventFilter { delivery: Some(DeliveryState::DeadLettered), ..all() },
+        EventFilter { delivery: Some(DeliveryState::Dropped), topic: Some("t2.x".parse().unwrap()), ..all() },
+    ];
+    for filter in filters {
+        said.extend(get(store.events(filter)).iter().map(|row| say(&(words(&row.event), row.state))));
+    }
+    for row in get(store.events(all())) {
+        let detail = get(store.event(row.event.tenant.clone(), row.event.id.clone())).expect("it is listed");
+        said.push(say(&(words(&detail.event), detail.state, &detail.deliveries)));
+        said.push(say(&get(store.event_attempts(row.event.seq))));
+    }
+    for (replayed, limit, before) in [(false, 100, None), (true, 100, None), (false, 2, Some(5))] {
+        let before = before.map(|seq| DeliveryId { seq, endpoint: EndpointKey(2), run: 0 });
+        said.push(say(&get(store.dead_letters(DeadLetterFilter { endpoint: None, replayed, before, limit }))));
+    }
+    said
+}
+
+fn loaded(store: &dyn Store, judged: u64) -> Vec<String> {
+    let mut loaded = get(store.load());
+    assert_eq!(loaded.judged_through, judged);
+    loaded.breakers.sort_by_key(|(key, _)| *key);
+    loaded.pending.sort();
+    loaded.windows.sort_by(|a, b| (&a.rule, &a.key).cmp(&(&b.rule, &b.key)));
+    let endpoint = |row: &EndpointRow| say(&(row.key, &row.id, &row.settings, row.version));
+    let unjudged = get(store.unjudged(judged, 100));
+    let mut said: Vec<_> = loaded.endpoints.iter().map(endpoint).collect();
+    said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.windows)));
+    said.extend(unjudged.iter().map(|event| words(event)));
+    said
+}

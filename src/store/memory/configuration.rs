@@ -1,0 +1,124 @@
+//! Endpoints, rules, breakers and replays: what people change.
+
+use super::{
+    super::*,
+    pending::Pending,
+    state::{EndpointState, Origin, Standing, State},
+};
+
+impl State {
+    pub(super) fn create_endpoint(
+        &mut self,
+        id: EndpointId,
+        settings: String,
+        now: Timestamp,
+    ) -> Result<EndpointRow, StoreError> {
+        if self.endpoints.values().any(|endpoint| endpoint.row.is_some() && endpoint.id == id) {
+            return Err(StoreError::Failed(format!("there is an endpoint {id} already")));
+        }
+        let key = EndpointKey(self.endpoints.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+        let row = EndpointRow {
+            key,
+            id: id.clone(),
+            settings,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            state_since: now,
+        };
+        let endpoint = EndpointState {
+            id,
+            row: Some(row.clone()),
+            dropping: None,
+            breaker: BreakerRecord::default(),
+            totals: DeliveryTotals::default(),
+            pending: Pending::default(),
+        };
+        self.endpoints.insert(key, endpoint);
+        Ok(row)
+    }
+
+    pub(super) fn update_endpoint(
+        &mut self,
+        key: EndpointKey,
+        change: EndpointChange,
+        now: Timestamp,
+    ) -> Result<EndpointRow, StoreError> {
+        let endpoint = self.endpoints.get_mut(&key).ok_or_else(no_such_endpoint)?;
+        let row = endpoint.row.as_mut().ok_or_else(no_such_endpoint)?;
+        row.settings = change.settings;
+        row.version += 1;
+        row.updated_at = now;
+        if change.state_changed {
+            row.state_since = now;
+        }
+        let row = row.clone();
+        endpoint.dropping = change.drop_pending;
+        self.drop_pending(key);
+        Ok(row)
+    }
+
+    pub(super) fn delete_endpoint(&mut self, key: EndpointKey) -> Result<(), StoreError> {
+        let endpoint = self.endpoints.get_mut(&key).ok_or_else(no_such_endpoint)?;
+        endpoint.row.take().ok_or_else(no_such_endpoint)?;
+        endpoint.breaker = BreakerRecord::default();
+        endpoint.dropping = Some(DropReason::EndpointDeleted);
+        self.drop_pending(key);
+        Ok(())
+    }
+
+    fn drop_pending(&mut self, key: EndpointKey) {
+        let Some(endpoint) = self.endpoints.get_mut(&key) else { return };
+        let Some(reason) = endpoint.dropping else { return };
+        let pending = std::mem::take(&mut endpoint.pending);
+        for (seq, run) in pending.ids() {
+            endpoint.totals.pending -= 1;
+            endpoint.count_dropped(reason);
+            if let Some(delivery) = self.deliveries.get_mut(&DeliveryId { seq, endpoint: key, run }) {
+                delivery.standing = Standing::Dropped(reason);
+            }
+        }
+        pending.ids().for_each(|(seq, _)| self.release(seq));
+    }
+
+    pub(super) fn keep_breaker(&mut self, key: EndpointKey, breaker: BreakerRecord) {
+        if let Some(endpoint) = self.endpoints.get_mut(&key).filter(|endpoint| endpoint.row.is_some()) {
+            endpoint.breaker = breaker;
+        }
+    }
+
+    pub(super) fn put_rule(&mut self, name: String, rule: Option<String>) {
+        match rule {
+            Some(rule) => {
+                self.rules.insert(name, rule);
+            }
+            None => {
+                self.rules.remove(&name);
+                self.windows.retain(|(rule, _), _| *rule != name);
+            }
+        }
+    }
+
+    pub(super) fn replay(&mut self, id: DeliveryId, now: Timestamp) -> ReplayOutcome {
+        let standing = self.deliveries.get(&id).map(|delivery| delivery.standing);
+        let Some(Standing::Dead { replayed_as, .. }) = standing else { return ReplayOutcome::Unknown };
+        if let Some(run) = replayed_as {
+            return ReplayOutcome::Already(run);
+        }
+        let has_endpoint = self.endpoints.get(&id.endpoint).is_some_and(|endpoint| endpoint.row.is_some());
+        if !has_endpoint || !self.events.contains_key(&id.seq) {
+            return ReplayOutcome::Gone;
+        }
+        let runs = DeliveryId { run: 0, ..id }..=DeliveryId { run: u32::MAX, ..id };
+        let highest = self.deliveries.range(runs).next_back().map_or(id.run, |(last, _)| last.run);
+        let new = DeliveryId { run: highest + 1, ..id };
+        // The new delivery holds the event before the dead letter lets go of it.
+        self.create(new, None, Origin::Replayed, now);
+        self.exhume(id, new.run);
+        ReplayOutcome::Replayed(new)
+    }
+}
+
+fn no_such_endpoint() -> StoreError {
+    StoreError::Failed("there is no such endpoint".to_owned())
+}

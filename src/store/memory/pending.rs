@@ -1,0 +1,93 @@
+//! The pending deliveries of one endpoint in the orders in which they are paged.
+
+use std::{
+    collections::BTreeSet,
+    ops::Bound::{Excluded, Included, Unbounded},
+};
+
+use super::{
+    super::*,
+    state::{Standing, State},
+};
+
+/// Pending deliveries as (seq, run).
+#[derive(Default)]
+pub(super) struct Pending {
+    all: BTreeSet<(u64, u32)>,
+    /// Those without a due time.
+    fresh: BTreeSet<(u64, u32)>,
+    retries: BTreeSet<(Timestamp, u64, u32)>,
+}
+
+impl Pending {
+    pub(super) fn insert(&mut self, id: DeliveryId, due: Option<Timestamp>) {
+        self.all.insert((id.seq, id.run));
+        match due {
+            None => self.fresh.insert((id.seq, id.run)),
+            Some(due) => self.retries.insert((due, id.seq, id.run)),
+        };
+    }
+
+    pub(super) fn remove(&mut self, id: DeliveryId, due: Option<Timestamp>) {
+        self.all.remove(&(id.seq, id.run));
+        match due {
+            None => self.fresh.remove(&(id.seq, id.run)),
+            Some(due) => self.retries.remove(&(due, id.seq, id.run)),
+        };
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// All, by (seq, run).
+    pub(super) fn ids(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.all.iter().copied()
+    }
+
+    fn from(&self, cursor: Cursor) -> Box<dyn Iterator<Item = (u64, u32)> + '_> {
+        let above = |after: Option<(u64, u32)>| (after.map_or(Unbounded, Excluded), Unbounded);
+        match cursor {
+            Cursor::InOrder(after) => Box::new(self.all.range(above(after)).copied()),
+            Cursor::Fresh(after) => Box::new(self.fresh.range(above(after)).copied()),
+            Cursor::Retries { from, after } => {
+                let start = after.map_or(Included((from, 0, 0)), |(seq, run)| Excluded((from, seq, run)));
+                Box::new(self.retries.range((start, Unbounded)).map(|(_, seq, run)| (*seq, *run)))
+            }
+        }
+    }
+}
+
+impl State {
+    pub(super) fn page(&self, request: PageRequest) -> Page {
+        let mut page = Page { rows: Vec::new(), end: true };
+        let Some(endpoint) = self.endpoints.get(&request.endpoint) else { return page };
+        let mut bytes = 0;
+        for (seq, run) in endpoint.pending.from(request.cursor) {
+            if !page.rows.is_empty() && (page.rows.len() >= request.items || bytes >= request.bytes) {
+                page.end = false;
+                break;
+            }
+            let row = self.pending_row(DeliveryId { seq, endpoint: request.endpoint, run });
+            bytes += row.as_ref().map_or(0, |row| row.event.weight());
+            page.rows.extend(row);
+        }
+        page
+    }
+
+    fn pending_row(&self, id: DeliveryId) -> Option<PendingRow> {
+        let event = Arc::clone(&self.events.get(&id.seq)?.event);
+        let delivery = self.deliveries.get(&id)?;
+        let Standing::Pending { due, asked } = delivery.standing else { return None };
+        Some(PendingRow {
+            event,
+            run: id.run,
+            created_at: delivery.created_at,
+            attempts: delivery.attempts,
+            spent: delivery.spent,
+            attempted_at: delivery.attempted_at,
+            due,
+            asked,
+        })
+    }
+}

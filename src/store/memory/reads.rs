@@ -1,0 +1,234 @@
+//! What is asked of the store.
+
+use super::{
+    super::*,
+    retention::all_of,
+    state::{Delivery, EndpointState, Kept, Standing, State},
+};
+
+impl State {
+    pub(super) fn load(&self) -> Loaded {
+        let endpoints = || self.endpoints.iter();
+        let breakers = endpoints().filter(|(_, endpoint)| endpoint.breaker != BreakerRecord::default());
+        let pending = endpoints().filter(|(_, endpoint)| !endpoint.pending.is_empty());
+        let windows = self.windows.iter().map(|((rule, key), slot)| WindowChange {
+            rule: rule.clone(),
+            key: key.clone(),
+            slot: Some(*slot),
+        });
+        Loaded {
+            endpoints: endpoints().filter_map(|(_, endpoint)| endpoint.row.clone()).collect(),
+            breakers: breakers.map(|(key, endpoint)| (*key, endpoint.breaker)).collect(),
+            pending: pending.map(|(key, _)| *key).collect(),
+            rules: self.rules.clone().into_iter().collect(),
+            windows: windows.collect(),
+            judged_through: self.judged_through,
+        }
+    }
+
+    pub(super) fn unjudged(&self, after: u64, limit: usize) -> Vec<Arc<Accepted>> {
+        let from = after.max(self.judged_through).saturating_add(1);
+        self.events.range(from..).take(limit).map(|(_, kept)| Arc::clone(&kept.event)).collect()
+    }
+
+    pub(super) fn events(&self, filter: &EventFilter) -> Vec<EventRow> {
+        let page = self.events.range(..filter.before.unwrap_or(u64::MAX)).rev().map(|(_, kept)| kept);
+        let row = |kept: &Kept| EventRow { event: Arc::clone(&kept.event), state: kept.state };
+        page.filter(|kept| self.is_listed(kept, filter)).take(filter.limit).map(row).collect()
+    }
+
+    fn is_listed(&self, kept: &Kept, filter: &EventFilter) -> bool {
+        let Kept { event, state, .. } = kept;
+        filter.topic.as_ref().is_none_or(|topic| topic.matches(&event.topic))
+            && filter.tenant.as_ref().is_none_or(|tenant| event.tenant.as_ref() == Some(tenant))
+            && filter.state.is_none_or(|wanted| *state == wanted)
+            && filter.since.is_none_or(|since| event.accepted_at >= since)
+            && filter.until.is_none_or(|until| event.accepted_at < until)
+            && filter.delivery.is_none_or(|wanted| self.has_delivery(event.seq, wanted))
+    }
+
+    fn has_delivery(&self, seq: u64, wanted: DeliveryState) -> bool {
+        self.deliveries.range(all_of(seq)).any(|(_, delivery)| delivery.standing.state() == wanted)
+    }
+
+    pub(super) fn event(&self, tenant: Option<Tenant>, id: EventId) -> Option<EventDetail> {
+        let kept = self.events.get(self.ids.get(&(tenant, id))?)?;
+        let deliveries = self.deliveries.range(all_of(kept.event.seq));
+        Some(EventDetail {
+            event: Arc::clone(&kept.event),
+            state: kept.state,
+            deliveries: deliveries.filter_map(|(id, delivery)| self.delivery_row(*id, delivery)).collect(),
+        })
+    }
+
+    fn delivery_row(&self, id: DeliveryId, delivery: &Delivery) -> Option<DeliveryRow> {
+        let last = delivery.log.last();
+        Some(DeliveryRow {
+            id,
+            endpoint: self.endpoints.get(&id.endpoint)?.id.clone(),
+            state: delivery.standing.state(),
+            reason: delivery.standing.reason().map(str::to_owned),
+            attempts: delivery.attempts,
+            next_attempt_at: delivery.standing.due(),
+            last_status: last.and_then(|attempt| attempt.status),
+            last_error: last.and_then(|attempt| attempt.error.clone()),
+        })
+    }
+
+    pub(super) fn event_attempts(&self, seq: u64) -> Vec<AttemptRow> {
+        let mut rows: Vec<_> =
+            self.deliveries.range(all_of(seq)).flat_map(|(id, delivery)| self.attempts(*id, delivery)).collect();
+        rows.sort_by_key(|row| (row.at, row.delivery, row.number));
+        rows
+    }
+
+    pub(super) fn endpoint_attempts(
+        &self,
+        endpoint: EndpointKey,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Vec<AttemptRow> {
+        let end = DeliveryId { seq: before.unwrap_or(u64::MAX), endpoint: EndpointKey(i64::MIN), run: 0 };
+        let tried = |(id, delivery): &(&DeliveryId, &Delivery)| id.endpoint == endpoint && !delivery.log.is_empty();
+        let (mut rows, mut deliveries, mut last) = (Vec::new(), 0, None);
+        for (id, delivery) in self.deliveries.range(..end).rev().filter(tried) {
+            if deliveries >= limit && last != Some(id.seq) {
+                break;
+            }
+            deliveries += 1;
+            last = Some(id.seq);
+            rows.extend(self.attempts(*id, delivery).rev());
+        }
+        rows
+    }
+
+    /// The attempts of a delivery, oldest first.
+    fn attempts(&self, id: DeliveryId, delivery: &Delivery) -> impl DoubleEndedIterator<Item = AttemptRow> {
+        let endpoint = self.endpoints.get(&id.endpoint).map(|endpoint| &endpoint.id);
+        let event = self.events.get(&id.seq).map(|kept| &kept.event.id);
+        delivery.log.iter().filter_map(move |attempt| {
+            Some(AttemptRow {
+                delivery: id,
+                endpoint: endpoint?.clone(),
+                event: event.cloned(),
+                number: attempt.number,
+                at: attempt.at,
+                duration: attempt.duration,
+                status: attempt.status,
+                outcome: attempt.outcome.to_owned(),
+                error: attempt.error.clone(),
+                response: attempt.response.clone(),
+            })
+        })
+    }
+
+    pub(super) fn dead_letters(&self, filter: &DeadLetterFilter) -> Vec<DeadLetterRow> {
+        let start = std::ops::Bound::Unbounded;
+        let end = filter.before.map_or(start, std::ops::Bound::Excluded);
+        let rows = self.deliveries.range((start, end)).rev();
+        rows.filter(|(id, _)| filter.endpoint.is_none_or(|endpoint| id.endpoint == endpoint))
+            .filter_map(|(id, delivery)| self.dead_letter_row(*id, delivery))
+            .filter(|row| row.replayed_as.is_some() == filter.replayed)
+            .take(filter.limit)
+            .collect()
+    }
+
+    pub(super) fn dead_letter(&self, id: DeliveryId) -> Option<(DeadLetterRow, Option<Arc<Accepted>>)> {
+        let row = self.dead_letter_row(id, self.deliveries.get(&id)?)?;
+        Some((row, self.events.get(&id.seq).map(|kept| Arc::clone(&kept.event))))
+    }
+
+    fn dead_letter_row(&self, id: DeliveryId, delivery: &Delivery) -> Option<DeadLetterRow> {
+        let Standing::Dead { reason, since, replayed_as } = delivery.standing else { return None };
+        let event = self.events.get(&id.seq).map(|kept| &kept.event);
+        let last = delivery.log.last();
+        Some(DeadLetterRow {
+            id,
+            endpoint: self.endpoints.get(&id.endpoint)?.id.clone(),
+            event: event.map(|event| event.id.clone()),
+            topic: event.map(|event| event.topic.clone()),
+            reason: reason.as_str().to_owned(),
+            attempts: delivery.attempts,
+            last_status: last.and_then(|attempt| attempt.status),
+            last_error: last.and_then(|attempt| attempt.error.clone()),
+            first_attempt_at: delivery.log.first().map(|attempt| attempt.at),
+            dead_since: since,
+            replayed_as,
+        })
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let mut deliveries = DeliveryTotals::default();
+        self.endpoints.values().for_each(|endpoint| add(&mut deliveries, &endpoint.totals));
+        Totals {
+            accepted: self.newest,
+            unmatched: self.unmatched,
+            suppressed: self.suppressed,
+            coalesced: 0,
+            debouncing: 0,
+            unrouted: self.newest - self.judged_through,
+            routed: self.routed,
+            deliveries,
+        }
+    }
+
+    pub(super) fn endpoint_totals(&self, key: EndpointKey) -> (DeliveryTotals, Option<Timestamp>) {
+        let Some(EndpointState { totals, pending, .. }) = self.endpoints.get(&key) else {
+            return (DeliveryTotals::default(), None);
+        };
+        let created = |(seq, run)| self.deliveries.get(&DeliveryId { seq, endpoint: key, run });
+        let oldest = pending.ids().filter_map(created).map(|delivery| delivery.created_at).min();
+        (totals.clone(), oldest)
+    }
+}
+
+impl Standing {
+    fn state(&self) -> DeliveryState {
+        match self {
+            Self::Pending { .. } => DeliveryState::Pending,
+            Self::Delivered => DeliveryState::Delivered,
+            Self::Dead { .. } => DeliveryState::DeadLettered,
+            Self::Dropped(_) => DeliveryState::Dropped,
+        }
+    }
+
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Dead { reason, .. } => Some(reason.as_str()),
+            Self::Dropped(reason) => Some(reason.as_str()),
+            Self::Pending { .. } | Self::Delivered => None,
+        }
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Pending { due, .. } => *due,
+            Self::Delivered | Self::Dead { .. } | Self::Dropped(_) => None,
+        }
+    }
+}
+
+fn add(sum: &mut DeliveryTotals, part: &DeliveryTotals) {
+    let DeliveryTotals {
+        created,
+        replayed,
+        pending,
+        in_flight,
+        delivered,
+        suppressed,
+        dead_lettered,
+        dropped,
+        abandoned,
+    } = part;
+    sum.created += created;
+    sum.replayed += replayed;
+    sum.pending += pending;
+    sum.in_flight += in_flight;
+    sum.delivered += delivered;
+    sum.suppressed += suppressed;
+    sum.dead_lettered += dead_lettered;
+    sum.abandoned += abandoned;
+    for (reason, count) in dropped {
+        *sum.dropped.entry(reason.clone()).or_default() += count;
+    }
+}

@@ -1,0 +1,254 @@
+//! What is kept, and the writes of the pipeline: append, record, settle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{super::*, pending::Pending};
+
+/// Everything that is kept.
+pub(super) struct State {
+    /// How many finished events are kept.
+    pub(super) history: usize,
+    /// How many dead letters that were not replayed are kept.
+    pub(super) keep_dead: usize,
+    pub(super) newest: u64,
+    pub(super) judged_through: u64,
+    pub(super) unmatched: u64,
+    pub(super) suppressed: u64,
+    pub(super) routed: u64,
+    pub(super) events: BTreeMap<u64, Kept>,
+    pub(super) ids: BTreeMap<(Option<Tenant>, EventId), u64>,
+    pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
+    /// Dead letters that were not replayed.
+    pub(super) dead: BTreeSet<DeliveryId>,
+    /// Events that nothing holds any more.
+    pub(super) finished: BTreeSet<u64>,
+    /// Also those that were deleted: their history goes by their id.
+    pub(super) endpoints: BTreeMap<EndpointKey, EndpointState>,
+    pub(super) rules: BTreeMap<String, String>,
+    pub(super) windows: BTreeMap<(String, String), WindowSlot>,
+}
+
+/// An event that is kept.
+pub(super) struct Kept {
+    pub(super) event: Arc<Accepted>,
+    pub(super) state: EventState,
+    /// What needs the event: its missing verdict, pending deliveries, dead letters that were not replayed.
+    pub(super) holds: usize,
+}
+
+/// One delivery.
+pub(super) struct Delivery {
+    pub(super) created_at: Timestamp,
+    pub(super) standing: Standing,
+    pub(super) attempts: u32,
+    pub(super) spent: u32,
+    pub(super) attempted_at: Option<Timestamp>,
+    pub(super) log: Vec<AttemptRecord>,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy)]
+pub(super) enum Standing {
+    Pending { due: Option<Timestamp>, asked: bool },
+    Delivered,
+    Dead { reason: DeadReason, since: Timestamp, replayed_as: Option<u32> },
+    Dropped(DropReason),
+}
+
+/// One endpoint.
+pub(super) struct EndpointState {
+    pub(super) id: EndpointId,
+    /// `None` once it was deleted.
+    pub(super) row: Option<EndpointRow>,
+    /// New deliveries are dropped at once with this reason.
+    pub(super) dropping: Option<DropReason>,
+    pub(super) breaker: BreakerRecord,
+    pub(super) totals: DeliveryTotals,
+    pub(super) pending: Pending,
+}
+
+/// How a delivery came to be.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    Routed,
+    Replayed,
+}
+
+impl State {
+    pub(super) fn new(history: usize, keep_dead: usize) -> Self {
+        Self {
+            history,
+            keep_dead,
+            newest: 0,
+            judged_through: 0,
+            unmatched: 0,
+            suppressed: 0,
+            routed: 0,
+            events: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            finished: BTreeSet::new(),
+            endpoints: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            windows: BTreeMap::new(),
+        }
+    }
+
+    /// Judges the whole group before any of it is kept.
+    pub(super) fn append(
+        &mut self,
+        group: Vec<Submission>,
+        now: Timestamp,
+    ) -> Result<(Vec<Receipt>, Vec<Admitted>), AppendError> {
+        let mut receipts = Vec::with_capacity(group.len());
+        let mut admitted: Vec<Admitted> = Vec::with_capacity(group.len());
+        let mut own: BTreeMap<(Option<Tenant>, EventId), Arc<Accepted>> = BTreeMap::new();
+        for (index, Submission { event, permit }) in group.into_iter().enumerate() {
+            let name = (event.tenant.clone(), event.id.clone());
+            let first = self.first(&name).or_else(|| own.get(&name)).map(Arc::clone);
+            if first.as_ref().is_some_and(|first| !is_same(first, &event)) {
+                return Err(AppendError::Conflict { id: event.id, index });
+            }
+            let duplicate = first.is_some();
+            let accepted = first.unwrap_or_else(|| {
+                let seq = self.newest + 1 + admitted.len() as u64;
+                Arc::new(Accepted::new(seq, now, event))
+            });
+            receipts.push(Receipt { id: accepted.id.clone(), seq: accepted.seq, duplicate });
+            if !duplicate {
+                own.insert(name, Arc::clone(&accepted));
+                admitted.push(Admitted { event: accepted, permit });
+            }
+        }
+        for new in &admitted {
+            self.keep_event(Arc::clone(&new.event));
+        }
+        Ok((receipts, admitted))
+    }
+
+    fn first(&self, name: &(Option<Tenant>, EventId)) -> Option<&Arc<Accepted>> {
+        self.ids.get(name).and_then(|seq| self.events.get(seq)).map(|kept| &kept.event)
+    }
+
+    fn keep_event(&mut self, event: Arc<Accepted>) {
+        self.newest = event.seq;
+        self.ids.insert((event.tenant.clone(), event.id.clone()), event.seq);
+        self.events.insert(event.seq, Kept { event, state: EventState::Unrouted, holds: 1 });
+    }
+
+    /// Only the verdict on the next event without one has an effect: another would break the sums.
+    pub(super) fn record(&mut self, verdict: Verdict) {
+        let seq = verdict.event.seq;
+        let Some(kept) = self.events.get_mut(&seq).filter(|_| seq == self.judged_through + 1) else {
+            tracing::error!(seq, judged_through = self.judged_through, "verdict out of order");
+            return;
+        };
+        self.judged_through = seq;
+        let (state, count) = match &verdict.ruling {
+            Ruling::Unmatched => (EventState::Unmatched, &mut self.unmatched),
+            Ruling::Suppressed => (EventState::Suppressed, &mut self.suppressed),
+            Ruling::Routed(_) => (EventState::Routed, &mut self.routed),
+        };
+        kept.state = state;
+        *count += 1;
+        if let Ruling::Routed(targets) = &verdict.ruling {
+            for target in targets {
+                let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
+                self.create(id, target.dropped, Origin::Routed, verdict.event.accepted_at);
+            }
+        }
+        for WindowChange { rule, key, slot } in verdict.windows {
+            match slot {
+                Some(slot) => self.windows.insert((rule, key), slot),
+                None => self.windows.remove(&(rule, key)),
+            };
+        }
+        self.release(seq);
+    }
+
+    /// Makes a delivery, pending or dropped at once.
+    pub(super) fn create(
+        &mut self,
+        id: DeliveryId,
+        dropped: Option<DropReason>,
+        origin: Origin,
+        created_at: Timestamp,
+    ) {
+        let Some(endpoint) = self.endpoints.get_mut(&id.endpoint) else {
+            tracing::error!(delivery = %id, "no such endpoint was ever there");
+            return;
+        };
+        match origin {
+            Origin::Routed => endpoint.totals.created += 1,
+            Origin::Replayed => endpoint.totals.replayed += 1,
+        }
+        let standing = match dropped.or(endpoint.dropping) {
+            Some(reason) => {
+                endpoint.count_dropped(reason);
+                Standing::Dropped(reason)
+            }
+            None => {
+                endpoint.totals.pending += 1;
+                endpoint.pending.insert(id, None);
+                Standing::Pending { due: None, asked: false }
+            }
+        };
+        let delivery = Delivery { created_at, standing, attempts: 0, spent: 0, attempted_at: None, log: Vec::new() };
+        self.deliveries.insert(id, delivery);
+        if matches!(standing, Standing::Pending { .. }) {
+            self.hold(id.seq);
+        }
+    }
+
+    pub(super) fn settle(&mut self, settlement: Settlement) {
+        let Settlement { delivery: id, attempt, spent, next, at } = settlement;
+        let delivery = self.deliveries.get_mut(&id);
+        let Some((delivery, endpoint)) = delivery.zip(self.endpoints.get_mut(&id.endpoint)) else { return };
+        let Standing::Pending { due: before, .. } = delivery.standing else { return };
+        delivery.spent = spent;
+        if let Some(attempt) = attempt {
+            delivery.attempted(attempt, next != Next::Delivered);
+        }
+        endpoint.pending.remove(id, before);
+        match next {
+            Next::Retry { due, asked } => {
+                endpoint.pending.insert(id, Some(due));
+                delivery.standing = Standing::Pending { due: Some(due), asked };
+            }
+            Next::Delivered => {
+                endpoint.totals.pending -= 1;
+                endpoint.totals.delivered += 1;
+                delivery.standing = Standing::Delivered;
+                self.release(id.seq);
+            }
+            Next::DeadLettered(reason) => {
+                endpoint.totals.pending -= 1;
+                endpoint.totals.dead_lettered += 1;
+                delivery.standing = Standing::Dead { reason, since: at, replayed_as: None };
+                self.bury(id);
+            }
+        }
+    }
+}
+
+impl Delivery {
+    fn attempted(&mut self, mut attempt: AttemptRecord, failed: bool) {
+        if !failed {
+            attempt.response.clear();
+        }
+        self.attempts = attempt.number;
+        self.attempted_at = Some(attempt.at.after(attempt.duration));
+        self.log.push(attempt);
+    }
+}
+
+impl EndpointState {
+    pub(super) fn count_dropped(&mut self, reason: DropReason) {
+        *self.totals.dropped.entry(reason.as_str().to_owned()).or_default() += 1;
+    }
+}
+
+fn is_same(first: &Accepted, event: &ValidEvent) -> bool {
+    first.topic == event.topic && first.key == event.key && first.data == event.data
+}
