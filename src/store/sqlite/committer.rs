@@ -189,6 +189,8 @@ impl Committer {
             Ok((appended, answers)) => {
                 self.recovered();
                 self.count_written(&appends, &group);
+                // With it go the places in the intake of what is recorded now.
+                drop(group);
                 answers.into_iter().chain(fences).for_each(|answer| answer(Ok(())));
                 self.hand_over(appends, appended);
                 Ok(())

@@ -8,6 +8,8 @@ mod committer;
 mod read;
 mod reader;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::{
@@ -74,6 +76,8 @@ impl SqliteStore {
         let (messages, receiver) = mpsc::channel();
         let run = move || {
             let close = committer.run(&receiver);
+            receiver.try_iter().for_each(refuse);
+            drop(receiver);
             let _panicked = checkpointer.join();
             // Only now may another process have the directory: two would count the same events twice.
             drop(lock);
@@ -108,10 +112,12 @@ impl SqliteStore {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Reply<T> {
         let (reply, result) = oneshot::channel();
-        let reading = move |db: &Connection| drop(reply.send(read(db).map_err(read_error)));
         let lists = self.lists.clone();
-        // What cannot be written at this time does not keep anybody from reading what has been.
-        self.tell(Message::Fence(Box::new(move |_written| lists.read(Box::new(reading)))));
+        self.tell(Message::Fence(Box::new(move |written| match written {
+            Err(StoreError::Closed) => drop(reply.send(Err(StoreError::Closed))),
+            // What cannot be written at this time does not keep anybody from reading what has been.
+            _ => lists.read(Box::new(move |db| drop(reply.send(read(db).map_err(read_error))))),
+        })));
         awaited(result)
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
     )?;
     let mut breakers = db.prepare(
         "SELECT key, breaker_until, breaker_cooldown, breaker_since FROM endpoints
-         WHERE deleted_at IS NULL AND breaker_cooldown IS NOT NULL",
+         WHERE deleted_at IS NULL AND (breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0)",
     )?;
     let mut pending =
         db.prepare("SELECT endpoint FROM totals WHERE name = 'pending' AND value > 0 AND endpoint > 0")?;
@@ -133,6 +133,7 @@ fn window_row(row: &Row<'_>) -> Sql<WindowChange> {
 pub(super) fn unjudged(db: &Connection, after: u64, count: usize) -> Sql<Vec<Arc<Accepted>>> {
     let mut select =
         db.prepare_cached(&format!("SELECT {EVENT} FROM events e WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2"))?;
+    let after = after.max(meta(db, "judged_through")?);
     select.query_map([signed(after), limit(count)], accepted)?.collect()
 }
 
@@ -430,12 +431,15 @@ pub(super) fn endpoint_totals(db: &Connection, endpoint: EndpointKey) -> Sql<(De
     while let Some(row) = rows.next()? {
         add(&mut totals, row.get_ref(0)?.as_str()?, unsigned(row.get(1)?));
     }
+    // First deliveries were made in the order of their seqs; only replays are out of it.
     let oldest = db
         .prepare_cached(
-            "SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 ORDER BY seq, run LIMIT 1",
+            "SELECT min(created_at) FROM (
+                 SELECT * FROM (SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run = 0
+                     ORDER BY seq LIMIT 1)
+                 UNION ALL SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run > 0)",
         )?
-        .query_row([endpoint.0], |row| moment(row, 0))
-        .optional()?;
+        .query_row([endpoint.0], |row| moment_or_none(row, 0))?;
     Ok((totals, oldest))
 }
 

@@ -162,9 +162,9 @@ mod tests {
         let path = dir.path().join("a.db");
         drop(open_writer(&path).unwrap());
         let db = open_writer(&path).unwrap();
-        let version: usize = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         let vacuum: i64 = db.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
-        assert_eq!((version, vacuum), (MIGRATIONS.len(), 2));
+        assert_eq!((version, vacuum), (i64::try_from(MIGRATIONS.len()).unwrap(), 2));
     }
 
     #[test]

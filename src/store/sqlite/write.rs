@@ -286,14 +286,14 @@ impl<'a> Writer<'a> {
         }
         match attempt {
             Some(attempt) if attempt.number > 1 || settlement.next != Next::Delivered => {
-                self.attempt(settlement.delivery, attempt)
+                self.attempt(settlement.delivery, attempt, settlement.next != Next::Delivered)
             }
             _ => Ok(()),
         }
     }
 
-    fn attempt(&mut self, id: DeliveryId, attempt: &AttemptRecord) -> rusqlite::Result<()> {
-        let response = (!attempt.response.is_empty()).then_some(&attempt.response[..]);
+    fn attempt(&mut self, id: DeliveryId, attempt: &AttemptRecord, failed: bool) -> rusqlite::Result<()> {
+        let response = (failed && !attempt.response.is_empty()).then_some(&attempt.response[..]);
         let mut insert = self
             .db
             .prepare_cached("INSERT OR REPLACE INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
@@ -376,10 +376,13 @@ impl<'a> Writer<'a> {
 
     pub(super) fn delete_endpoint(&mut self, key: EndpointKey) -> rusqlite::Result<()> {
         let reason = DropReason::EndpointDeleted;
-        self.db.execute(
+        let deleted = self.db.execute(
             "UPDATE endpoints SET deleted_at = ?2, dropping = ?3 WHERE key = ?1 AND deleted_at IS NULL",
             params![key.0, self.now.as_millis(), reason.as_str()],
         )?;
+        if deleted == 0 {
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        }
         self.dropping.insert(key, reason);
         Ok(())
     }
