@@ -22,9 +22,12 @@ use crate::{
     },
 };
 
+/// When a test that waits for something has failed.
+const HUNG: Duration = Duration::from_secs(30);
+
 /// Runs on an arbiter, under the real clock.
 fn run<T>(test: impl Future<Output = T>) -> T {
-    actix_rt::System::new().block_on(test)
+    actix_rt::System::new().block_on(async { timeout(HUNG, test).await.expect("what is waited for does not come") })
 }
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

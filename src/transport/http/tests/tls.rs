@@ -124,7 +124,7 @@ fn after_an_interim_answer_the_connection_is_closed_under_tls_too() {
         let (url, ended) = serve(vec![vec!["HTTP/1.1 103 Early Hints\r\n\r\n", OK], vec![OK]]);
         let transport = HttpTransport::new(&trust());
         assert_eq!(kind(post(&transport, &url).await), FailureKind::Protocol);
-        ended.recv().unwrap();
+        ended.recv_timeout(HUNG).unwrap();
         assert_eq!(post(&transport, &url).await.unwrap().body, "ok");
     });
 }
