@@ -1,11 +1,22 @@
 //! The way out: what carries one attempt to its receiver.
 
+pub mod body;
+mod connect;
+pub mod guard;
+mod http;
+mod network;
+mod retry_after;
+pub mod signature;
+mod stream;
+
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use crate::{clock::Timestamp, endpoint::Endpoint, event::Accepted};
+pub use http::HttpTransport;
+pub use network::Network;
 
 /// One try to deliver one event to one endpoint.
 #[derive(Clone, Debug)]
@@ -32,7 +43,7 @@ pub struct Response {
     pub retry_after: Option<RetryAfter>,
     /// The beginning of the body, at most [`KEPT_RESPONSE_BYTES`].
     pub body: Bytes,
-    /// Whether `body` is all of it.
+    /// Whether `body` is known to be all of it.
     pub complete: bool,
 }
 
@@ -49,12 +60,19 @@ pub enum RetryAfter {
 }
 
 /// There was no final answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
 pub struct Failure {
     /// Where it broke.
     pub kind: FailureKind,
     /// What happened, for people; without secrets.
     pub detail: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
 }
 
 /// Where an exchange without an answer broke.

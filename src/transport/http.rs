@@ -1,0 +1,178 @@
+//! Delivery over HTTP/1.1.
+
+mod request;
+
+use std::{rc::Rc, time::Duration};
+
+use awc::{
+    Client, ClientResponse, Connector,
+    error::{ConnectError, SendRequestError},
+    http::{Version, header},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
+use tokio::time::timeout;
+
+use super::{
+    Answer, Attempt, Failure, FailureKind, KEPT_RESPONSE_BYTES, Network, Response, Transport, connect::Dialer,
+    retry_after, stream::Used,
+};
+use crate::endpoint::policy::Guard;
+
+/// The transport of `http` and `https` endpoints.
+///
+/// - One deadline, the endpoint's `timeout`, lies over the whole exchange: resolve, connect, TLS, head and body. When it has
+///   passed, or the future is dropped, the connection is closed and nothing more is sent.
+/// - Only addresses that the endpoint's guard allows are connected to, whatever its URL says and its name resolves to.
+/// - Redirects are answers like others. Bodies are not decompressed.
+/// - Connections are kept for the next request to the same host and guard for up to 15 seconds, and reused only when the
+///   answer before was complete and came to a clear end. An attempt is sent once: a kept connection that the receiver
+///   closes at that moment is a [`FailureKind::Protocol`] failure, because what it has read of the request is unknown.
+/// - An interim answer (1xx) is a failure: nothing was asked that would call for one, and awc cannot read the final one.
+///   The connection is closed.
+///
+/// Made on the arbiter that uses it.
+#[derive(Clone)]
+pub struct HttpTransport(Rc<Clients>);
+
+/// A client for each guard. awc knows a kept connection by its host alone, so that sharing one would lend a connection that
+/// one guard allows to an endpoint whose guard does not.
+struct Clients {
+    private: Client,
+    public: Client,
+    public_and_loopback: Client,
+}
+
+impl HttpTransport {
+    /// A transport without connections.
+    pub fn new(network: &Network) -> Self {
+        Self(Rc::new(Clients {
+            private: client(network, Guard::Private),
+            public: client(network, Guard::Public),
+            public_and_loopback: client(network, Guard::PublicAndLoopback),
+        }))
+    }
+
+    fn client(&self, guard: Guard) -> &Client {
+        match guard {
+            Guard::Private => &self.0.private,
+            Guard::Public => &self.0.public,
+            Guard::PublicAndLoopback => &self.0.public_and_loopback,
+        }
+    }
+}
+
+fn client(network: &Network, guard: Guard) -> Client {
+    /// For awc's own limits: the exchange has its deadline, and each step of the dialer too.
+    const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+    let connector = Connector::new()
+        .connector(Dialer { guard })
+        .rustls_0_23(network.tls.clone())
+        .limit(0)
+        .timeout(NEVER)
+        .handshake_timeout(NEVER);
+    Client::builder().connector(connector).disable_timeout().disable_redirects().no_default_headers().finish()
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, attempt: Attempt) -> LocalBoxFuture<'static, Answer> {
+        let settings = &attempt.endpoint.settings;
+        let (client, limit) = (self.client(settings.guard).clone(), settings.policy.timeout);
+        async move {
+            let late = || Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"));
+            let used = Used::default();
+            let answer = timeout(limit, used.watch(exchange(&client, &attempt, &used))).await;
+            answer.unwrap_or_else(|_| Err(late()))
+        }
+        .boxed_local()
+    }
+}
+
+async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Answer {
+    let (request, body) = request::build(client, attempt)?;
+    let head = request.send_body(body).await.map_err(failure)?;
+    let status = head.status().as_u16();
+    if !(200..600).contains(&status) {
+        used.close();
+        return Err(protocol(format!("status {status} is not a final answer")));
+    }
+    let retry_after =
+        head.headers().get(header::RETRY_AFTER).and_then(|value| retry_after::parse(value.to_str().ok()?));
+    let (body, complete) = read(head, used).await?;
+    Ok(Response { status, retry_after, body, complete })
+}
+
+/// How the end of a body is known (RFC 9112 6.3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By its length, its last chunk, or because there cannot be one.
+    Stated,
+    /// By the end of the connection.
+    Close,
+    /// By the end of the connection, in a version where awc does not read such bodies.
+    Unread,
+}
+
+impl End {
+    fn of<S>(head: &ClientResponse<S>) -> Self {
+        let value = |name| head.headers().get(name).map(|value| value.as_bytes());
+        let old = head.version() == Version::HTTP_10;
+        let bodiless = matches!(head.status().as_u16(), 204 | 304);
+        let chunked = value(header::TRANSFER_ENCODING).is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        if bodiless || value(header::CONTENT_LENGTH).is_some() || (chunked && !old) {
+            Self::Stated
+        } else if old {
+            Self::Close
+        } else {
+            Self::Unread
+        }
+    }
+}
+
+/// The beginning of a body, and whether it is all.
+async fn read<S>(mut head: ClientResponse<S>, used: &Used) -> Result<(Bytes, bool), Failure>
+where
+    ClientResponse<S>: futures_util::Stream<Item = Result<Bytes, awc::error::PayloadError>> + Unpin,
+{
+    let end = End::of(&head);
+    let mut kept = BytesMut::new();
+    while let Some(chunk) = head.next().await {
+        let chunk = chunk.map_err(|error| protocol(format!("the body broke off: {error}")))?;
+        let room = KEPT_RESPONSE_BYTES - kept.len();
+        kept.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+        if chunk.len() > room {
+            return Ok((kept.freeze(), false));
+        }
+    }
+    // A connection of HTTP/1.0 ends with its answer; awc would keep one whose body had a length.
+    if head.version() == Version::HTTP_10 || end == End::Unread {
+        used.close();
+    }
+    if used.broke_off(head) && end == End::Stated {
+        return Err(protocol("the body broke off"));
+    }
+    Ok((kept.freeze(), end != End::Unread))
+}
+
+fn protocol(detail: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::Protocol, detail)
+}
+
+/// What an error of awc means. The dialer's own travel inside; the other errors of input and output that awc reports as
+/// those of connecting are those of TLS.
+fn failure(error: SendRequestError) -> Failure {
+    match error {
+        SendRequestError::Connect(ConnectError::Io(error)) => error
+            .downcast::<Failure>()
+            .unwrap_or_else(|error| Failure::new(FailureKind::Tls, format!("no agreement on TLS: {error}"))),
+        SendRequestError::Connect(ConnectError::Disconnected) => {
+            protocol("the connection was closed without an answer")
+        }
+        SendRequestError::Send(error) => protocol(format!("the connection broke: {error}")),
+        SendRequestError::Response(error) => protocol(format!("not an HTTP answer: {error}")),
+        error => protocol(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

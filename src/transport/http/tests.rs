@@ -1,0 +1,86 @@
+//! Against real sockets of loopback and servers that misbehave.
+
+mod answers;
+mod connections;
+mod server;
+mod tls;
+
+use std::{
+    future::Future,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+};
+
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+use super::*;
+use crate::{
+    Accepted, Event, Timestamp,
+    endpoint::{
+        Auth, Endpoint, EndpointKey, Secret, Settings, Signing, State, TenantScope,
+        policy::{Guard, Policy},
+    },
+};
+
+/// When a test that waits for something has failed.
+const HUNG: Duration = Duration::from_secs(30);
+
+/// Runs on an arbiter, under the real clock.
+fn run<T>(test: impl Future<Output = T>) -> T {
+    actix_rt::System::new().block_on(async { timeout(HUNG, test).await.expect("what is waited for does not come") })
+}
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const AT: Timestamp = Timestamp::from_millis(1_614_265_330_999);
+
+/// Trusts nobody: enough for plain HTTP, and quick to make.
+static DISTRUST: LazyLock<Network> = LazyLock::new(|| trusting(RootCertStore::empty()));
+
+fn trusting(roots: RootCertStore) -> Network {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    Network::with_tls(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn transport() -> HttpTransport {
+    HttpTransport::new(&DISTRUST)
+}
+
+fn settings(url: &str) -> Settings {
+    Settings {
+        name: None,
+        tenant: TenantScope::None,
+        url: url.parse().unwrap(),
+        topics: vec!["*".parse().unwrap()],
+        state: State::Active,
+        method: "POST".into(),
+        headers: Vec::new(),
+        metadata: serde_json::Map::new(),
+        auth: None,
+        signing: Signing::Standard(vec![Secret::parse(SECRET).unwrap()]),
+        guard: Guard::Private,
+        policy: Policy { timeout: Duration::from_secs(60), ..Policy::default() },
+    }
+}
+
+fn attempt(settings: Settings) -> Attempt {
+    let endpoint = Endpoint {
+        key: EndpointKey(1),
+        id: "ep".parse().unwrap(),
+        settings,
+        version: 1,
+        created_at: AT,
+        updated_at: AT,
+        state_since: AT,
+    };
+    let event = Event::from_json("user.created", r#"{ "n":1.0 }"#).id("signup-7").validate(AT).unwrap();
+    Attempt { event: Arc::new(Accepted::new(1, AT, event)), endpoint: Arc::new(endpoint), number: 1, at: AT }
+}
+
+async fn post(transport: &HttpTransport, url: &str) -> Answer {
+    transport.send(attempt(settings(url))).await
+}
+
+fn kind(answer: Answer) -> FailureKind {
+    answer.expect_err("an answer where there should be none").kind
+}

@@ -1,0 +1,174 @@
+//! What becomes of every kind of answer.
+
+use std::cell::RefCell;
+
+use super::{server::Server, *};
+use crate::transport::{RetryAfter, signature};
+
+#[test]
+fn an_attempt_is_one_signed_request() {
+    run(async {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let log = seen.clone();
+        let server = Server::start(move |mut peer, _| {
+            let log = log.clone();
+            async move {
+                let request = peer.request().await.unwrap();
+                log.borrow_mut().push(request);
+                peer.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            }
+        })
+        .await;
+        let mut settings = settings(&format!("http://127.0.0.1:{}/a%20b?c=d#e", server.port));
+        settings.method = "PUT".into();
+        settings.headers = vec![("x-extra".into(), "1".into()), ("transfer-encoding".into(), "gzip".into())];
+        settings.auth = Some(Auth::Basic { user: "u".into(), password: "p:q".into() });
+        let answer = transport().send(attempt(settings)).await.unwrap();
+        assert_eq!(answer, Response { status: 200, retry_after: None, body: "ok".into(), complete: true });
+
+        let seen = seen.take();
+        let [request] = seen.as_slice() else { panic!("{seen:?}") };
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, r#"{"type":"user.created","timestamp":"2021-02-25T15:02:10.999Z","data":{ "n":1.0 }}"#);
+        let (first, headers) = head.split_once("\r\n").unwrap();
+        assert_eq!(first, "PUT /a%20b?c=d HTTP/1.1");
+        let mut headers: Vec<_> = headers.lines().map(|line| line.split_once(": ").unwrap()).collect();
+        headers.sort_unstable();
+        let host = format!("127.0.0.1:{}", server.port);
+        let signature = headers.iter().find(|(name, _)| *name == signature::SIGNATURE).unwrap().1;
+        let expected = [
+            ("authorization", "Basic dTpwOnE="),
+            ("content-length", &body.len().to_string()),
+            ("content-type", "application/json"),
+            ("host", &host),
+            ("user-agent", concat!("hookmill/", env!("CARGO_PKG_VERSION"))),
+            (signature::ID, "signup-7"),
+            (signature::SIGNATURE, signature),
+            (signature::TIMESTAMP, "1614265330"),
+            ("x-extra", "1"),
+        ];
+        headers.retain(|(name, _)| *name != "date"); // awc's own
+        assert_eq!(headers, expected);
+        let secret = Secret::parse(SECRET).unwrap();
+        signature::verify(&secret, "signup-7", "1614265330", signature, body.as_bytes(), AT).unwrap();
+    });
+}
+
+#[test]
+fn every_final_status_is_an_answer_and_redirects_are_not_followed() {
+    run(async {
+        for status in [200, 204, 302, 307, 404, 429, 500, 599] {
+            let server = Server::start(move |mut peer, _| async move {
+                peer.request().await;
+                let head = format!("HTTP/1.1 {status} x\r\nlocation: /elsewhere\r\nretry-after: 7\r\n");
+                peer.write(&format!("{head}{}\r\n", if status == 204 { "" } else { "content-length: 0\r\n" })).await;
+                assert_eq!(peer.request().await, None);
+            })
+            .await;
+            let retry_after = Some(RetryAfter::Delay(Duration::from_secs(7)));
+            let expected = Response { status, retry_after, body: Bytes::new(), complete: true };
+            assert_eq!(post(&transport(), &server.url).await, Ok(expected));
+            assert_eq!(server.accepted(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_body_without_end_is_cut_and_its_connection_closed() {
+    run(async {
+        let (done, closed) = tokio::sync::oneshot::channel();
+        let done = Rc::new(RefCell::new(Some(done)));
+        let server = Server::start(move |mut peer, _| {
+            let done = done.take().unwrap();
+            async move {
+                peer.request().await;
+                peer.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+                while peer.write("5\r\nhello\r\n").await {}
+                done.send(()).unwrap();
+            }
+        })
+        .await;
+        let answer = post(&transport(), &server.url).await.unwrap();
+        assert_eq!(answer.body, "hello".repeat(1000).as_bytes()[..KEPT_RESPONSE_BYTES]);
+        assert!(!answer.complete);
+        closed.await.unwrap();
+    });
+}
+
+#[test]
+fn a_body_of_just_the_kept_length_is_complete() {
+    run(async {
+        let server = Server::start(|mut peer, _| async move {
+            peer.request().await;
+            let body = "x".repeat(KEPT_RESPONSE_BYTES);
+            peer.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {KEPT_RESPONSE_BYTES}\r\n\r\n{body}")).await;
+            peer.closed().await;
+        })
+        .await;
+        let answer = post(&transport(), &server.url).await.unwrap();
+        assert_eq!((answer.body.len(), answer.complete), (KEPT_RESPONSE_BYTES, true));
+    });
+}
+
+#[test]
+fn a_body_that_breaks_off_is_a_failure() {
+    run(async {
+        for answer in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ntrun",
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n",
+            "HTTP/1.0 200 OK\r\ncontent-length: 9\r\n\r\ntrun",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\ntrun\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n9\r\ntrun",
+        ] {
+            let server = Server::closing_after(answer).await;
+            assert_eq!(kind(post(&transport(), &server.url).await), FailureKind::Protocol, "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_body_that_ends_is_complete() {
+    run(async {
+        for answer in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone",
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\ndone",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n4\r\ndone\r\n0\r\n\r\n",
+            "HTTP/1.0 200 OK\r\ncontent-length: 4\r\n\r\ndone",
+            "HTTP/1.0 200 OK\r\n\r\ndone",
+        ] {
+            let server = Server::closing_after(answer).await;
+            let expected = Response { status: 200, retry_after: None, body: "done".into(), complete: true };
+            assert_eq!(post(&transport(), &server.url).await, Ok(expected), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_body_that_is_not_read_is_not_called_complete() {
+    run(async {
+        let server = Server::closing_after("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\ndone").await;
+        let answer = post(&transport(), &server.url).await.unwrap();
+        assert_eq!((answer.status, answer.complete), (200, false));
+    });
+}
+
+#[test]
+fn what_is_no_final_answer_is_a_protocol_failure() {
+    run(async {
+        for nonsense in [
+            "",
+            "SSH-2.0-OpenSSH_9.6\r\n",
+            "HTTP/1.1 200",
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "HTTP/1.1 999 No\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        ] {
+            let server = Server::closing_after(nonsense).await;
+            assert_eq!(kind(post(&transport(), &server.url).await), FailureKind::Protocol, "{nonsense}");
+        }
+    });
+}

@@ -1,0 +1,239 @@
+//! Which connections are made, kept, and given up.
+
+use futures_util::future::join_all;
+use tokio::{net::TcpListener, sync::mpsc};
+
+use super::{server::Server, *};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+fn impatient(url: &str) -> Settings {
+    let policy = Policy { timeout: Duration::from_millis(50), ..Policy::default() };
+    Settings { policy, ..settings(url) }
+}
+
+fn guarded(url: &str, guard: Guard) -> Attempt {
+    attempt(Settings { guard, ..settings(url) })
+}
+
+#[test]
+fn silence_is_a_timeout_at_every_stage() {
+    run(async {
+        for said in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun"] {
+            let server = Server::start(move |mut peer, _| async move {
+                peer.request().await;
+                peer.write(said).await;
+                peer.closed().await;
+            })
+            .await;
+            for scheme in ["http", "https"] {
+                let url = server.url.replace("http", scheme);
+                let answer = transport().send(attempt(impatient(&url))).await;
+                assert_eq!(kind(answer), FailureKind::Timeout, "{url} {said}");
+            }
+        }
+    });
+}
+
+#[test]
+fn nobody_listening_is_a_connect_failure() {
+    run(async {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let answer = post(&transport(), &format!("http://127.0.0.1:{port}")).await;
+        assert_eq!(kind(answer), FailureKind::Connect);
+    });
+}
+
+#[test]
+fn a_name_that_is_not_there_is_a_dns_failure() {
+    run(async {
+        assert_eq!(kind(post(&transport(), "http://nowhere.invalid").await), FailureKind::Dns);
+    });
+}
+
+#[test]
+fn names_and_literals_of_loopback_are_blocked_and_never_connected_to() {
+    run(async {
+        let server = Server::answering(OK).await;
+        for host in ["localhost", "127.0.0.1", "127.1", "2130706433", "[::ffff:127.0.0.1]"] {
+            let url = format!("http://{host}:{}", server.port);
+            assert_eq!(kind(transport().send(guarded(&url, Guard::Public)).await), FailureKind::Blocked, "{url}");
+        }
+        assert_eq!(server.accepted(), 0);
+        let url = format!("http://localhost:{}", server.port);
+        assert!(transport().send(guarded(&url, Guard::PublicAndLoopback)).await.is_ok());
+        assert!(transport().send(guarded(&url, Guard::Private)).await.is_ok());
+    });
+}
+
+#[test]
+fn a_kept_connection_is_not_lent_past_a_guard() {
+    run(async {
+        let (server, transport) = (Server::answering(OK).await, transport());
+        assert!(transport.send(guarded(&server.url, Guard::Private)).await.is_ok());
+        assert_eq!(kind(transport.send(guarded(&server.url, Guard::Public)).await), FailureKind::Blocked);
+        assert!(transport.send(guarded(&server.url, Guard::PublicAndLoopback)).await.is_ok());
+        assert_eq!(server.accepted(), 2);
+    });
+}
+
+#[test]
+fn answers_with_a_clear_end_keep_their_connection() {
+    run(async {
+        for answer in [
+            OK,
+            "HTTP/1.1 204 No Content\r\n\r\n",
+            "HTTP/1.1 500 x\r\ncontent-length: 2\r\n\r\nno",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ] {
+            let (server, transport) = (Server::answering(answer).await, transport());
+            for _ in 0..3 {
+                assert!(post(&transport, &server.url).await.unwrap().complete, "{answer}");
+            }
+            assert_eq!(server.accepted(), 1, "{answer}");
+        }
+    });
+}
+
+/// The first connection gets `first` and must then be closed; every other one gets a plain 200.
+async fn poisoned_by(first: &'static str) -> (Server, mpsc::UnboundedReceiver<()>) {
+    let (done, closed) = mpsc::unbounded_channel();
+    let server = Server::start(move |mut peer, nth| {
+        let done = done.clone();
+        async move {
+            peer.request().await;
+            peer.write(if nth == 1 { first } else { OK }).await;
+            peer.closed().await;
+            let _ = done.send(());
+        }
+    })
+    .await;
+    (server, closed)
+}
+
+#[test]
+fn after_an_interim_answer_the_connection_is_closed_and_never_used_again() {
+    run(async {
+        for first in [
+            "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison",
+            "HTTP/1.1 103 Early Hints\r\ncontent-length: 6\r\n\r\npoison",
+        ] {
+            let (server, mut closed) = poisoned_by(first).await;
+            let transport = transport();
+            assert_eq!(kind(post(&transport, &server.url).await), FailureKind::Protocol, "{first}");
+            closed.recv().await.unwrap();
+            assert_eq!(post(&transport, &server.url).await.unwrap().body, "", "{first}");
+            assert_eq!(server.accepted(), 2);
+        }
+    });
+}
+
+#[test]
+fn after_a_body_without_a_stated_end_the_connection_is_closed() {
+    run(async {
+        for first in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok"] {
+            let (server, mut closed) = poisoned_by(first).await;
+            let transport = transport();
+            assert_eq!(post(&transport, &server.url).await.unwrap().status, 200, "{first}");
+            closed.recv().await.unwrap();
+            assert!(post(&transport, &server.url).await.unwrap().complete, "{first}");
+            assert_eq!(server.accepted(), 2);
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_was_closed_while_it_was_idle_is_replaced() {
+    run(async {
+        let (server, transport) = (Server::closing_after(OK).await, transport());
+        for _ in 0..20 {
+            // Whether the end has arrived is a race, which both outcomes of the next request leave undecided; what is
+            // certain is that no request is sent twice.
+            let before = server.accepted();
+            match post(&transport, &server.url).await {
+                Ok(answer) => assert_eq!((answer.status, server.accepted()), (200, before + 1)),
+                Err(failure) => assert_eq!((failure.kind, server.accepted()), (FailureKind::Protocol, before)),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_request_that_dies_on_a_kept_connection_is_not_sent_again() {
+    run(async {
+        let server = Server::start(|mut peer, _| async move {
+            peer.request().await;
+            peer.write(OK).await;
+            peer.request().await;
+        })
+        .await;
+        let transport = transport();
+        assert!(post(&transport, &server.url).await.is_ok());
+        assert_eq!(kind(post(&transport, &server.url).await), FailureKind::Protocol);
+        assert_eq!(server.accepted(), 1);
+    });
+}
+
+#[test]
+fn a_receiver_that_closes_at_once_is_a_protocol_failure() {
+    run(async {
+        let server = Server::start(|_, _| async {}).await;
+        assert_eq!(kind(post(&transport(), &server.url).await), FailureKind::Protocol);
+    });
+}
+
+#[test]
+fn dropping_the_exchange_closes_its_connection() {
+    run(async {
+        let (heard, mut events) = mpsc::unbounded_channel();
+        let server = Server::start(move |mut peer, _| {
+            let heard = heard.clone();
+            async move {
+                peer.request().await;
+                let _ = heard.send("request");
+                peer.closed().await;
+                let _ = heard.send("closed");
+            }
+        })
+        .await;
+        let exchange = transport().send(attempt(settings(&server.url)));
+        tokio::select! {
+            answer = exchange => panic!("{answer:?}"),
+            event = events.recv() => assert_eq!(event, Some("request")),
+        }
+        assert_eq!(events.recv().await, Some("closed"));
+    });
+}
+
+#[test]
+fn hung_exchanges_to_one_endpoint_hold_up_no_other() {
+    run(async {
+        let (heard, mut events) = mpsc::unbounded_channel();
+        let hung = Server::start(move |mut peer, _| {
+            let heard = heard.clone();
+            async move {
+                peer.request().await;
+                let _ = heard.send(());
+                peer.closed().await;
+            }
+        })
+        .await;
+        let (well, transport) = ([Server::answering(OK).await, Server::answering(OK).await], transport());
+        let exchanges = join_all((0..150).map(|_| post(&transport, &hung.url)));
+        let others = async {
+            for _ in 0..150 {
+                events.recv().await.unwrap();
+            }
+            for server in &well {
+                assert_eq!(post(&transport, &server.url).await.unwrap().status, 200);
+            }
+        };
+        tokio::select! {
+            biased;
+            answers = exchanges => panic!("{} answers", answers.len()),
+            () = others => {}
+        }
+    });
+}

@@ -1,0 +1,33 @@
+//! What all transports of a process share.
+
+use std::{io, sync::Arc};
+
+use rustls::{ClientConfig, crypto::ring};
+use rustls_platform_verifier::BuilderVerifierExt;
+
+/// How Hookmill reaches the network: how it agrees on TLS. Made once, since reading the system's certificates takes
+/// milliseconds, and cloned for every arbiter.
+#[derive(Clone, Debug)]
+pub struct Network {
+    pub(super) tls: Arc<ClientConfig>,
+}
+
+impl Network {
+    /// TLS 1.2 and 1.3, with servers checked against the certificate authorities of the operating system.
+    ///
+    /// # Errors
+    /// When the operating system has no certificate authorities.
+    pub fn new() -> io::Result<Self> {
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(BuilderVerifierExt::with_platform_verifier)
+            .map_err(io::Error::other)?;
+        Ok(Self::with_tls(tls.with_no_client_auth()))
+    }
+
+    /// TLS as `tls` says, but for ALPN: that offers HTTP/1.1 alone, the one version that is spoken.
+    pub fn with_tls(mut tls: ClientConfig) -> Self {
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self { tls: Arc::new(tls) }
+    }
+}

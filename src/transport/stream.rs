@@ -1,0 +1,112 @@
+//! A connection that the exchange on it can judge and close.
+//!
+//! awc puts a connection back into its pool on its own terms: also after an interim answer whose final one is still to
+//! come, and after an answer whose body has no stated end. The next request would read what was left over. And awc takes
+//! a body that broke off for one that ended. Both are put right here, below awc and below TLS: [`Used`] learns which
+//! connection an exchange writes to, can close it in the pool, and sees what awc made of it.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Poll},
+};
+
+use actix_rt::net::{ActixStream, Ready, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+type Socket = RefCell<Option<TcpStream>>;
+
+tokio::task_local! {
+    static CURRENT: Used;
+}
+
+/// The connection that an exchange uses; none until it has written.
+#[derive(Clone, Default)]
+pub(super) struct Used(Rc<RefCell<Weak<Socket>>>);
+
+impl Used {
+    /// Runs `exchange`; the connection that it writes to becomes this one.
+    pub(super) async fn watch<T>(&self, exchange: impl Future<Output = T>) -> T {
+        CURRENT.scope(self.clone(), exchange).await
+    }
+
+    /// Closes the connection, wherever it is. Nobody can use it again.
+    pub(super) fn close(&self) {
+        if let Some(socket) = self.socket() {
+            socket.take();
+        }
+    }
+
+    /// Drops the rest of an answer whose body seems to have ended, and tells whether it broke off instead.
+    ///
+    /// At the true end of a body awc takes the connection away from it: into the pool, or to be closed. A body that broke
+    /// off still holds its connection, which then goes with it.
+    pub(super) fn broke_off<T>(&self, rest: T) -> bool {
+        let held = self.socket().is_some();
+        drop(rest);
+        held && self.socket().is_none()
+    }
+
+    fn socket(&self) -> Option<Rc<Socket>> {
+        self.0.borrow().upgrade()
+    }
+}
+
+/// A TCP connection. Once closed by its [`Used`], it reads as ended and cannot be written to.
+pub(super) struct Stream(Rc<Socket>);
+
+impl Stream {
+    pub(super) fn new(tcp: TcpStream) -> Self {
+        Self(Rc::new(RefCell::new(Some(tcp))))
+    }
+
+    fn with<T>(&self, closed: T, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
+        self.0.borrow_mut().as_mut().map_or(closed, |tcp| poll(Pin::new(tcp)))
+    }
+}
+
+fn closed<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(Poll::Ready(Ok(())), |tcp| tcp.poll_read(cx, into))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // Outside an exchange, such as in a farewell of TLS, there is nobody to tell.
+        let _ = CURRENT.try_with(|used| used.0.replace(Rc::downgrade(&self.0)));
+        self.with(closed(), |tcp| tcp.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(Poll::Ready(Ok(())), |tcp| tcp.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(Poll::Ready(Ok(())), |tcp| tcp.poll_shutdown(cx))
+    }
+}
+
+impl ActixStream for Stream {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        self.with(closed(), |tcp| ActixStream::poll_read_ready(&*tcp, cx))
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        self.with(closed(), |tcp| ActixStream::poll_write_ready(&*tcp, cx))
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stream").field(&self.0).finish()
+    }
+}
