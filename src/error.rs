@@ -172,3 +172,27 @@ pub enum StartError {
         source: std::io::Error,
     },
 }
+
+/// A change of configuration, or a replay, was not made. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManageError {
+    /// What was asked for has mistakes: all of them.
+    #[error("invalid: {0}")]
+    Invalid(#[from] Invalid),
+    /// There is nothing of that name.
+    #[error("{0} is not known")]
+    NotFound(String),
+    /// The present state of things does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// It has changed since the caller looked.
+    #[error("it has changed meanwhile: its version is {version} now")]
+    Stale {
+        /// The present version.
+        version: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -243,11 +243,6 @@ impl Event {
         self
     }
 
-    /// Bytes this event takes while it waits.
-    pub(crate) fn weight(&self) -> usize {
-        self.data.len() + 256
-    }
-
     /// Checks every rule and gives the event its id.
     ///
     /// # Errors
@@ -346,6 +341,13 @@ pub struct ValidEvent {
     pub(crate) data: Bytes,
     /// A JSON object, `None` when empty.
     pub(crate) metadata: Option<Arc<str>>,
+}
+
+impl ValidEvent {
+    /// Bytes this event takes while it waits, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        self.data.len() + self.metadata.as_ref().map_or(0, |metadata| metadata.len()) + 256
+    }
 }
 
 /// An event that has been accepted: it is in the store and has its place in the order of all events.

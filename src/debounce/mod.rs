@@ -9,7 +9,7 @@ use actix::{Actor, Addr, Context, Handler, Message};
 
 use crate::{
     actor::{Yielder, told, yield_now},
-    dispatch::{Dispatch, Dispatcher, Judged},
+    dispatch::{Barrier, Dispatch, Dispatcher, Judged},
     store::{Admitted, WindowChange, WindowSlot},
 };
 pub use rule::{Debounce, Edge, Rule, RuleName};
@@ -108,5 +108,13 @@ impl Handler<SetRule> for Debouncer {
             Some(rule) => drop(self.rules.insert(name, with_windows(rule))),
             None => drop(self.rules.remove(&name)),
         }
+    }
+}
+
+impl Handler<Barrier> for Debouncer {
+    type Result = ();
+
+    fn handle(&mut self, barrier: Barrier, _: &mut Self::Context) {
+        self.dispatcher.do_send(barrier);
     }
 }

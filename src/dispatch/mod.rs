@@ -44,6 +44,8 @@ pub struct Dispatch(pub Vec<Judged>);
 pub struct Configure(pub Arc<Endpoint>);
 /// An endpoint has been deleted. Answered once no attempt starts any more.
 pub struct Remove(pub EndpointKey);
+/// Told on from stage to stage, and answered by the last: everything that came before has been routed.
+pub struct Barrier(pub oneshot::Sender<()>);
 /// A delivery was made anew in the store.
 pub struct Replayed(pub DeliveryId);
 /// Starts no attempt any more; answers when none is in flight. See [`deliver::Drain`].
@@ -56,7 +58,7 @@ pub struct Cancel;
 /// Answers how an endpoint's Delivery stands; `None` when it has none, as when there is nothing to do.
 pub struct Inspect(pub EndpointKey);
 
-told!(Dispatch, Replayed);
+told!(Dispatch, Barrier, Replayed);
 impl Message for Configure {
     type Result = ();
 }
@@ -202,6 +204,14 @@ impl Handler<Dispatch> for Dispatcher {
             }
         }
         self.served(ctx);
+    }
+}
+
+impl Handler<Barrier> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, Barrier(passed): Barrier, _: &mut Self::Context) {
+        let _gone = passed.send(());
     }
 }
 

@@ -4,11 +4,12 @@ pub mod subscribers;
 
 use std::sync::Arc;
 
-use actix::{Actor, Addr, Context, Handler, Message, Recipient, dev::SendError};
+use actix::{Actor, Addr, Context, Handler, Recipient, dev::SendError};
 
 use crate::{
     actor::{Yielder, told, yield_now},
     debounce::{Admit, Debouncer},
+    dispatch::Barrier,
     event::{Accepted, TopicPattern},
     store::Admitted,
 };
@@ -71,5 +72,13 @@ impl Handler<Subscribe> for Hub {
             Err(SendError::Closed(_)) => Told::Gone,
         };
         self.subscribers.add(topics, Box::new(tell));
+    }
+}
+
+impl Handler<Barrier> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, barrier: Barrier, _: &mut Self::Context) {
+        self.debouncer.do_send(barrier);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{io, sync::Arc};
 
-use rustls::{ClientConfig, crypto::ring};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;
+use tracing::warn;
 
 /// How Hookmill reaches the network: how it agrees on TLS. Made once, since reading the system's certificates takes
 /// milliseconds, and cloned for every arbiter.
@@ -13,15 +14,24 @@ pub struct Network {
 }
 
 impl Network {
-    /// TLS 1.2 and 1.3, with servers checked against the certificate authorities of the operating system.
+    /// TLS 1.2 and 1.3, with servers checked against the certificate authorities of the operating system. Where that has none,
+    /// every https endpoint fails as [`Tls`](super::FailureKind::Tls), and plain http still works.
     ///
     /// # Errors
-    /// When the operating system has no certificate authorities.
+    /// When the TLS library has none of these versions.
     pub fn new() -> io::Result<Self> {
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(BuilderVerifierExt::with_platform_verifier)
-            .map_err(io::Error::other)?;
+        let builder = || {
+            ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(io::Error::other)
+        };
+        let tls = match builder()?.with_platform_verifier() {
+            Ok(tls) => tls,
+            Err(error) => {
+                warn!(%error, "no certificate authorities: every https endpoint will fail");
+                builder()?.with_root_certificates(RootCertStore::empty())
+            }
+        };
         Ok(Self::with_tls(tls.with_no_client_auth()))
     }
 

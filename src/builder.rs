@@ -1,0 +1,400 @@
+//! Starting a Hookmill: every mistake at once, then sink first.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    rc::Rc,
+    sync::{Arc, RwLock, atomic::AtomicU64},
+    thread,
+    time::Duration,
+};
+
+use actix::Actor;
+use actix_rt::{Arbiter, ArbiterHandle, System};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::{
+    clock::Clock,
+    debounce::{Debounce, Debouncer, Rule, RuleName},
+    deliver::{Parts, machine::Bounds, quota::Quota},
+    dispatch::{Dispatcher, Known, Placement},
+    endpoint::{Endpoint, EndpointBuilder, EndpointId, Origin, Settings},
+    error::{Fault, Invalid, StartError, StoreError},
+    event::new_id,
+    hub::{Hub, Publish},
+    intake::Intake,
+    pipeline::{Counters, Hookmill, Inner},
+    store::{Admitted, EndpointChange, EndpointRow, Loaded, Store, memory::MemoryStore},
+    transport::{HttpTransport, Network, Transport, TransportFactory, guard},
+};
+
+/// Events and bytes let in before their verdict is recorded.
+const INTAKE_EVENTS: usize = 10_000;
+const INTAKE_BYTES: usize = 64 << 20;
+/// Bytes of events in the windows of all endpoints.
+pub(crate) const WINDOW_BYTES: usize = 64 << 20;
+/// Attempts in flight over all endpoints; each endpoint's first is exempt.
+const IN_FLIGHT: usize = 4096;
+/// Events read at a time for recovery.
+const RECOVERY: usize = 1000;
+
+/// Describes a Hookmill before it starts.
+///
+/// Without [`data_dir`](Self::data_dir) it keeps everything in memory: `durable` is false in every receipt, and what has not
+/// been delivered is lost with the process.
+#[must_use]
+pub struct Builder {
+    place: Place,
+    endpoints: Vec<EndpointBuilder>,
+    rules: Vec<Debounce>,
+    clock: Clock,
+    threads: usize,
+    transport: Option<TransportFactory>,
+    allow_loopback: bool,
+    intake: (usize, usize),
+    retention: Retention,
+    seed: u64,
+}
+
+enum Place {
+    Memory,
+    #[cfg(feature = "sqlite")]
+    Dir(PathBuf),
+}
+
+/// How long events and the outcomes of their deliveries are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Events: their payload, and with it duplicates being recognised. 7 days by default. Events with a pending delivery or
+    /// a dead letter are kept as long as these are.
+    pub events: Duration,
+    /// Outcomes and attempts. 30 days by default.
+    pub outcomes: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+        Self { events: days(7), outcomes: days(30) }
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let threads = thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
+        Self {
+            place: Place::Memory,
+            endpoints: Vec::new(),
+            rules: Vec::new(),
+            clock: Clock::system(),
+            threads,
+            transport: None,
+            allow_loopback: false,
+            intake: (INTAKE_EVENTS, INTAKE_BYTES),
+            retention: Retention::default(),
+            seed: fastrand::u64(..),
+        }
+    }
+}
+
+impl Builder {
+    /// Keeps everything in this directory, which is made if it is not there. One process at a time can use it.
+    #[cfg(feature = "sqlite")]
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.place = Place::Dir(dir.into());
+        self
+    }
+
+    /// Keeps everything in memory.
+    pub fn in_memory(mut self) -> Self {
+        self.place = Place::Memory;
+        self
+    }
+
+    /// Adds an endpoint that the program owns: it is there from the start, and the API may not change it. One of the same id
+    /// from an earlier start takes these settings; its state and a generated secret stay.
+    pub fn endpoint(mut self, endpoint: EndpointBuilder) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Adds a debounce rule. One of the same name from an earlier start is replaced.
+    pub fn debounce(mut self, rule: Debounce) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Sets how long things are kept.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Sets the number of threads that deliver; the number of cores, 4 at most, otherwise.
+    pub fn delivery_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.clamp(1, 64);
+        self
+    }
+
+    /// Sets how many events and bytes may wait to be routed before publishing answers
+    /// [`Overloaded`](crate::PublishError::Overloaded); 10 000 and 64 MiB otherwise.
+    pub fn intake(mut self, events: usize, bytes: usize) -> Self {
+        self.intake = (events.max(1), bytes.max(1));
+        self
+    }
+
+    /// Lets endpoints that are made through the API point to this machine. For development only.
+    pub fn allow_loopback(mut self, allow: bool) -> Self {
+        self.allow_loopback = allow;
+        self
+    }
+
+    /// Sends attempts another way than HTTP. `make` is called once on each delivering thread.
+    pub fn transport<T: Transport>(mut self, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        self.transport = Some(Arc::new(move || Rc::new(make())));
+        self
+    }
+
+    /// Sets the clock.
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Starts. Threads of its own do the work, so that this can be called from any runtime.
+    ///
+    /// # Errors
+    /// Every mistake of the configuration at once; or when the store cannot be opened.
+    pub async fn start(self) -> Result<Hookmill, StartError> {
+        let (started, result) = oneshot::channel();
+        let run = move || {
+            let runner = System::new();
+            let threads = self.threads;
+            let built = runner.block_on(async move {
+                let arbiters: Vec<_> = (0..threads).map(|_| Arbiter::new().handle()).collect();
+                self.build(arbiters, Some(System::current())).await
+            });
+            let failed = built.is_err();
+            if started.send(built).is_err() || failed {
+                System::current().stop();
+            }
+            if let Err(error) = runner.run() {
+                warn!(%error, "pipeline thread ended");
+            }
+        };
+        let thread = thread::Builder::new().name("hookmill".to_owned()).spawn(run);
+        thread.map_err(|source| StartError::System { what: "no thread for the pipeline", source })?;
+        result.await.unwrap_or(Err(StartError::Store(StoreError::Closed)))
+    }
+
+    /// Starts on the actix arbiter of the caller, for tests on a paused clock.
+    pub(crate) async fn start_here(self) -> Result<Hookmill, StartError> {
+        self.build(vec![Arbiter::current()], None).await
+    }
+
+    async fn build(self, arbiters: Vec<ArbiterHandle>, system: Option<System>) -> Result<Hookmill, StartError> {
+        let (own, own_rules) = self.validated()?;
+        let store = self.open()?;
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => http().map_err(|source| StartError::System { what: "no TLS", source })?,
+        };
+        let loaded = store.load().await?;
+        let code_owned = own.iter().map(|(id, _)| id.clone()).collect();
+        let endpoints = endpoints(store.as_ref(), &loaded, own, self.allow_loopback).await?;
+        let rules = rules(store.as_ref(), &loaded, own_rules).await?;
+        let parts = Parts {
+            store: Arc::clone(&store),
+            clock: self.clock,
+            bounds: Bounds { window_bytes: Quota::new(WINDOW_BYTES), in_flight: Quota::new(IN_FLIGHT) },
+            in_flight: Arc::new(AtomicU64::new(0)),
+        };
+        // Sink first: each stage is started with the address of the one behind it.
+        let known = known(&endpoints, &loaded);
+        let placement = Placement::new(arbiters, transport);
+        let dispatcher = Dispatcher::new(known, parts.clone(), placement, self.seed).start();
+        let Loaded { windows, judged_through, .. } = loaded;
+        let rule_list = rules.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
+        let debouncer = Debouncer::new(rule_list, windows, dispatcher.clone()).start();
+        let hub = Hub::new(debouncer.clone()).start();
+        let sink = hub.clone();
+        store.connect(Box::new(move |events| sink.do_send(Publish(events))));
+        recover(store.as_ref(), judged_through, &hub).await?;
+        let inner = Inner {
+            clock: self.clock,
+            intake: Intake::new(self.intake.0, self.intake.1),
+            store,
+            hub,
+            debouncer,
+            dispatcher,
+            parts,
+            endpoints: RwLock::new(endpoints),
+            rules: RwLock::new(rules),
+            code_owned,
+            changes: tokio::sync::Mutex::new(()),
+            allow_loopback: self.allow_loopback,
+            counters: Counters::default(),
+            arbiter: Arbiter::current(),
+            system,
+        };
+        Ok(Hookmill::new(inner))
+    }
+
+    /// The endpoints and rules of the program, or every mistake in them.
+    #[expect(clippy::type_complexity, reason = "named where it is taken apart")]
+    fn validated(&self) -> Result<(Vec<(EndpointId, Settings)>, Vec<(RuleName, Rule)>), Invalid> {
+        let mut faults = Vec::new();
+        let endpoints = self.endpoints.iter().enumerate().map(|(index, endpoint)| {
+            endpoint.clone().build(guard::judge_url).map_err(|invalid| invalid.below(&format!("/endpoints/{index}")))
+        });
+        let endpoints = collect(endpoints, &mut faults);
+        let rules = self.rules.iter().enumerate();
+        let rules =
+            rules.map(|(index, rule)| rule.build().map_err(|invalid| invalid.below(&format!("/debounce/{index}"))));
+        let rules = collect(rules, &mut faults);
+        let mut seen = HashSet::new();
+        for (index, (id, _)) in endpoints.iter().enumerate() {
+            if !seen.insert(id.clone()) {
+                faults.push(Fault::new(format!("#/endpoints/{index}"), format!("{id} is there already")));
+            }
+        }
+        let mut seen = HashSet::new();
+        for (index, (name, _)) in rules.iter().enumerate() {
+            if !seen.insert(name.clone()) {
+                faults.push(Fault::new(
+                    format!("#/debounce/{index}"),
+                    format!("{name} is there already: name one of them"),
+                ));
+            }
+        }
+        Invalid::unless_empty(faults).map(|()| (endpoints, rules))
+    }
+
+    fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        match &self.place {
+            Place::Memory => Ok(Arc::new(MemoryStore::new(self.clock))),
+            #[cfg(feature = "sqlite")]
+            Place::Dir(dir) => {
+                let Retention { events, outcomes } = self.retention;
+                let retention = crate::store::sqlite::Retention { events, outcomes };
+                Ok(Arc::new(crate::store::sqlite::SqliteStore::open(dir, self.clock, retention)?))
+            }
+        }
+    }
+}
+
+fn collect<T>(results: impl Iterator<Item = Result<T, Invalid>>, faults: &mut Vec<Fault>) -> Vec<T> {
+    results.filter_map(|result| result.map_err(|invalid| faults.extend(Vec::from(invalid))).ok()).collect()
+}
+
+fn http() -> std::io::Result<TransportFactory> {
+    let network = Network::new()?;
+    Ok(Arc::new(move || Rc::new(HttpTransport::new(&network))))
+}
+
+/// What the store holds, with the program's own endpoints as they are to be.
+async fn endpoints(
+    store: &dyn Store,
+    loaded: &Loaded,
+    own: Vec<(EndpointId, Settings)>,
+    allow_loopback: bool,
+) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
+    let mut endpoints = BTreeMap::new();
+    for row in &loaded.endpoints {
+        let endpoint = read_endpoint(row, allow_loopback)?;
+        endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
+    }
+    for (id, mut settings) in own {
+        let row = match endpoints.get(&id) {
+            Some(old) => {
+                settings.keep_secret_of(&old.settings);
+                settings.state = old.settings.state;
+                let same = settings == old.settings;
+                let change = EndpointChange { settings: print(&settings), state_changed: false, drop_pending: None };
+                if same { continue } else { store.update_endpoint(old.key, change).await? }
+            }
+            None => {
+                settings = with_secret(settings)?;
+                store.create_endpoint(id.clone(), print(&settings)).await?
+            }
+        };
+        endpoints.insert(id, Arc::new(endpoint_of(&row, settings)));
+    }
+    Ok(endpoints)
+}
+
+fn with_secret(settings: Settings) -> Result<Settings, StartError> {
+    settings.with_generated_secret().map_err(|source| StartError::System { what: "no randomness for a secret", source })
+}
+
+/// Settings as the store keeps them.
+pub(crate) fn print(settings: &Settings) -> String {
+    settings.to_json().to_string()
+}
+
+pub(crate) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
+    let EndpointRow { key, id, version, created_at, updated_at, state_since, .. } = row.clone();
+    Endpoint { key, id, settings, version, created_at, updated_at, state_since }
+}
+
+fn read_endpoint(row: &EndpointRow, allow_loopback: bool) -> Result<Endpoint, StartError> {
+    let unusable = |detail: String| StoreError::Unusable(format!("endpoint {}: {detail}", row.id));
+    let value: Value = serde_json::from_str(&row.settings).map_err(|error| unusable(error.to_string()))?;
+    // It was judged when it was made, and its addresses are judged again at each connection.
+    let settings = Settings::parse(&value, Origin::Api { allow_loopback }, |_: &_, _| Ok(()));
+    Ok(endpoint_of(row, settings.map_err(|invalid| unusable(invalid.to_string()))?))
+}
+
+async fn rules(
+    store: &dyn Store,
+    loaded: &Loaded,
+    own: Vec<(RuleName, Rule)>,
+) -> Result<BTreeMap<RuleName, Rule>, StartError> {
+    let mut rules = BTreeMap::new();
+    for (name, rule) in &loaded.rules {
+        let unusable = |detail: String| StoreError::Unusable(format!("debounce rule {name}: {detail}"));
+        let value: Value = serde_json::from_str(rule).map_err(|error| unusable(error.to_string()))?;
+        let rule = Rule::parse(&value).map_err(|invalid| unusable(invalid.to_string()))?;
+        rules.insert(name.parse().map_err(|error| unusable(format!("{error}")))?, rule);
+    }
+    for (name, rule) in own {
+        if rules.get(&name) != Some(&rule) {
+            store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
+        }
+        rules.insert(name, rule);
+    }
+    Ok(rules)
+}
+
+fn known(endpoints: &BTreeMap<EndpointId, Arc<Endpoint>>, loaded: &Loaded) -> Vec<Known> {
+    let pending: HashSet<_> = loaded.pending.iter().copied().collect();
+    let breakers: BTreeMap<_, _> = loaded.breakers.iter().copied().collect();
+    let known = |endpoint: &Arc<Endpoint>| Known {
+        endpoint: Arc::clone(endpoint),
+        breaker: breakers.get(&endpoint.key).copied().unwrap_or_default(),
+        pending: pending.contains(&endpoint.key),
+    };
+    endpoints.values().map(known).collect()
+}
+
+/// Sends what was accepted and not judged before the last end through the pipeline again, in order.
+async fn recover(store: &dyn Store, judged_through: u64, hub: &actix::Addr<Hub>) -> Result<(), StoreError> {
+    let mut after = judged_through;
+    loop {
+        let events = store.unjudged(after, RECOVERY).await?;
+        let Some(last) = events.last() else { break };
+        after = last.seq;
+        hub.do_send(Publish(events.into_iter().map(|event| Admitted { event, permit: None }).collect()));
+    }
+    if after > judged_through {
+        info!(event = "store.recovered", events = after - judged_through, "events accepted before go on their way");
+    }
+    Ok(())
+}
+
+/// A new id for an endpoint that was given none.
+pub(crate) fn new_endpoint_id(clock: &Clock) -> String {
+    new_id("ep", clock.now().wall)
+}

@@ -1,0 +1,272 @@
+//! Changes of configuration while events flow. Each is checked, then stored, then put in force, and only then answered.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::Value;
+use tracing::info;
+use url::Url;
+
+use crate::{
+    Hookmill,
+    builder::{endpoint_of, new_endpoint_id, print},
+    clock::Timestamp,
+    debounce::{self, Rule, RuleName},
+    deliver::machine::Snapshot,
+    dispatch,
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State, policy::Guard},
+    error::{ManageError, StoreError},
+    store::{DeliveryId, DeliveryTotals, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
+    transport::guard,
+};
+
+/// How an endpoint stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Its breaker, window and attempts; `None` when it has had nothing to do.
+    pub delivery: Option<Snapshot>,
+    /// Its share of the conservation sums.
+    pub totals: DeliveryTotals,
+    /// When its oldest pending delivery was made.
+    pub oldest_pending_at: Option<Timestamp>,
+}
+
+impl Hookmill {
+    /// Creates an endpoint from its JSON form; one without `id` gets an id, and one that signs without a secret gets a secret.
+    ///
+    /// # Errors
+    /// Every mistake at once; a conflict when the id is taken.
+    pub async fn create_endpoint(
+        &self,
+        id: Option<EndpointId>,
+        settings: &Value,
+    ) -> Result<Arc<Endpoint>, ManageError> {
+        let settings = Settings::parse(settings, self.origin(), self.judge())?;
+        let _one_at_a_time = self.0.changes.lock().await;
+        let id = match id {
+            Some(id) => id,
+            None => new_endpoint_id(&self.0.clock).parse().map_err(|_| StoreError::Failed("no id".to_owned()))?,
+        };
+        if self.endpoint(&id).is_some() {
+            return Err(ManageError::Conflict(format!("an endpoint with the id {id} exists")));
+        }
+        self.insert(id, settings).await
+    }
+
+    async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
+        let settings = settings.with_generated_secret().map_err(|error| StoreError::Failed(error.to_string()))?;
+        let row = self.0.store.create_endpoint(id, print(&settings)).await?;
+        info!(event = "endpoint.created", endpoint_id = %row.id, "endpoint created");
+        Ok(self.put_in_force(&row, settings).await)
+    }
+
+    /// Replaces an endpoint's settings, or creates it; tells whether it was created. A secret that is not given stays.
+    /// `version` makes the change only if the endpoint still has that version.
+    ///
+    /// # Errors
+    /// Every mistake at once; [`ManageError::Stale`]; a conflict when the program owns the endpoint.
+    pub async fn replace_endpoint(
+        &self,
+        id: EndpointId,
+        settings: &Value,
+        version: Option<u64>,
+    ) -> Result<(Arc<Endpoint>, bool), ManageError> {
+        let mut settings = Settings::parse(settings, self.origin(), self.judge())?;
+        let _one_at_a_time = self.0.changes.lock().await;
+        match self.endpoint(&id) {
+            None if version.is_some() => Err(not_found(&id)),
+            None => Ok((self.insert(id, settings).await?, true)),
+            Some(old) => {
+                expect_version(&old, version)?;
+                settings.keep_secret_of(&old.settings);
+                Ok((self.update(&old, settings).await?, false))
+            }
+        }
+    }
+
+    /// Changes an endpoint's settings by a JSON merge patch (RFC 7396).
+    ///
+    /// # Errors
+    /// As for [`Hookmill::replace_endpoint`].
+    pub async fn patch_endpoint(
+        &self,
+        id: &EndpointId,
+        patch: &Value,
+        version: Option<u64>,
+    ) -> Result<Arc<Endpoint>, ManageError> {
+        let _one_at_a_time = self.0.changes.lock().await;
+        let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
+        expect_version(&old, version)?;
+        let settings = old.settings.patched(patch, self.origin(), self.judge())?;
+        self.update(&old, settings).await
+    }
+
+    async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
+        self.expect_changeable(old, &settings)?;
+        let state = settings.state;
+        let change = EndpointChange {
+            settings: print(&settings),
+            state_changed: state != old.settings.state,
+            drop_pending: (state == State::Disabled).then_some(DropReason::EndpointDisabled),
+        };
+        let row = self.0.store.update_endpoint(old.key, change).await?;
+        info!(event = "endpoint.changed", endpoint_id = %row.id, version = row.version, ?state, "endpoint changed");
+        Ok(self.put_in_force(&row, settings).await)
+    }
+
+    /// An endpoint of the program's own can be paused and resumed, nothing else.
+    fn expect_changeable(&self, old: &Endpoint, settings: &Settings) -> Result<(), ManageError> {
+        let paused = Settings { state: old.settings.state, ..settings.clone() } == old.settings;
+        if self.is_code_owned(&old.id) && !(paused && settings.state != State::Disabled) {
+            return Err(ManageError::Conflict(format!(
+                "{} belongs to the program: it can only be paused here",
+                old.id
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether the program brought the endpoint along: [`Builder::endpoint`](crate::Builder::endpoint).
+    pub fn is_code_owned(&self, id: &EndpointId) -> bool {
+        self.0.code_owned.contains(id)
+    }
+
+    async fn put_in_force(&self, row: &EndpointRow, settings: Settings) -> Arc<Endpoint> {
+        let endpoint = Arc::new(endpoint_of(row, settings));
+        // A pipeline that is gone starts no attempt with the old settings either.
+        let _gone = self.0.dispatcher.send(dispatch::Configure(Arc::clone(&endpoint))).await;
+        let mut endpoints = self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner);
+        endpoints.insert(endpoint.id.clone(), Arc::clone(&endpoint));
+        endpoint
+    }
+
+    /// Deletes an endpoint. What it held is dropped, with the reason `endpoint_deleted`; its history stays.
+    ///
+    /// # Errors
+    /// When there is none, it has changed, or the program owns it.
+    pub async fn delete_endpoint(&self, id: &EndpointId, version: Option<u64>) -> Result<(), ManageError> {
+        let _one_at_a_time = self.0.changes.lock().await;
+        let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
+        expect_version(&old, version)?;
+        if self.is_code_owned(id) {
+            return Err(ManageError::Conflict(format!("{id} belongs to the program: it can only be paused here")));
+        }
+        self.0.store.delete_endpoint(old.key).await?;
+        let _gone = self.0.dispatcher.send(dispatch::Remove(old.key)).await;
+        self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        info!(event = "endpoint.deleted", endpoint_id = %id, "endpoint deleted");
+        Ok(())
+    }
+
+    /// How an endpoint stands.
+    ///
+    /// # Errors
+    /// When there is none, or the store cannot be read.
+    pub async fn standing(&self, id: &EndpointId) -> Result<Standing, ManageError> {
+        let endpoint = self.endpoint(id).ok_or_else(|| not_found(id))?;
+        let (totals, oldest_pending_at) = self.0.store.endpoint_totals(endpoint.key).await?;
+        let delivery = self.0.dispatcher.send(dispatch::Inspect(endpoint.key)).await.ok().flatten();
+        let in_flight = delivery.as_ref().map_or(0, |delivery| delivery.in_flight);
+        let totals = totals.with_in_flight(u64::try_from(in_flight).unwrap_or(u64::MAX));
+        Ok(Standing { endpoint, delivery, totals, oldest_pending_at })
+    }
+
+    /// Sets a debounce rule from its JSON form; tells whether it is new. A rule that changes forgets its windows.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub async fn put_rule(&self, name: RuleName, rule: &Value) -> Result<(Rule, bool), ManageError> {
+        let rule = Rule::parse(rule)?;
+        let _one_at_a_time = self.0.changes.lock().await;
+        let old = self.rules().remove(&name);
+        if old.as_ref() != Some(&rule) {
+            if old.is_some() {
+                self.0.store.put_rule(name.to_string(), None).await?;
+            }
+            self.0.store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
+            self.set_rule(name, Some(rule.clone())).await;
+        }
+        Ok((rule, old.is_none()))
+    }
+
+    /// Removes a debounce rule.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn delete_rule(&self, name: &RuleName) -> Result<(), ManageError> {
+        let _one_at_a_time = self.0.changes.lock().await;
+        if !self.rules().contains_key(name) {
+            return Err(ManageError::NotFound(format!("debounce rule {name}")));
+        }
+        self.0.store.put_rule(name.to_string(), None).await?;
+        self.set_rule(name.clone(), None).await;
+        Ok(())
+    }
+
+    async fn set_rule(&self, name: RuleName, rule: Option<Rule>) {
+        let _gone = self.0.debouncer.send(debounce::SetRule(name.clone(), rule.clone())).await;
+        let mut rules = self.0.rules.write().unwrap_or_else(PoisonError::into_inner);
+        match rule {
+            Some(rule) => drop(rules.insert(name, rule)),
+            None => drop(rules.remove(&name)),
+        }
+    }
+
+    /// Delivers a dead letter's event to its endpoint again, under the same event id, as a new delivery.
+    ///
+    /// # Errors
+    /// When there is no such dead letter; a conflict when it was replayed before, or its event or endpoint is gone, or the
+    /// endpoint is disabled.
+    pub async fn replay(&self, dead_letter: DeliveryId) -> Result<DeliveryId, ManageError> {
+        let disabled = |endpoint: &Arc<Endpoint>| {
+            endpoint.key == dead_letter.endpoint && endpoint.settings.state == State::Disabled
+        };
+        if self.endpoints().iter().any(disabled) {
+            return Err(ManageError::Conflict("the endpoint is disabled: enable it first".to_owned()));
+        }
+        match self.0.store.replay(dead_letter).await? {
+            ReplayOutcome::Replayed(id) => {
+                self.0.dispatcher.do_send(dispatch::Replayed(id));
+                Ok(id)
+            }
+            ReplayOutcome::Unknown => Err(ManageError::NotFound(format!("dead letter {dead_letter}"))),
+            ReplayOutcome::Already(run) => {
+                Err(ManageError::Conflict(format!("{dead_letter} was replayed before, as run {run}")))
+            }
+            ReplayOutcome::Gone => {
+                Err(ManageError::Conflict("its endpoint has been deleted, or its event is kept no longer".to_owned()))
+            }
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Api { allow_loopback: self.0.allow_loopback }
+    }
+
+    /// Judges the address of an endpoint that is made through the API: whatever its guard, this machine is out of bounds
+    /// unless that was allowed.
+    fn judge(&self) -> impl Fn(&Url, Guard) -> Result<(), String> + use<> {
+        let allow_loopback = self.0.allow_loopback;
+        move |url, level| {
+            guard::judge_url(url, level)?;
+            let public = guard::judge_url(url, Guard::Public);
+            let loopback_only = public.is_err() && guard::judge_url(url, Guard::PublicAndLoopback).is_ok();
+            if loopback_only && !allow_loopback {
+                return Err("points to this machine, which is allowed only with --allow-loopback".to_owned());
+            }
+            Ok(())
+        }
+    }
+}
+
+fn not_found(id: &EndpointId) -> ManageError {
+    ManageError::NotFound(format!("endpoint {id}"))
+}
+
+fn expect_version(endpoint: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
+    match version {
+        Some(expected) if expected != endpoint.version => Err(ManageError::Stale { version: endpoint.version }),
+        _ => Ok(()),
+    }
+}

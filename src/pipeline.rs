@@ -1,0 +1,331 @@
+//! The handle of a running Hookmill: publish, manage, look, shut down.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Addr, Recipient};
+use actix_rt::{ArbiterHandle, System};
+use tokio::sync::{Mutex, oneshot};
+use tracing::{info, warn};
+
+use crate::{
+    builder::Builder,
+    clock::Clock,
+    debounce::{Debouncer, Rule, RuleName},
+    deliver::Parts,
+    dispatch::{self, Barrier, Dispatcher},
+    endpoint::{Endpoint, EndpointId},
+    error::{PublishError, StoreError},
+    event::{Event, EventId, TopicPattern, ValidEvent},
+    hub::{self, Hub, Published},
+    intake::{Intake, Refused},
+    store::{AppendError, Store, Submission, Totals},
+};
+
+/// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
+/// store nothing is lost. [`Hookmill::shutdown`] ends it in good order.
+#[derive(Clone)]
+pub struct Hookmill(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) clock: Clock,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) hub: Addr<Hub>,
+    pub(crate) debouncer: Addr<Debouncer>,
+    pub(crate) dispatcher: Addr<Dispatcher>,
+    pub(crate) parts: Parts,
+    pub(crate) endpoints: RwLock<BTreeMap<EndpointId, Arc<Endpoint>>>,
+    pub(crate) rules: RwLock<BTreeMap<RuleName, Rule>>,
+    /// Endpoints that the program owns.
+    pub(crate) code_owned: HashSet<EndpointId>,
+    /// Changes of configuration are made one after another: what is stored and what is in force agree.
+    pub(crate) changes: Mutex<()>,
+    pub(crate) allow_loopback: bool,
+    pub(crate) counters: Counters,
+    /// Where the pipeline lives.
+    pub(crate) arbiter: ArbiterHandle,
+    /// Its threads, when they are its own.
+    pub(crate) system: Option<System>,
+}
+
+/// What [`Hookmill::emit`] could not tell anybody.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    emitted: AtomicU64,
+    refused: AtomicU64,
+    unsynced: Arc<AtomicU64>,
+}
+
+/// How [`Hookmill::emit`] went so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Emitted {
+    /// Events that were let in.
+    pub admitted: u64,
+    /// Events that were refused: invalid, or the intake was full or closed.
+    pub refused: u64,
+    /// Of those let in: not in the store yet. A crash loses them, and nothing else.
+    pub unsynced: u64,
+}
+
+/// What publishing an event came to.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Acceptance {
+    /// The event's id.
+    pub id: EventId,
+    /// Its place in the order of all events; that of the first acceptance for a duplicate.
+    pub seq: u64,
+    /// Whether it had been accepted before: then nothing new happened.
+    pub duplicate: bool,
+    /// Whether it survives a crash.
+    pub durable: bool,
+}
+
+/// What a shutdown came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Delivered while draining.
+    pub delivered: u64,
+    /// Attempts that were cut off at the deadline; what they were for is among `kept` or `abandoned`.
+    pub cancelled: usize,
+    /// Deliveries and unrouted events on disk, for the next start.
+    pub kept: u64,
+    /// Deliveries and unrouted events lost for want of a disk.
+    pub abandoned: u64,
+}
+
+/// When a publisher who was turned away should come again.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+
+impl Hookmill {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// Describes a Hookmill.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Accepts an event. When this returns `Ok`, the event is on disk (fsync), or in memory where there is none, and will be
+    /// delivered at least once to every endpoint that wants it. Dropping the future does not take the event back.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; the event is not accepted then.
+    pub async fn publish(&self, event: Event) -> Result<Acceptance, PublishError> {
+        let accepted = self.publish_all(vec![event]).await?;
+        accepted.into_iter().next().ok_or(PublishError::Store(StoreError::Closed))
+    }
+
+    /// Accepts events, all or none of them, in one transaction and in this order.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; mistakes name the event by its index, such as `#/3/topic`, where there are several.
+    pub async fn publish_all(&self, events: Vec<Event>) -> Result<Vec<Acceptance>, PublishError> {
+        let valid = self.validate(&events)?;
+        let (reply, result) = oneshot::channel();
+        if let Err(refused) = self.append(valid, reply) {
+            return Err(refused_error(refused, events));
+        }
+        let durable = self.0.store.durable();
+        match result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed))) {
+            Ok(receipts) => Ok(receipts
+                .into_iter()
+                .map(|one| Acceptance { id: one.id, seq: one.seq, duplicate: one.duplicate, durable })
+                .collect()),
+            Err(AppendError::Conflict { id, index }) => Err(PublishError::Conflict { id: id.to_string(), index }),
+            Err(AppendError::Store(StoreError::Full(reason))) => Err(PublishError::StoreFull { reason, events }),
+            Err(AppendError::Store(StoreError::Closed)) => Err(PublishError::Closed { events }),
+            Err(AppendError::Store(error)) => Err(PublishError::Store(error)),
+        }
+    }
+
+    /// Lets an event in without waiting; it is accepted a moment later, or counted in [`Hookmill::emitted`]. Never blocks and
+    /// never fails; after a shutdown it does nothing.
+    pub fn emit(&self, event: Event) {
+        let counters = &self.0.counters;
+        let (reply, result) = oneshot::channel();
+        let admitted =
+            self.validate(std::slice::from_ref(&event)).map_err(|error| error.to_string()).and_then(|valid| {
+                self.append(valid, reply).map_err(|refused| refused_error(refused, Vec::new()).to_string())
+            });
+        if let Err(error) = admitted {
+            counters.refused.fetch_add(1, Ordering::Relaxed);
+            return warn!(event = "intake.refused", topic = event.topic, error, "event was not emitted");
+        }
+        counters.emitted.fetch_add(1, Ordering::Relaxed);
+        counters.unsynced.fetch_add(1, Ordering::Relaxed);
+        let unsynced = Arc::clone(&counters.unsynced);
+        self.0.arbiter.spawn(async move {
+            if !matches!(result.await, Ok(Ok(_))) {
+                warn!(event = "intake.refused", "an emitted event could not be stored");
+            }
+            unsynced.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    /// How [`Hookmill::emit`] went so far.
+    pub fn emitted(&self) -> Emitted {
+        let Counters { emitted, refused, unsynced } = &self.0.counters;
+        let [admitted, refused, unsynced] = [emitted, refused, unsynced].map(|count| count.load(Ordering::Relaxed));
+        Emitted { admitted, refused, unsynced }
+    }
+
+    fn validate(&self, events: &[Event]) -> Result<Vec<ValidEvent>, PublishError> {
+        let now = self.0.clock.now().wall;
+        let (mut valid, mut faults) = (Vec::with_capacity(events.len()), Vec::new());
+        for (index, event) in events.iter().enumerate() {
+            match event.validate(now) {
+                Ok(event) => valid.push(event),
+                Err(invalid) if events.len() == 1 => faults.extend(Vec::from(invalid)),
+                Err(invalid) => faults.extend(Vec::from(invalid.below(&format!("/{index}")))),
+            }
+        }
+        crate::error::Invalid::unless_empty(faults).map_err(PublishError::Invalid)?;
+        Ok(valid)
+    }
+
+    fn append(&self, events: Vec<ValidEvent>, reply: crate::store::AppendReply) -> Result<(), Refused> {
+        let permits = self.0.intake.admit(events.iter().map(ValidEvent::weight))?;
+        let permits = permits.into_iter().map(Some);
+        let group = events.into_iter().zip(permits).map(|(event, permit)| Submission { event, permit }).collect();
+        self.0.store.append(group, reply);
+        Ok(())
+    }
+
+    /// Tells an actor of every accepted event of these topics, from now on. It only watches: when its mailbox is full,
+    /// events pass it by.
+    ///
+    /// # Errors
+    /// When `topics` is not a topic pattern.
+    pub fn subscribe(&self, topics: &str, subscriber: Recipient<Published>) -> Result<(), crate::Invalid> {
+        let topics: TopicPattern =
+            topics.parse().map_err(|error: crate::event::NameError| crate::Invalid::at("#", error.to_string()))?;
+        self.0.hub.do_send(hub::Subscribe { topics, subscriber });
+        Ok(())
+    }
+
+    /// The conservation sums, exact at one moment.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn stats(&self) -> Result<Totals, StoreError> {
+        let mut totals = self.0.store.totals().await?;
+        let in_flight = self.0.parts.in_flight.load(Ordering::Acquire);
+        totals.deliveries = totals.deliveries.with_in_flight(in_flight);
+        Ok(totals)
+    }
+
+    /// Why no event can be accepted at this time; `None` when it can.
+    pub fn unready(&self) -> Option<&'static str> {
+        if self.0.intake.is_closed() {
+            Some("shutting down")
+        } else if !self.0.store.writable() {
+            Some("the store cannot write")
+        } else {
+            None
+        }
+    }
+
+    /// Takes nothing in any more: every later publish answers [`PublishError::Closed`].
+    pub fn close_intake(&self) {
+        self.0.intake.close();
+    }
+
+    /// Ends in good order: stops the intake, lets attempts in flight end until the deadline (and, where there is no disk,
+    /// goes on delivering until then), cuts the rest off, and closes the store. Once this returns no request leaves any more.
+    pub async fn shutdown(&self, deadline: Duration) -> Report {
+        self.close_intake();
+        let (done, report) = oneshot::channel();
+        let hooks = self.clone();
+        // On the pipeline's own thread, whose timers work whatever runtime the caller has.
+        self.0.arbiter.spawn(async move {
+            let _gone = done.send(hooks.drain(deadline).await);
+        });
+        report.await.unwrap_or_default()
+    }
+
+    async fn drain(&self, deadline: Duration) -> Report {
+        let Inner { store, dispatcher, .. } = &*self.0;
+        let durable = store.durable();
+        let before = store.totals().await.unwrap_or_default();
+        let drained = tokio::time::timeout(deadline, async {
+            let _closed = store.flush().await;
+            self.routed().await;
+            let _gone = dispatcher.send(dispatch::Drain { empty: !durable }).await;
+        });
+        if drained.await.is_err() {
+            warn!(event = "server.draining", "deadline passed; what is in flight is cut off");
+        }
+        let cancelled = dispatcher.send(dispatch::Cancel).await.unwrap_or_default();
+        let _closed = store.flush().await;
+        let after = store.totals().await.unwrap_or_default();
+        let left = after.deliveries.pending + after.unrouted;
+        let _closed = store.close().await;
+        let report = Report {
+            delivered: after.deliveries.delivered.saturating_sub(before.deliveries.delivered),
+            cancelled,
+            kept: if durable { left } else { 0 },
+            abandoned: if durable { 0 } else { left },
+        };
+        let Report { delivered, kept, abandoned, .. } = report;
+        info!(event = "server.stopped", delivered, cancelled, kept, abandoned, "stopped");
+        if let Some(system) = &self.0.system {
+            system.stop();
+        }
+        report
+    }
+
+    /// Waits until everything accepted so far has been routed.
+    pub(crate) async fn routed(&self) {
+        let (done, passed) = oneshot::channel();
+        self.0.hub.do_send(Barrier(done));
+        let _gone = passed.await;
+    }
+
+    /// The endpoints, by id.
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.0.endpoints.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// One endpoint.
+    pub fn endpoint(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
+        self.0.endpoints.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// The debounce rules, by name.
+    pub fn rules(&self) -> BTreeMap<RuleName, Rule> {
+        self.0.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn refused_error(refused: Refused, events: Vec<Event>) -> PublishError {
+    match refused {
+        Refused::Full => PublishError::Overloaded { retry_after: COME_AGAIN, events },
+        Refused::Closed => PublishError::Closed { events },
+    }
+}
+
+impl fmt::Debug for Hookmill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hookmill").field("durable", &self.0.store.durable()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(system) = &self.system {
+            system.stop();
+        }
+    }
+}
