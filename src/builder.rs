@@ -235,6 +235,7 @@ impl Builder {
             code_owned,
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
+            data_dir: self.dir(),
             counters: Counters::default(),
             arbiter: Arbiter::current(),
             system,
@@ -270,6 +271,14 @@ impl Builder {
             }
         }
         Invalid::unless_empty(faults).map(|()| (endpoints, rules))
+    }
+
+    fn dir(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::Memory => None,
+            #[cfg(feature = "sqlite")]
+            Place::Dir(dir) => Some(dir.clone()),
+        }
     }
 
     fn open(&self) -> Result<Arc<dyn Store>, StoreError> {

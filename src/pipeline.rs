@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
+    path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -49,6 +50,8 @@ pub(crate) struct Inner {
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
     pub(crate) changes: Mutex<()>,
     pub(crate) allow_loopback: bool,
+    /// Where it keeps everything, if on disk.
+    pub(crate) data_dir: Option<PathBuf>,
     pub(crate) counters: Counters,
     /// Where the pipeline lives.
     pub(crate) arbiter: ArbiterHandle,
