@@ -197,7 +197,7 @@ impl Builder {
     async fn build(self, arbiters: Vec<ArbiterHandle>, system: Option<System>) -> Result<Hookmill, StartError> {
         let (own, own_rules) = self.validated()?;
         let store = self.open()?;
-        let transport = match self.transport {
+        let transport = match self.transport.clone() {
             Some(transport) => transport,
             None => http().map_err(|source| StartError::System { what: "no TLS", source })?,
         };
