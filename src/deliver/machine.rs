@@ -213,7 +213,7 @@ impl Machine {
         self.note_health(outcome, answer, now);
         self.inform_breaker(&flight, outcome, now);
         let attempt = record(&flight, outcome, answer, now);
-        self.settle(flight.item, outcome, attempt, now);
+        self.settle(flight, outcome, attempt, now);
         self.pump(now);
     }
 
@@ -399,7 +399,8 @@ impl Machine {
         self.queue.shrink(self.cautious || !self.breaker.is_closed());
     }
 
-    fn settle(&mut self, mut item: Item, outcome: Outcome, attempt: AttemptRecord, now: Now) {
+    fn settle(&mut self, flight: InFlight, outcome: Outcome, attempt: AttemptRecord, now: Now) {
+        let InFlight { mut item, .. } = flight;
         item.attempts = attempt.number;
         if !matches!(outcome, Outcome::Asked(_)) {
             item.spent += 1;
