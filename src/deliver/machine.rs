@@ -78,6 +78,8 @@ struct InFlight {
     /// The breaker's, when it started.
     generation: u32,
     started: Now,
+    /// The endpoint has been disabled since: the store has given the delivery up.
+    dropped: bool,
     _slot: Option<Share>,
 }
 
@@ -223,6 +225,9 @@ impl Machine {
         let (was_disabled, disabled) = (self.state == State::Disabled, state == State::Disabled);
         self.policy = policy;
         self.state = state;
+        if disabled {
+            self.in_flight.values_mut().for_each(|flight| flight.dropped = true);
+        }
         if reorder || was_disabled != disabled {
             self.queue.reset(is_strict(&self.policy), longest_wait(&self.policy), !disabled);
         }
@@ -343,7 +348,7 @@ impl Machine {
         let number = item.attempts + 1;
         let start = Start { ticket: self.tickets, event: Arc::clone(&item.event), run: item.run, number };
         let generation = self.breaker.start(gate);
-        self.in_flight.insert(self.tickets, InFlight { item, generation, started: now, _slot: slot });
+        self.in_flight.insert(self.tickets, InFlight { item, generation, started: now, dropped: false, _slot: slot });
         self.effects.push(Effect::Send(start));
     }
 
@@ -400,7 +405,7 @@ impl Machine {
     }
 
     fn settle(&mut self, flight: InFlight, outcome: Outcome, attempt: AttemptRecord, now: Now) {
-        let InFlight { mut item, .. } = flight;
+        let InFlight { mut item, dropped, .. } = flight;
         item.attempts = attempt.number;
         if !matches!(outcome, Outcome::Asked(_)) {
             item.spent += 1;
@@ -411,7 +416,11 @@ impl Machine {
         let next = match next {
             Ok(retry) => {
                 let due = now.wall.after(retry.delay);
-                self.queue.put_back(item, retry, now);
+                if dropped {
+                    self.queue.finish(item.key());
+                } else {
+                    self.queue.put_back(item, retry, now);
+                }
                 Next::Retry { due, asked: retry.asked }
             }
             Err(end) => {
