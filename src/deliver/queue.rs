@@ -293,7 +293,9 @@ impl Queue {
     pub fn put_back(&mut self, item: Item, at: RetryAt, now: Now) {
         let key = item.key();
         self.finish(key);
-        let due = Due { mono: now.mono.after(at.delay), wall: now.wall.after(at.delay), asked: at.asked };
+        let wall = now.wall.after(at.delay);
+        // In whole milliseconds, so that neither clock shows it early.
+        let due = Due { mono: now.mono.after(wall.since(now.wall)), wall, asked: at.asked };
         if self.strict {
             return self.insert_fresh(Item { due: Some(due), ..item });
         }
