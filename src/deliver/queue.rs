@@ -347,6 +347,7 @@ impl Queue {
         if self.paging.is_some() || self.page_not_before.is_some_and(|moment| now.mono < moment) {
             return None;
         }
+        self.page_not_before = None;
         let fresh = self.behind && self.wants(self.fresh.len(), self.window());
         let place = self.horizon.filter(|place| self.sweeping || place.due <= now.wall.after(AHEAD));
         let place = place.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
@@ -383,7 +384,6 @@ impl Queue {
 
     /// A page has come.
     pub fn loaded(&mut self, page: Page, now: Now) {
-        self.page_not_before = None;
         let Some(mut paging) = self.paging.take() else { return };
         self.starved = false;
         match (paging.stale, paging.retries) {
