@@ -299,7 +299,8 @@ impl Queue {
         if self.strict {
             return self.insert_fresh(Item { due: Some(due), ..item });
         }
-        if at.delay > KEEP {
+        let crowded = self.budget.is_exceeded();
+        if at.delay > KEEP || (crowded && !self.delayed.is_empty()) {
             return self.leave(due.wall);
         }
         self.insert_delayed(item, due);
