@@ -228,8 +228,11 @@ impl Machine {
         if disabled {
             self.in_flight.values_mut().for_each(|flight| flight.dropped = true);
         }
+        let longest = longest_wait(&self.policy);
         if reorder || was_disabled != disabled {
-            self.queue.reset(is_strict(&self.policy), longest_wait(&self.policy), !disabled);
+            self.queue.reset(is_strict(&self.policy), longest, !disabled);
+        } else {
+            self.queue.limit_waits(longest);
         }
         self.pump(now);
     }
@@ -327,7 +330,7 @@ impl Machine {
             let Some(item) = self.queue.take(now.mono, than) else { break };
             if now.wall.since(item.created_at) <= self.policy.retry.max_age {
                 self.start(item, gate, slot, now);
-            } else if self.expire(item, now, &mut expired) {
+            } else if self.expire(&item, now, &mut expired) {
                 self.expired_left = true;
                 break;
             }
@@ -353,10 +356,10 @@ impl Machine {
     }
 
     /// Settles a delivery that has grown too old; tells whether it is time to let others have their turn.
-    fn expire(&mut self, item: Item, now: Now, count: &mut usize) -> bool {
+    fn expire(&mut self, item: &Item, now: Now, count: &mut usize) -> bool {
         self.queue.finish(item.key());
         self.effects.push(Effect::Settle(Settlement {
-            delivery: self.delivery(&item),
+            delivery: self.delivery(item),
             attempt: None,
             spent: item.spent,
             next: Next::DeadLettered(DeadReason::Expired),
