@@ -1,6 +1,8 @@
 //! A machine in a world of its own: a store that is a map, a receiver with weather, a clock that is moved by hand. Whatever
 //! the machine does is held against the laws as it happens; a breach is noted under the law that it breaks.
 
+mod checks;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -8,21 +10,20 @@ use std::{
 };
 
 use super::{
-    receiver::{Weather, answer, is_excused, is_success, is_timeout},
-    store::{FakeStore, Row, event},
+    receiver::{Weather, answer, is_success, is_timeout},
+    store::{FakeStore, event},
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
     deliver::{
-        breaker::Transition,
-        machine::{Bounds, Effect, Machine, Origin, Start},
+        machine::{Bounds, Effect, Machine, Origin},
         queue::Key,
         quota::{Quota, Share},
     },
     endpoint::{EndpointKey, State, policy::Policy},
     event::Accepted,
-    store::{BreakerRecord, DeadReason, Next, Page, PageRequest, Settlement},
-    transport::{Answer, RetryAfter},
+    store::{BreakerRecord, Page, PageRequest},
+    transport::Answer,
 };
 
 /// What a breach breaks.
@@ -43,19 +44,33 @@ pub(super) enum Law {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
     /// So many events are routed, `gap` seqs apart, with so much data; the machine hears of them later.
-    Route { count: u8, gap: u8, size: u16 },
+    Route {
+        count: u8,
+        gap: u8,
+        size: u16,
+    },
     /// The machine hears of them.
     Push,
     /// An attempt ends.
-    Finish { which: u8, roll: u8 },
+    Finish {
+        which: u8,
+        roll: u8,
+    },
     /// Time passes. A prompt clock ticks at each deadline on the way, the other only at the end.
-    Advance { by: Duration, prompt: bool },
+    Advance {
+        by: Duration,
+        prompt: bool,
+    },
     /// Time passes to the next deadline.
     ToDeadline,
     /// The store reads the page that was asked for, with at most so many rows.
-    Read { rows: u8 },
+    Read {
+        rows: u8,
+    },
     /// What was read reaches the machine.
-    Deliver { rows: u8 },
+    Deliver {
+        rows: u8,
+    },
     /// The page could not be read.
     FailPage,
     Configure(u8),
@@ -69,7 +84,10 @@ pub(super) enum Op {
     Hold(bool),
     Weather(Weather),
     /// Other endpoints take so many slots and so many bytes.
-    Others { slots: u8, bytes: u16 },
+    Others {
+        slots: u8,
+        bytes: u16,
+    },
 }
 
 /// A world before anything has happened.
@@ -123,7 +141,7 @@ pub(super) struct World {
     held: bool,
     last: Option<(Key, Answer)>,
     others: (Option<Share>, Vec<Share>),
-    lives: u64,
+
     /// Attempts so far: when, and for what.
     pub(super) sent: Vec<(Duration, Key)>,
     pub(super) breaches: Vec<(Law, String)>,
@@ -138,15 +156,21 @@ fn at(elapsed: Duration) -> Now {
     Now { mono: Mono::from_start(elapsed), wall: Timestamp::from_millis(wall) }
 }
 
-fn machine(setting: &Setting, bounds: &Bounds, state: State, breaker: BreakerRecord, stored: bool, now: Now) -> Machine {
+fn machine(
+    setting: &Setting,
+    bounds: &Bounds,
+    state: State,
+    breaker: BreakerRecord,
+    stored: bool,
+    now: Now,
+) -> Machine {
     let origin = Origin { endpoint: ENDPOINT, policy: setting.policy.clone(), state, breaker, stored, seed: 7 };
     Machine::new(origin, bounds.clone(), now)
 }
 
 impl World {
     pub(super) fn new(setting: Setting) -> Self {
-        let bounds =
-            Bounds { window_bytes: Quota::new(setting.window_bytes), in_flight: Quota::new(setting.slots) };
+        let bounds = Bounds { window_bytes: Quota::new(setting.window_bytes), in_flight: Quota::new(setting.slots) };
         let breaker = BreakerRecord::default();
         Self {
             elapsed: Duration::ZERO,
@@ -169,7 +193,7 @@ impl World {
             held: false,
             last: None,
             others: (None, Vec::new()),
-            lives: 1,
+
             sent: Vec::new(),
             breaches: Vec::new(),
         }
@@ -184,14 +208,14 @@ impl World {
         at(self.elapsed)
     }
 
-    fn breach(&mut self, law: Law, what: String) {
+    fn breach(&mut self, law: Law, what: &str) {
         let moment = self.elapsed;
         self.breaches.push((law, format!("at {moment:?}: {what}")));
     }
 
     fn hold_to(&mut self, law: Law, kept: bool, what: impl FnOnce() -> String) {
         if !kept {
-            self.breach(law, what());
+            self.breach(law, &what());
         }
     }
 
@@ -202,7 +226,7 @@ impl World {
             Op::Push => self.push(),
             Op::Finish { which, roll } => self.finish_one(which.into(), roll),
             Op::Advance { by, prompt } => self.advance(by, prompt),
-            Op::ToDeadline => self.to_deadline(),
+            Op::ToDeadline => self.skip_to_deadline(),
             Op::Read { rows } => self.read(rows.into()),
             Op::Deliver { rows } => self.deliver_page(rows.into()),
             Op::FailPage => {
@@ -210,10 +234,10 @@ impl World {
                     self.machine.loaded(None, now);
                 }
             }
-            Op::Configure(which) => self.configure(super::policy(which), self.state),
-            Op::Pause => self.configure(self.setting.policy.clone(), State::Paused),
-            Op::Disable => self.configure(self.setting.policy.clone(), State::Disabled),
-            Op::Activate => self.configure(self.setting.policy.clone(), State::Active),
+            Op::Configure(which) => self.configure(super::policy(which)),
+            Op::Pause => self.set_state(State::Paused),
+            Op::Disable => self.set_state(State::Disabled),
+            Op::Activate => self.set_state(State::Active),
             Op::Replay(which) => self.replay(which.into()),
             Op::Restart => self.restart(),
             Op::Hold(held) => self.hold(held),
@@ -250,17 +274,29 @@ impl World {
     }
 
     fn finish(&mut self, ticket: u64, roll: u8) {
-        let Some(flight) = self.in_flight.remove(&ticket) else { return };
+        let Some(flight) = self.in_flight.get(&ticket) else { return };
         let poisoned = self.setting.poison && flight.key.0 % 5 == 3;
-        let answer = answer(self.weather, poisoned, roll, self.now().wall);
-        if is_success(&answer) {
+        self.end(ticket, &answer(self.weather, poisoned, roll, self.now().wall));
+    }
+
+    /// An attempt ends like this.
+    fn end(&mut self, ticket: u64, answer: &Answer) {
+        let Some(flight) = self.in_flight.remove(&ticket) else { return };
+        if is_success(answer) {
             self.cautious = false;
-            self.ramp = self.ramp.map(|ramp| ramp.saturating_mul(2));
+            self.ramp = self.ramp.map(|ramp| ramp * 2).filter(|ramp| *ramp < self.setting.policy.in_flight);
         }
-        self.cautious |= is_timeout(&answer);
+        self.cautious |= is_timeout(answer);
         self.last = Some((flight.key, answer.clone()));
-        self.machine.finished(ticket, &answer, self.now());
+        self.machine.finished(ticket, answer, self.now());
         self.look();
+    }
+
+    /// The oldest attempt ends like this.
+    pub(super) fn end_first(&mut self, answer: &Answer) {
+        if let Some(ticket) = self.in_flight.keys().next().copied() {
+            self.end(ticket, answer);
+        }
     }
 
     pub(super) fn finish_all(&mut self, roll: u8) {
@@ -268,10 +304,7 @@ impl World {
         tickets.into_iter().for_each(|ticket| self.finish(ticket, roll));
     }
 
-    pub(super) fn weather(&mut self, weather: Weather) {
-        self.weather = weather;
-    }
-
+    /// Time passes; a prompt clock ticks at each deadline on the way.
     pub(super) fn advance(&mut self, by: Duration, prompt: bool) {
         let target = self.elapsed + by;
         // A clock that finds a deadline every millisecond for ever is a breach that `look` notes.
@@ -297,7 +330,7 @@ impl World {
         self.look();
     }
 
-    fn to_deadline(&mut self) {
+    fn skip_to_deadline(&mut self) {
         if let Some(deadline) = self.machine.next_deadline(self.now()) {
             self.move_to(deadline.since(Mono::default()));
         }
@@ -309,6 +342,11 @@ impl World {
         self.paging = Some(paging);
     }
 
+    pub(super) fn read_and_deliver(&mut self, rows: usize) {
+        self.deliver_page(rows);
+        self.look();
+    }
+
     fn deliver_page(&mut self, rows: usize) {
         self.read(rows);
         if let Some(page) = self.paging.take().and_then(|paging| paging.read) {
@@ -316,15 +354,21 @@ impl World {
         }
     }
 
-    fn configure(&mut self, policy: Policy, state: State) {
+    pub(super) fn configure(&mut self, policy: Policy) {
+        self.push();
+        self.setting.policy = policy;
+        self.set_state(self.state);
+    }
+
+    fn set_state(&mut self, state: State) {
         // Settings come to the machine on the way that events come.
         self.push();
         if state == State::Disabled {
             self.store.drop_pending();
         }
-        self.setting.policy = policy.clone();
         self.state = state;
-        self.machine.configure(policy, state, self.now());
+        self.machine.configure(self.setting.policy.clone(), state, self.now());
+        self.look();
     }
 
     fn replay(&mut self, which: usize) {
@@ -338,9 +382,10 @@ impl World {
     }
 
     fn restart(&mut self) {
-        self.lives += 1;
         self.in_flight.clear();
         self.paging = None;
+        // The next machine finds them in the store.
+        self.unpushed.clear();
         (self.cautious, self.ramp, self.held) = (false, None, false);
         self.gate = self.breaker.open_until.map_or(Gate::Closed, Gate::Open);
         self.machine = machine(&self.setting, &self.bounds, self.state, self.breaker, true, self.now());
@@ -356,6 +401,7 @@ impl World {
         self.others = (None, Vec::new());
         let slots = (0..slots).filter_map(|_| self.bounds.in_flight.take(1)).collect();
         self.others = (self.bounds.window_bytes.take(bytes), slots);
+        self.machine.tick(self.now());
     }
 
     /// Does what the machine wants, and checks what must hold after every input.
@@ -365,33 +411,12 @@ impl World {
         self.check_budget();
     }
 
-    fn carry_out_all(&mut self) -> usize {
+    /// Carries out what the machine wants, and tells what that was.
+    fn carry_out_all(&mut self) -> Vec<String> {
         let effects = self.machine.take_effects();
-        let count = effects.len();
+        let told = effects.iter().map(|effect| format!("{effect:?}")).collect();
         effects.into_iter().for_each(|effect| self.carry_out(effect));
-        count
-    }
-
-    fn check_deadline(&mut self) {
-        let now = self.now();
-        let quiet = self.machine.next_deadline(now).is_none_or(|deadline| deadline > now.mono);
-        self.machine.tick(now);
-        let mut effects = self.carry_out_all();
-        self.hold_to(Law::Deadlines, !quiet || effects == 0, || format!("{effects} effects of a tick out of turn"));
-        while self.machine.next_deadline(now).is_some_and(|deadline| deadline <= now.mono) {
-            self.machine.tick(now);
-            effects = self.carry_out_all();
-            if effects == 0 && self.machine.next_deadline(now).is_some_and(|deadline| deadline <= now.mono) {
-                return self.breach(Law::Deadlines, format!("a deadline that passes without effect {:#?}", self.machine));
-            }
-        }
-    }
-
-    fn check_budget(&mut self) {
-        let heads = self.heaviest * (2 + self.in_flight.len());
-        let used = self.bounds.window_bytes.used();
-        let bound = self.setting.window_bytes + heads;
-        self.hold_to(Law::Budget, used <= bound, || format!("{used} bytes in memory, {bound} at most"));
+        told
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -406,139 +431,13 @@ impl World {
         }
     }
 
-    fn broke(&mut self, transition: Transition, record: BreakerRecord) {
-        self.breaker = record;
-        self.gate = match (transition, record.open_until) {
-            (Transition::Closed, None) => Gate::Closed,
-            (Transition::Opened | Transition::Reopened, Some(until)) => Gate::Open(until),
-            other => return self.breach(Law::Breaker, format!("{other:?}")),
-        };
-        if transition == Transition::Closed {
-            self.released = Some(self.now().wall);
-            self.ramp = Some(1);
-        }
-    }
-
-    fn started(&mut self, start: &Start) {
-        let key = (start.event.seq, start.run);
-        self.sent.push((self.elapsed, key));
-        self.check_idle(key);
-        self.in_flight.insert(start.ticket, Flight { key });
-        self.check_bound();
-        self.check_breaker();
-        let first = self.store.first_pending();
-        let in_order = self.setting.policy.in_flight > 1 || first.is_none_or(|first| first == key);
-        self.hold_to(Law::StrictOrder, in_order, || format!("{key:?} started before {first:?}"));
-        if let Some(row) = self.store.pending(key).cloned() {
-            self.check_time(key, &row, start.number);
-        }
-    }
-
-    fn check_idle(&mut self, key: Key) {
-        let allowed = self.store.pending(key).is_some() && self.in_flight.values().all(|flight| flight.key != key);
-        let state = self.state == State::Active && !self.held;
-        self.hold_to(Law::NothingTwice, allowed, || format!("{key:?} started, which is settled or in flight"));
-        self.hold_to(Law::Allowed, state, || format!("{key:?} started by a machine that is stopped"));
-    }
-
-    fn check_bound(&mut self) {
-        let (count, policy) = (self.in_flight.len(), self.setting.policy.in_flight);
-        let bound = if self.cautious { 1 } else { policy.min(self.ramp.unwrap_or(policy)) };
-        self.hold_to(Law::InFlightBound, count <= bound.into(), || format!("{count} in flight, {bound} at most"));
-        let (used, slots) = (self.bounds.in_flight.used(), self.setting.slots);
-        let slotless = (count + self.others.1.len()).saturating_sub(used);
-        let kept = used <= slots && slotless <= 1;
-        self.hold_to(Law::InFlightBound, kept, || format!("{slotless} attempts without a slot, {used} of {slots} taken"));
-    }
-
-    fn check_breaker(&mut self) {
-        match self.gate {
-            Gate::Closed => {}
-            Gate::Open(until) if self.now().wall >= until => self.gate = Gate::Probing,
-            gate => self.breach(Law::Breaker, format!("an attempt started: {gate:?}")),
-        }
-    }
-
-    fn check_time(&mut self, key: Key, row: &Row, number: u32) {
-        let now = self.now().wall;
-        let released = !row.asked && self.released.zip(row.attempted_at).is_some_and(|(free, ended)| ended <= free);
-        let on_time = released || row.due.is_none_or(|due| now >= due);
-        self.hold_to(Law::NotEarly, on_time, || format!("{key:?} started at {now}, due {:?}", row.due));
-        self.hold_to(Law::Allowed, number == row.attempts + 1, || format!("attempt {number} after {}", row.attempts));
-        let young = now.since(row.created_at) <= self.setting.policy.retry.max_age;
-        self.hold_to(Law::Allowed, young, || format!("{key:?} started too old"));
-    }
-
-    fn settled(&mut self, settlement: &Settlement) {
-        let key = (settlement.delivery.seq, settlement.delivery.run);
-        let Some(row) = self.store.pending(key).cloned() else {
-            let dropped = self.store.was_dropped(key);
-            return self.hold_to(Law::NothingTwice, dropped, || format!("{key:?} settled twice"));
-        };
-        match &settlement.attempt {
-            None => {
-                let old = settlement.at.since(row.created_at) > self.setting.policy.retry.max_age;
-                let expired = settlement.next == Next::DeadLettered(DeadReason::Expired);
-                self.hold_to(Law::NothingLost, old && expired, || format!("{key:?} given up: {settlement:?}"));
-            }
-            Some(_) => self.check_judgement(key, &row, settlement),
-        }
-        self.store.settle(settlement);
-    }
-
-    fn check_judgement(&mut self, key: Key, row: &Row, settlement: &Settlement) {
-        let Some((_, answer)) = self.last.clone().filter(|(last, _)| *last == key) else {
-            return self.breach(Law::NothingTwice, format!("{key:?} settled without an answer"));
-        };
-        let spent = row.spent + u32::from(!is_excused(&answer));
-        self.hold_to(Law::Allowed, settlement.spent == spent, || format!("{key:?}: {} spent", settlement.spent));
-        let retry = self.setting.policy.retry.clone();
-        let status = answer.as_ref().ok().map(|response| response.status);
-        let computed = if is_excused(&answer) { Some(Duration::ZERO) } else { retry.backoff.delay(spent) };
-        match settlement.next {
-            Next::Delivered => self.hold_to(Law::NothingLost, is_success(&answer), || format!("{key:?}: {answer:?}")),
-            Next::DeadLettered(reason) => {
-                let just = match reason {
-                    DeadReason::Gone => status == Some(410),
-                    DeadReason::NotRetried => status == Some(404) && !retry.when.client_error,
-                    DeadReason::Exhausted => computed.is_none(),
-                    DeadReason::Expired => self.is_late(row, &answer, computed.unwrap_or_default()),
-                };
-                self.hold_to(Law::NothingLost, just, || format!("{key:?} is a dead letter: {reason:?}, {answer:?}"));
-            }
-            Next::Retry { due, asked } => {
-                self.hold_to(Law::Allowed, computed.is_some(), || format!("{key:?} gets attempt after {spent}"));
-                let young = due.since(row.created_at) <= retry.max_age + Duration::from_millis(1);
-                self.hold_to(Law::Allowed, young, || format!("{key:?} will be too old"));
-                let (earliest, latest) = self.bounds_of_due(&answer, computed.unwrap_or_default());
-                let kept = earliest <= due && due <= latest && asked == asks(&answer).is_some();
-                self.hold_to(Law::NotEarly, kept, || format!("{key:?} due {due}, not in {earliest}..={latest}"));
-            }
-        }
-    }
-
-    fn is_late(&self, row: &Row, answer: &Answer, computed: Duration) -> bool {
-        self.bounds_of_due(answer, computed).1.since(row.created_at) > self.setting.policy.retry.max_age
-    }
-
-    fn bounds_of_due(&self, answer: &Answer, computed: Duration) -> (Timestamp, Timestamp) {
-        let now = self.now().wall;
-        let asked = asks(answer).map(|asked| match asked {
-            RetryAfter::Delay(delay) => delay,
-            RetryAfter::At(moment) => moment.since(now),
-        });
-        let asked = asked.map(|delay| delay.clamp(Duration::from_secs(1), Duration::from_secs(24 * 3600)));
-        let longest = computed.mul_f64(1.0 + self.setting.policy.retry.jitter);
-        (now.after(asked.unwrap_or(computed)), now.after(asked.unwrap_or(longest)))
-    }
-
     /// The receiver is well from now on, nothing hinders, and time goes on until nothing happens any more.
     pub(super) fn recover(&mut self) {
         self.weather = Weather::Fair;
         self.others = (None, Vec::new());
         self.hold(false);
         self.look();
-        self.configure(self.setting.policy.clone(), State::Active);
+        self.set_state(State::Active);
         self.look();
         self.run_on(20_000);
         let (left, machine) = (self.store.count_pending(), &self.machine);
@@ -553,7 +452,7 @@ impl World {
                 return;
             }
         }
-        self.breach(Law::NothingLost, "it never comes to an end".into());
+        self.breach(Law::NothingLost, "it never comes to an end");
     }
 
     /// Does the next thing there is to do; `false` when there is none.
@@ -563,7 +462,7 @@ impl World {
         } else if !self.in_flight.is_empty() {
             self.finish_all(0);
         } else if self.machine.next_deadline(self.now()).is_some() {
-            self.to_deadline();
+            self.skip_to_deadline();
         } else {
             return false;
         }
@@ -575,8 +474,4 @@ impl World {
     pub(super) fn against(&self, law: Law) -> Vec<&String> {
         self.breaches.iter().filter(|(broken, _)| *broken == law).map(|(_, what)| what).collect()
     }
-}
-
-fn asks(answer: &Answer) -> Option<RetryAfter> {
-    answer.as_ref().ok().and_then(|response| response.retry_after)
 }

@@ -33,8 +33,7 @@ impl FakeStore {
             return;
         }
         let event = Arc::clone(event);
-        let row =
-            Row { event, run, created_at, attempts: 0, spent: 0, attempted_at: None, due: None, asked: false };
+        let row = Row { event, run, created_at, attempts: 0, spent: 0, attempted_at: None, due: None, asked: false };
         self.pending.insert(key, row);
     }
 
@@ -116,8 +115,7 @@ impl FakeStore {
             Cursor::InOrder(after) => all.filter(|(key, _)| after < Some(**key)).map(|(_, row)| row).collect(),
             Cursor::Retries { from, after } => {
                 let place = |key: &Key, row: &Row| row.due.map(|due| (due, Some(*key)));
-                let mut found: Vec<_> =
-                    all.filter_map(|(key, row)| place(key, row).zip(Some(row))).collect();
+                let mut found: Vec<_> = all.filter_map(|(key, row)| place(key, row).zip(Some(row))).collect();
                 found.retain(|(place, _)| *place > (from, after));
                 found.sort_by_key(|(place, _)| *place);
                 found.into_iter().map(|(_, row)| row).collect()
