@@ -1,8 +1,9 @@
 //! The window on what waits for one endpoint: a bounded part of it in memory, the rest in the store.
 //!
-//! Two invariants hold it together. A fresh delivery that is in the store alone lies above `cursor`, and then `behind` is
-//! set. A retry that is in the store alone is not due before `horizon`. Whatever is read back is held against what is in
-//! memory already, and against what was settled while the page was on its way.
+//! Three invariants hold it together. A fresh delivery that is in the store alone lies above `cursor`, and then `behind` is
+//! set. In strict order nothing that waits in memory lies above `cursor`. A retry that is in the store alone is not due before
+//! `horizon`. Whatever is read back is held against what is in memory already, and against what was settled while the page was
+//! on its way.
 
 use std::{
     collections::{BTreeMap, HashSet},
