@@ -298,7 +298,9 @@ mod tests {
     fn what_started_before_the_present_state_says_nothing() {
         let mut breaker = Breaker::default();
         let early = breaker.start(Gate::Free);
-        [1, 2, 3].map(|seq| fail(&mut breaker, seq, at(0)));
+        for seq in [1, 2, 3] {
+            fail(&mut breaker, seq, at(0));
+        }
         assert_eq!(breaker.finish(early, 4, Health::Good, None, &policy(), at(1)), None);
         assert_eq!(breaker.gate(at(1).mono), Gate::Until(at(10).mono));
         let probe = breaker.start(Gate::Probe);

@@ -78,6 +78,8 @@ struct InFlight {
     /// The breaker's, when it started.
     generation: u32,
     started: Now,
+    /// The endpoint has been disabled since: the store has given the delivery up.
+    dropped: bool,
     _slot: Option<Share>,
 }
 
@@ -213,7 +215,7 @@ impl Machine {
         self.note_health(outcome, answer, now);
         self.inform_breaker(&flight, outcome, now);
         let attempt = record(&flight, outcome, answer, now);
-        self.settle(flight.item, outcome, attempt, now);
+        self.settle(flight, outcome, attempt, now);
         self.pump(now);
     }
 
@@ -223,8 +225,14 @@ impl Machine {
         let (was_disabled, disabled) = (self.state == State::Disabled, state == State::Disabled);
         self.policy = policy;
         self.state = state;
+        if disabled {
+            self.in_flight.values_mut().for_each(|flight| flight.dropped = true);
+        }
+        let longest = longest_wait(&self.policy);
         if reorder || was_disabled != disabled {
-            self.queue.reset(is_strict(&self.policy), longest_wait(&self.policy), !disabled);
+            self.queue.reset(is_strict(&self.policy), longest, !disabled);
+        } else {
+            self.queue.limit_waits(longest);
         }
         self.pump(now);
     }
@@ -327,7 +335,7 @@ impl Machine {
             let Some(item) = self.queue.take(now.mono, than) else { break };
             if now.wall.since(item.created_at) <= self.policy.retry.max_age {
                 self.start(item, gate, slot, now);
-            } else if self.expire(item, now, &mut expired) {
+            } else if self.expire(&item, now, &mut expired) {
                 self.expired_left = true;
                 break;
             }
@@ -348,15 +356,15 @@ impl Machine {
         let number = item.attempts + 1;
         let start = Start { ticket: self.tickets, event: Arc::clone(&item.event), run: item.run, number };
         let generation = self.breaker.start(gate);
-        self.in_flight.insert(self.tickets, InFlight { item, generation, started: now, _slot: slot });
+        self.in_flight.insert(self.tickets, InFlight { item, generation, started: now, dropped: false, _slot: slot });
         self.effects.push(Effect::Send(start));
     }
 
     /// Settles a delivery that has grown too old; tells whether it is time to let others have their turn.
-    fn expire(&mut self, item: Item, now: Now, count: &mut usize) -> bool {
+    fn expire(&mut self, item: &Item, now: Now, count: &mut usize) -> bool {
         self.queue.finish(item.key());
         self.effects.push(Effect::Settle(Settlement {
-            delivery: self.delivery(&item),
+            delivery: self.delivery(item),
             attempt: None,
             spent: item.spent,
             next: Next::DeadLettered(DeadReason::Expired),
@@ -404,7 +412,8 @@ impl Machine {
         self.queue.shrink(self.cautious || !self.breaker.is_closed());
     }
 
-    fn settle(&mut self, mut item: Item, outcome: Outcome, attempt: AttemptRecord, now: Now) {
+    fn settle(&mut self, flight: InFlight, outcome: Outcome, attempt: AttemptRecord, now: Now) {
+        let InFlight { mut item, dropped, .. } = flight;
         item.attempts = attempt.number;
         if !matches!(outcome, Outcome::Asked(_)) {
             item.spent += 1;
@@ -415,7 +424,11 @@ impl Machine {
         let next = match next {
             Ok(retry) => {
                 let due = now.wall.after(retry.delay);
-                self.queue.put_back(item, retry, now);
+                if dropped {
+                    self.queue.finish(item.key());
+                } else {
+                    self.queue.put_back(item, retry, now);
+                }
                 Next::Retry { due, asked: retry.asked }
             }
             Err(end) => {

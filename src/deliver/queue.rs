@@ -1,8 +1,9 @@
 //! The window on what waits for one endpoint: a bounded part of it in memory, the rest in the store.
 //!
-//! Two invariants hold it together. A fresh delivery that is in the store alone lies above `cursor`, and then `behind` is
-//! set. A retry that is in the store alone is not due before `horizon`. Whatever is read back is held against what is in
-//! memory already, and against what was settled while the page was on its way.
+//! Three invariants hold it together. A fresh delivery that is in the store alone lies above `cursor`, and then `behind` is
+//! set. In strict order nothing that waits in memory lies above `cursor`. A retry that is in the store alone is not due before
+//! `horizon`. Whatever is read back is held against what is in memory already, and against what was settled while the page was
+//! on its way.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -88,6 +89,10 @@ struct Place {
     after: Option<Key>,
 }
 
+impl Place {
+    const FIRST: Self = Self { due: Timestamp::from_millis(i64::MIN), after: None };
+}
+
 /// A page on its way.
 #[derive(Debug)]
 struct Paging {
@@ -100,7 +105,7 @@ struct Paging {
     overflow: bool,
     /// Where the cursor goes back to when it has come.
     rewind: Option<Option<Key>>,
-    /// It was asked for by a queue that has been forgotten.
+    /// What it is to be read for has been forgotten.
     stale: bool,
 }
 
@@ -118,6 +123,8 @@ pub struct Queue {
     /// Everything in memory, what is in flight included.
     held: HashSet<Key>,
     cursor: Option<Key>,
+    /// The furthest that the cursor has ever been: what is pushed and lies below has been seen in the store before.
+    seen: Option<Key>,
     behind: bool,
     horizon: Option<Place>,
     /// The earliest due time of retries in the store that lie before the place that is being read.
@@ -138,7 +145,6 @@ pub struct Queue {
 impl Queue {
     /// An empty queue; with `stored`, of an endpoint that has deliveries in the store.
     pub fn new(budget: Arc<Quota>, strict: bool, longest: Duration, stored: bool, released: Option<Timestamp>) -> Self {
-        let start = Place { due: Timestamp::from_millis(i64::MIN), after: None };
         Self {
             budget,
             strict,
@@ -148,8 +154,9 @@ impl Queue {
             delayed: BTreeMap::new(),
             held: HashSet::new(),
             cursor: None,
+            seen: None,
             behind: stored,
-            horizon: (stored && !strict).then_some(start),
+            horizon: (stored && !strict).then_some(Place::FIRST),
             skipped: None,
             released,
             sweeping: stored && !strict && released.is_some(),
@@ -164,13 +171,13 @@ impl Queue {
     /// Takes a new delivery in, or leaves it to the store, where it is in any case.
     pub fn push(&mut self, event: Arc<Accepted>) {
         let key = (event.seq, 0);
-        if self.cursor >= Some(key) || self.held.contains(&key) {
+        if self.seen >= Some(key) {
             return;
         }
         if !self.behind {
             return match self.room(event.weight()) {
                 Some(share) => {
-                    self.cursor = Some(key);
+                    self.reach(key);
                     self.insert_fresh(fresh_item(event, share));
                 }
                 None => self.behind = true,
@@ -195,11 +202,39 @@ impl Queue {
     }
 
     fn rewind_to(&mut self, before: Option<Key>) {
-        self.cursor = self.cursor.min(before);
-        self.behind = true;
         if let Some(paging) = &mut self.paging {
             paging.rewind = Some(paging.rewind.map_or(before, |earlier| earlier.min(before)));
         }
+        self.go_back(before);
+    }
+
+    fn reach(&mut self, key: Key) {
+        self.cursor = Some(key);
+        self.seen = self.seen.max(self.cursor);
+    }
+
+    fn go_back(&mut self, before: Option<Key>) {
+        self.cursor = self.cursor.min(before);
+        self.behind = true;
+        if self.strict {
+            self.forget_above(self.cursor);
+        }
+    }
+
+    /// Leaves fresh ones to the store.
+    fn forget_above(&mut self, last: Option<Key>) {
+        let above = match last {
+            Some((seq, run)) => self.fresh.split_off(&(seq, run.saturating_add(1))),
+            None => std::mem::take(&mut self.fresh),
+        };
+        for key in above.keys() {
+            self.held.remove(key);
+        }
+    }
+
+    /// Takes note that no due time lies further ahead than this.
+    pub fn limit_waits(&mut self, longest: Duration) {
+        self.longest = longest;
     }
 
     /// Forgets everything but what is in flight; with `stored`, to read it from the store again.
@@ -208,6 +243,7 @@ impl Queue {
             self.held.remove(key);
         }
         let mut new = Self::new(Arc::clone(&self.budget), strict, longest, stored, self.released);
+        new.seen = self.seen;
         new.held = std::mem::take(&mut self.held);
         new.paging =
             self.paging.take().map(|paging| Paging { late: Vec::new(), overflow: true, stale: true, ..paging });
@@ -220,11 +256,8 @@ impl Queue {
         if self.fresh.len() <= self.window() {
             return;
         }
-        let Some(first_left) = self.fresh.keys().nth(self.window()).copied() else { return };
-        for key in self.fresh.split_off(&first_left).keys() {
-            self.held.remove(key);
-        }
-        let last_kept = self.fresh.last_key_value().map(|(key, _)| *key);
+        let last_kept = self.fresh.keys().nth(self.window() - 1).copied();
+        self.forget_above(last_kept);
         self.rewind_to(last_kept);
     }
 
@@ -293,11 +326,17 @@ impl Queue {
     pub fn put_back(&mut self, item: Item, at: RetryAt, now: Now) {
         let key = item.key();
         self.finish(key);
-        let due = Due { mono: now.mono.after(at.delay), wall: now.wall.after(at.delay), asked: at.asked };
+        let wall = now.wall.after(at.delay);
+        // In whole milliseconds, so that neither clock shows it early.
+        let due = Due { mono: now.mono.after(wall.since(now.wall)), wall, asked: at.asked };
+        let crowded = self.budget.is_exceeded();
         if self.strict {
+            if self.is_unplaced(key) || (crowded && self.fresh.len() > 1) {
+                return self.rewind(key);
+            }
             return self.insert_fresh(Item { due: Some(due), ..item });
         }
-        if at.delay > KEEP {
+        if at.delay > KEEP || (crowded && !self.delayed.is_empty()) {
             return self.leave(due.wall);
         }
         self.insert_delayed(item, due);
@@ -309,10 +348,15 @@ impl Queue {
         }
     }
 
+    /// Whether there may be earlier ones in the store alone.
+    fn is_unplaced(&self, key: Key) -> bool {
+        self.behind && self.cursor < Some(key)
+    }
+
     /// A retry is in the store alone from now on.
     fn leave(&mut self, due: Timestamp) {
         // What is read now may not show it, and the place that is read moves on.
-        if self.paging.is_some() || self.sweeping {
+        if self.sweeping || self.paging.as_ref().is_some_and(|paging| paging.retries) {
             self.skipped = earliest(self.skipped, due);
         } else {
             self.lower_horizon(due);
@@ -328,7 +372,7 @@ impl Queue {
     /// The receiver works again: what the outage had pushed into the future is due now, but for what the receiver asked for.
     pub fn release(&mut self, now: Now) {
         self.released = Some(now.wall);
-        self.sweeping = self.horizon.is_some() || self.skipped.is_some();
+        self.sweep();
         let at_once = |due: Due| if due.asked { due } else { Due { mono: now.mono.min(due.mono), ..due } };
         for item in self.fresh.values_mut() {
             item.due = item.due.map(at_once);
@@ -340,11 +384,25 @@ impl Queue {
         }
     }
 
+    /// Looks through all retries in the store, from the first on.
+    fn sweep(&mut self) {
+        if self.horizon.is_none() && self.skipped.is_none() {
+            return;
+        }
+        self.sweeping = true;
+        self.skipped = None;
+        self.horizon = Some(Place::FIRST);
+        if let Some(paging) = self.paging.as_mut().filter(|paging| paging.retries) {
+            paging.stale = true;
+        }
+    }
+
     /// What to read from the store now.
     pub fn page(&mut self, now: Now) -> Option<Cursor> {
         if self.paging.is_some() || self.page_not_before.is_some_and(|moment| now.mono < moment) {
             return None;
         }
+        self.page_not_before = None;
         let fresh = self.behind && self.wants(self.fresh.len(), self.window());
         let place = self.horizon.filter(|place| self.sweeping || place.due <= now.wall.after(AHEAD));
         let place = place.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
@@ -381,7 +439,6 @@ impl Queue {
 
     /// A page has come.
     pub fn loaded(&mut self, page: Page, now: Now) {
-        self.page_not_before = None;
         let Some(mut paging) = self.paging.take() else { return };
         self.starved = false;
         match (paging.stale, paging.retries) {
@@ -394,8 +451,7 @@ impl Queue {
 
     fn after_page(&mut self, rewind: Option<Option<Key>>) {
         if let Some(before) = rewind {
-            self.cursor = self.cursor.min(before);
-            self.behind = true;
+            self.go_back(before);
         }
         // A sweep that goes on comes to them at its end.
         if !(self.sweeping && self.horizon.is_some())
@@ -416,13 +472,13 @@ impl Queue {
                 let due = row.due.map(|wall| self.due(&row, wall, now));
                 self.insert_fresh(stored_item(row, due, share));
             }
-            self.cursor = Some(key);
+            self.reach(key);
         }
         if page.end && !paging.overflow {
             self.behind = false;
             for item in std::mem::take(&mut paging.late) {
                 if self.cursor < Some(item.key()) {
-                    self.cursor = Some(item.key());
+                    self.reach(item.key());
                     self.insert_fresh(item);
                 }
             }

@@ -38,6 +38,11 @@ impl Quota {
         Share { quota: Arc::clone(self), amount }
     }
 
+    /// Whether more is taken than there is.
+    pub fn is_exceeded(&self) -> bool {
+        self.used() > self.max
+    }
+
     /// How much is taken.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Acquire)

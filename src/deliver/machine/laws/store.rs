@@ -1,0 +1,141 @@
+//! The store's contract in a map.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    clock::Timestamp,
+    deliver::queue::Key,
+    event::Accepted,
+    store::{Cursor, Next, Page, PageRequest, PendingRow, Settlement},
+};
+
+/// A pending delivery.
+pub(super) type Row = PendingRow;
+
+/// Deliveries of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct FakeStore {
+    pending: BTreeMap<Key, Row>,
+    pub(super) delivered: BTreeSet<Key>,
+    pub(super) dead: BTreeMap<Key, Arc<Accepted>>,
+    dropped: BTreeSet<Key>,
+    replayed: BTreeSet<Key>,
+}
+
+impl FakeStore {
+    pub(super) fn insert(&mut self, event: &Arc<Accepted>, run: u32, created_at: Timestamp, dropped: bool) {
+        let key = (event.seq, run);
+        if dropped {
+            self.dropped.insert(key);
+            return;
+        }
+        let event = Arc::clone(event);
+        let row = Row { event, run, created_at, attempts: 0, spent: 0, attempted_at: None, due: None, asked: false };
+        self.pending.insert(key, row);
+    }
+
+    pub(super) fn pending(&self, key: Key) -> Option<&Row> {
+        self.pending.get(&key)
+    }
+
+    pub(super) fn first_pending(&self) -> Option<Key> {
+        self.pending.keys().next().copied()
+    }
+
+    pub(super) fn count_pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn was_dropped(&self, key: Key) -> bool {
+        self.dropped.contains(&key)
+    }
+
+    pub(super) fn drop_pending(&mut self) {
+        self.dropped.extend(std::mem::take(&mut self.pending).into_keys());
+    }
+
+    pub(super) fn settle(&mut self, settlement: &Settlement) {
+        let key = (settlement.delivery.seq, settlement.delivery.run);
+        let Some(row) = self.pending.get_mut(&key) else { return };
+        match settlement.next {
+            Next::Retry { due, asked } => {
+                (row.due, row.asked, row.spent) = (Some(due), asked, settlement.spent);
+                if let Some(attempt) = &settlement.attempt {
+                    row.attempts = attempt.number;
+                    row.attempted_at = Some(attempt.at.after(attempt.duration));
+                }
+            }
+            Next::Delivered => {
+                self.pending.remove(&key);
+                self.delivered.insert(key);
+            }
+            Next::DeadLettered(_) => {
+                if let Some(row) = self.pending.remove(&key) {
+                    self.dead.insert(key, row.event);
+                }
+            }
+        }
+    }
+
+    /// Makes a new delivery of one of the dead letters that have none.
+    pub(super) fn replay(&mut self, which: usize, now: Timestamp) -> Option<Key> {
+        let open: Vec<_> = self.dead.iter().filter(|(key, _)| !self.replayed.contains(key)).collect();
+        let (key, event) = open.get(which % open.len().max(1)).map(|(key, event)| (**key, Arc::clone(event)))?;
+        self.replayed.insert(key);
+        self.insert(&event, key.1 + 1, now, false);
+        Some((key.0, key.1 + 1))
+    }
+
+    /// At most `rows` rows, but one if there is any.
+    pub(super) fn page(&self, request: &PageRequest, rows: usize) -> Page {
+        let most = request.items.min(rows).max(1);
+        let mut found = self.matching(request.cursor);
+        let (mut page, mut bytes) = (Page::default(), 0);
+        found.reverse();
+        while let Some(row) = found.pop() {
+            if page.rows.len() == most || (bytes >= request.bytes && !page.rows.is_empty()) {
+                return page;
+            }
+            bytes += row.event.weight();
+            page.rows.push(row.clone());
+        }
+        page.end = true;
+        page
+    }
+
+    fn matching(&self, cursor: Cursor) -> Vec<&Row> {
+        let all = self.pending.iter();
+        match cursor {
+            Cursor::Fresh(after) => {
+                all.filter(|(key, row)| row.due.is_none() && after < Some(**key)).map(|(_, row)| row).collect()
+            }
+            Cursor::InOrder(after) => all.filter(|(key, _)| after < Some(**key)).map(|(_, row)| row).collect(),
+            Cursor::Retries { from, after } => {
+                let place = |key: &Key, row: &Row| row.due.map(|due| (due, Some(*key)));
+                let mut found: Vec<_> = all.filter_map(|(key, row)| place(key, row).zip(Some(row))).collect();
+                found.retain(|(place, _)| *place > (from, after));
+                found.sort_by_key(|(place, _)| *place);
+                found.into_iter().map(|(_, row)| row).collect()
+            }
+        }
+    }
+}
+
+/// An event with `size` bytes of data.
+pub(super) fn event(seq: u64, accepted_at: Timestamp, size: usize) -> Arc<Accepted> {
+    Arc::new(Accepted {
+        seq,
+        accepted_at,
+        id: "evt".parse().unwrap(),
+        topic: "a.b".parse().unwrap(),
+        tenant: None,
+        key: None,
+        source: None,
+        timestamp: accepted_at,
+        data: vec![b'1'; size].into(),
+        metadata: None,
+    })
+}
