@@ -6,7 +6,6 @@ use std::{
     rc::Rc,
     sync::{Arc, RwLock, atomic::AtomicU64},
     thread,
-    time::Duration,
 };
 
 use actix::Actor;
@@ -26,7 +25,7 @@ use crate::{
     hub::{Hub, Publish},
     intake::Intake,
     pipeline::{Counters, Hookmill, Inner},
-    store::{Admitted, EndpointChange, EndpointRow, Loaded, Store, memory::MemoryStore},
+    store::{Admitted, EndpointChange, EndpointRow, Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Transport, TransportFactory, guard},
 };
 
@@ -62,23 +61,6 @@ enum Place {
     Memory,
     #[cfg(feature = "sqlite")]
     Dir(PathBuf),
-}
-
-/// How long events and the outcomes of their deliveries are kept.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// Events: their payload, and with it duplicates being recognised. 7 days by default. Events with a pending delivery or
-    /// a dead letter are kept as long as these are.
-    pub events: Duration,
-    /// Outcomes and attempts. 30 days by default.
-    pub outcomes: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        let days = |days: u64| Duration::from_secs(days * 24 * 3600);
-        Self { events: days(7), outcomes: days(30) }
-    }
 }
 
 impl Default for Builder {
@@ -285,11 +267,7 @@ impl Builder {
         match &self.place {
             Place::Memory => Ok(Arc::new(MemoryStore::new(self.clock))),
             #[cfg(feature = "sqlite")]
-            Place::Dir(dir) => {
-                let Retention { events, outcomes } = self.retention;
-                let retention = crate::store::sqlite::Retention { events, outcomes };
-                Ok(Arc::new(crate::store::sqlite::SqliteStore::open(dir, self.clock, retention)?))
-            }
+            Place::Dir(dir) => Ok(Arc::new(crate::store::sqlite::SqliteStore::open(dir, self.clock, self.retention)?)),
         }
     }
 }

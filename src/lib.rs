@@ -2,6 +2,8 @@
 
 mod actor;
 pub mod builder;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod debounce;
@@ -17,10 +19,11 @@ pub mod pipeline;
 pub mod store;
 pub mod transport;
 
-pub use builder::{Builder, Retention};
+pub use builder::Builder;
 pub use clock::{Clock, Timestamp};
 pub use debounce::Debounce;
 pub use endpoint::{Endpoint, EndpointId, Secret};
 pub use error::{Fault, Invalid, ManageError, PublishError, StartError, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{Acceptance, Emitted, Hookmill, Report};
+pub use store::Retention;

@@ -1,3 +1,7 @@
 //! The `hookmill` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hookmill::cli::main()
+}

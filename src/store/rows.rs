@@ -12,6 +12,23 @@ use crate::{
     intake::Permit,
 };
 
+/// How long events and the outcomes of their deliveries are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Events: their payload, and with it duplicates being recognised. 7 days by default. Those with a pending delivery or a
+    /// dead letter stay.
+    pub events: Duration,
+    /// Outcomes and attempts. 30 days by default. Pending deliveries and dead letters stay.
+    pub outcomes: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+        Self { events: days(7), outcomes: days(30) }
+    }
+}
+
 /// Names one delivery: an event, an endpoint, and a run (0 at first, one more with each replay).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId {

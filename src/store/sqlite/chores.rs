@@ -8,6 +8,7 @@ use super::{read, write::Writer};
 use crate::{
     clock::{Mono, Timestamp},
     endpoint::EndpointKey,
+    store::Retention,
 };
 
 /// Rows one step touches at most.
@@ -16,22 +17,6 @@ const STEP: i64 = 500;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks for work.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// How long things are kept.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// Events: their payload, and with it duplicates being recognised. Never those with a pending delivery or a dead letter.
-    pub events: Duration,
-    /// What became of deliveries, with their attempts. Never pending ones or dead letters.
-    pub outcomes: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        let days = |days: u64| Duration::from_secs(days * 24 * 3600);
-        Self { events: days(7), outcomes: days(30) }
-    }
-}
 
 pub(super) struct Chores {
     retention: Retention,

@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use super::{
     AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, DeadLetterFilter, DeadLetterRow, DeliveryId,
     DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded, PageReply, PageRequest,
-    ReplayOutcome, Reply, Settlement, Store, Submission, Totals, Verdict,
+    ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -38,7 +38,6 @@ use crate::{
     event::{Accepted, EventId, Tenant},
 };
 use chores::Chores;
-pub use chores::Retention;
 use committer::{Answer, Committer, Message};
 use reader::{Reader, read_error};
 use write::Writer;

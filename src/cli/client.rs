@@ -1,0 +1,86 @@
+//! The HTTP client of the commands.
+
+use std::{env, fs, time::Duration};
+
+use awc::{Client, error::SendRequestError, http::Method};
+use serde_json::Value;
+
+use super::{Connection, Failed};
+
+/// Speaks to one server.
+pub(super) struct Api {
+    client: Client,
+    base: String,
+    token: String,
+}
+
+/// Answers of our own API are small; anything larger is not one.
+const ANSWER: usize = 16 << 20;
+
+impl Api {
+    pub(super) fn new(base: impl Into<String>, token: impl Into<String>) -> Self {
+        let client = Client::builder().disable_redirects().timeout(Duration::from_secs(30)).finish();
+        Self { client, base: base.into().trim_end_matches('/').to_owned(), token: token.into() }
+    }
+
+    /// The server that the options name, with the first token found.
+    pub(super) fn connect(connection: &Connection) -> Result<Self, Failed> {
+        let token = match (&connection.token_file, env::var("HOOKMILL_TOKEN")) {
+            (None, Ok(token)) => token,
+            (file, _) => {
+                let path = file.clone().unwrap_or_else(|| connection.data_dir.join("admin.token"));
+                let none = |error| Failed::new(4, format!("no token: {}: {error}", path.display()));
+                fs::read_to_string(&path).map_err(none)?
+            }
+        };
+        Ok(Self::new(&connection.url, token.trim()))
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Failed> {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failed> {
+        self.call(Method::POST, path, Some(body.to_string())).await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, Failed> {
+        self.call(Method::PUT, path, Some(body.to_string())).await
+    }
+
+    pub(super) async fn call(&self, method: Method, path: &str, body: Option<String>) -> Result<Value, Failed> {
+        let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let sent = match body {
+            Some(body) => request.content_type("application/json").send_body(body).await,
+            None => request.send().await,
+        };
+        let mut response = sent.map_err(|error| self.unreachable(&error))?;
+        let body = response.body().limit(ANSWER).await.map_err(|error| Failed::new(3, error.to_string()))?;
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match response.status().as_u16() {
+            200..=299 => Ok(answer),
+            status => Err(refused(status, &answer)),
+        }
+    }
+
+    fn unreachable(&self, error: &SendRequestError) -> Failed {
+        Failed::new(3, format!("no server at {}: {error}", self.base))
+    }
+}
+
+/// What a problem (RFC 9457) says, and the exit code for it.
+fn refused(status: u16, problem: &Value) -> Failed {
+    let code = match status {
+        401 | 403 => 4,
+        404 => 5,
+        409 | 412 => 6,
+        _ => 1,
+    };
+    let text = |name| problem.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut message = format!("{status} {}: {}", text("title"), text("detail"));
+    for error in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
+        let text = |name| error.get(name).and_then(Value::as_str).unwrap_or_default();
+        message.push_str(&format!("\n  {}: {}", text("pointer"), text("detail")));
+    }
+    Failed::new(code, super::printable(&message).replace("\\n  #", "\n  #"))
+}

@@ -1,0 +1,129 @@
+//! The command line: one file per command.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server cannot be reached, 4 denied, 5 not found, 6 conflict.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on its terminal")]
+
+mod client;
+mod demo;
+mod listen;
+mod publish;
+mod serve;
+
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::duration;
+
+/// Durable webhook dispatcher: events in over HTTP, delivered, retried, dead-lettered, replayed, and never lost.
+#[derive(Debug, Parser)]
+#[command(name = "hookmill", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until SIGTERM or SIGINT
+    Serve(serve::Serve),
+    /// Publish one event to a running server
+    Publish(publish::Publish),
+    /// Run a receiver that verifies, prints, and misbehaves on request
+    Listen(listen::Listen),
+    /// Show everything in half a minute on a temporary directory
+    Demo(demo::Demo),
+}
+
+/// Where a running server is, and how it lets us in.
+#[derive(Clone, Debug, clap::Args)]
+struct Connection {
+    /// Address of the server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8700", env = "HOOKMILL_URL")]
+    url: String,
+    /// Directory of the server on this machine: its `admin.token` is used
+    #[arg(long, value_name = "DIR", default_value = "data", env = "HOOKMILL_DATA_DIR")]
+    data_dir: PathBuf,
+    /// File with the token; before it comes the variable HOOKMILL_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// What a command that did not work exits with.
+#[derive(Debug)]
+struct Failed {
+    code: u8,
+    message: String,
+}
+
+type Outcome = Result<(), Failed>;
+
+impl Failed {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(1, format!("{error:#}"))
+    }
+}
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Serve(serve) => {
+            start_log("info");
+            serve.run()
+        }
+        Command::Publish(publish) => publish.run(),
+        Command::Listen(listen) => listen.run(),
+        Command::Demo(demo) => {
+            start_log("off");
+            demo.run()
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed { code, message }) => {
+            eprintln!("hookmill: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Log lines go to standard error; `HOOKMILL_LOG` chooses which, as `tracing` writes its filters.
+fn start_log(default: &str) {
+    let filter = EnvFilter::builder().with_env_var("HOOKMILL_LOG");
+    let filter = filter.with_default_directive(default.parse().unwrap_or_default()).from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}
+
+/// Text of others on our terminal: control characters are shown, not obeyed.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|letter| if letter.is_control() { letter.escape_default().collect() } else { vec![letter] })
+        .collect()
+}
+
+/// Runs a command's future.
+fn block_on(future: impl Future<Output = Outcome>) -> Outcome {
+    actix_rt::System::new().block_on(future)
+}
+
+fn bound(addrs: &[SocketAddr]) -> String {
+    addrs.first().map_or_else(String::new, |addr| format!("http://{addr}"))
+}
