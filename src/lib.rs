@@ -1,7 +1,6 @@
 //! Hookmill delivers webhooks and can prove what became of every one.
 
 mod actor;
-pub mod builder;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
@@ -14,16 +13,14 @@ pub mod error;
 pub mod event;
 pub mod hub;
 pub mod intake;
-pub mod manage;
 pub mod pipeline;
 pub mod store;
 pub mod transport;
 
-pub use builder::Builder;
 pub use clock::{Clock, Timestamp};
 pub use debounce::Debounce;
 pub use endpoint::{Endpoint, EndpointId, Secret};
-pub use error::{Fault, Invalid, ManageError, PublishError, StartError, StoreError};
+pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
-pub use pipeline::{Acceptance, Emitted, Hookmill, Report};
+pub use pipeline::{Acceptance, Builder, Emitted, Hookmill, ManageError, PublishError, Report, Standing, StartError};
 pub use store::Retention;

@@ -1,5 +1,9 @@
 //! The handle of a running Hookmill: publish, manage, look, shut down.
 
+mod builder;
+mod error;
+mod manage;
+
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -17,18 +21,21 @@ use tokio::sync::{Mutex, oneshot};
 use tracing::{info, warn};
 
 use crate::{
-    builder::Builder,
     clock::Clock,
     debounce::{Debouncer, Rule, RuleName},
     deliver::Parts,
     dispatch::{self, Barrier, Dispatcher},
     endpoint::{Endpoint, EndpointId},
-    error::{PublishError, StoreError},
+    error::{Invalid, StoreError},
     event::{Event, EventId, TopicPattern, ValidEvent},
     hub::{self, Hub, Published},
     intake::{Intake, Refused},
     store::{AppendError, Store, Submission, Totals},
 };
+
+pub use builder::Builder;
+pub use error::{ManageError, PublishError, StartError};
+pub use manage::Standing;
 
 /// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
 /// store nothing is lost. [`Hookmill::shutdown`] ends it in good order.
@@ -194,7 +201,7 @@ impl Hookmill {
                 Err(invalid) => faults.extend(Vec::from(invalid.below(&format!("/{index}")))),
             }
         }
-        crate::error::Invalid::unless_empty(faults).map_err(PublishError::Invalid)?;
+        Invalid::unless_empty(faults).map_err(PublishError::Invalid)?;
         Ok(valid)
     }
 
@@ -211,9 +218,9 @@ impl Hookmill {
     ///
     /// # Errors
     /// When `topics` is not a topic pattern.
-    pub fn subscribe(&self, topics: &str, subscriber: Recipient<Published>) -> Result<(), crate::Invalid> {
+    pub fn subscribe(&self, topics: &str, subscriber: Recipient<Published>) -> Result<(), Invalid> {
         let topics: TopicPattern =
-            topics.parse().map_err(|error: crate::event::NameError| crate::Invalid::at("#", error.to_string()))?;
+            topics.parse().map_err(|error: crate::event::NameError| Invalid::at("#", error.to_string()))?;
         self.0.hub.do_send(hub::Subscribe { topics, subscriber });
         Ok(())
     }

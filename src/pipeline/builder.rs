@@ -14,17 +14,17 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use super::{Counters, Hookmill, Inner, StartError};
 use crate::{
     clock::Clock,
     debounce::{Debounce, Debouncer, Rule, RuleName},
     deliver::{Parts, machine::Bounds, quota::Quota},
     dispatch::{Dispatcher, Known, Placement},
     endpoint::{Endpoint, EndpointBuilder, EndpointId, Origin, Settings},
-    error::{Fault, Invalid, StartError, StoreError},
+    error::{Fault, Invalid, StoreError},
     event::new_id,
     hub::{Hub, Publish},
     intake::Intake,
-    pipeline::{Counters, Hookmill, Inner},
     store::{Admitted, EndpointChange, EndpointRow, Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Transport, TransportFactory, guard},
 };
@@ -33,7 +33,7 @@ use crate::{
 const INTAKE_EVENTS: usize = 10_000;
 const INTAKE_BYTES: usize = 64 << 20;
 /// Bytes of events in the windows of all endpoints.
-pub(crate) const WINDOW_BYTES: usize = 64 << 20;
+const WINDOW_BYTES: usize = 64 << 20;
 /// Attempts in flight over all endpoints; each endpoint's first is exempt.
 const IN_FLIGHT: usize = 4096;
 /// Events read at a time for recovery.
@@ -317,11 +317,11 @@ fn with_secret(settings: Settings) -> Result<Settings, StartError> {
 }
 
 /// Settings as the store keeps them.
-pub(crate) fn print(settings: &Settings) -> String {
+pub(super) fn print(settings: &Settings) -> String {
     settings.to_json().to_string()
 }
 
-pub(crate) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
+pub(super) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
     let EndpointRow { key, id, version, created_at, updated_at, state_since, .. } = row.clone();
     Endpoint { key, id, settings, version, created_at, updated_at, state_since }
 }
@@ -382,6 +382,6 @@ async fn recover(store: &dyn Store, judged_through: u64, hub: &actix::Addr<Hub>)
 }
 
 /// A new id for an endpoint that was given none.
-pub(crate) fn new_endpoint_id(clock: &Clock) -> String {
+pub(super) fn new_endpoint_id(clock: &Clock) -> String {
     new_id("ep", clock.now().wall)
 }

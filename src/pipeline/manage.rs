@@ -6,15 +6,17 @@ use serde_json::Value;
 use tracing::info;
 use url::Url;
 
-use crate::{
-    Hookmill,
+use super::{
+    Hookmill, ManageError,
     builder::{endpoint_of, new_endpoint_id, print},
+};
+use crate::{
     clock::Timestamp,
     debounce::{self, Rule, RuleName},
     deliver::machine::Snapshot,
     dispatch,
     endpoint::{Endpoint, EndpointId, Origin, Settings, State, policy::Guard},
-    error::{ManageError, StoreError},
+    error::StoreError,
     store::{DeliveryId, DeliveryTotals, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
     transport::guard,
 };
