@@ -5,26 +5,27 @@
 //! flight deliveries go out strictly in order; never more attempts than allowed; never one before its time; an open breaker
 //! lets exactly one probe through.
 
+mod effects;
 #[cfg(test)]
 mod laws;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde::Serialize;
-
 use super::{
-    breaker::{Breaker, Gate, Shown, Transition},
+    breaker::{Breaker, Gate, Transition},
     outcome::{Health, Outcome, label},
     queue::{Item, Key, Queue, RetryAt},
-    quota::{Quota, Share},
+    quota::Share,
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
     endpoint::{EndpointKey, State, policy::Policy},
     event::Accepted,
-    store::{AttemptRecord, BreakerRecord, DeadReason, DeliveryId, Next, Page, PageRequest, Settlement},
+    store::{AttemptRecord, DeadReason, DeliveryId, Next, Page, PageRequest, Settlement},
     transport::{Answer, RetryAfter},
 };
+
+pub use effects::{Bounds, Effect, Origin, Snapshot, Start};
 
 /// Deliveries one page asks for, and bytes of events.
 const PAGE_ITEMS: usize = 256;
@@ -36,41 +37,6 @@ const HELD_RETRY: Duration = Duration::from_millis(250);
 /// Bounds on what a receiver may ask for.
 const ASKED_AT_LEAST: Duration = Duration::from_secs(1);
 const ASKED_AT_MOST: Duration = Duration::from_secs(24 * 3600);
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Effect {
-    /// Make an attempt; its end is told to [`Machine::finished`] with the same ticket.
-    Send(Start),
-    /// Write down what became of a delivery.
-    Settle(Settlement),
-    /// Read from the store; the answer is told to [`Machine::loaded`].
-    Page(PageRequest),
-    /// The breaker changed: write it down.
-    Breaker(Transition, BreakerRecord),
-}
-
-/// An attempt to be made.
-#[derive(Debug)]
-pub struct Start {
-    /// Names the attempt within this machine.
-    pub ticket: u64,
-    /// What to deliver.
-    pub event: Arc<Accepted>,
-    /// The run.
-    pub run: u32,
-    /// Which attempt of this delivery, from 1.
-    pub number: u32,
-}
-
-/// What all machines share.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    /// Bytes of events in all windows.
-    pub window_bytes: Arc<Quota>,
-    /// Attempts in flight; each endpoint's first is exempt.
-    pub in_flight: Arc<Quota>,
-}
 
 #[derive(Debug)]
 struct InFlight {
@@ -108,48 +74,6 @@ pub struct Machine {
     last_success_at: Option<Timestamp>,
     random: fastrand::Rng,
     effects: Vec<Effect>,
-}
-
-/// How a machine stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Snapshot {
-    /// The breaker.
-    pub breaker: Shown,
-    /// Until when it is open.
-    pub breaker_open_until: Option<Timestamp>,
-    /// Since when it is open, or when it last closed.
-    pub breaker_since: Option<Timestamp>,
-    /// Attempts being made.
-    pub in_flight: usize,
-    /// Deliveries in memory: fresh ones.
-    pub window_fresh: usize,
-    /// Deliveries in memory that wait for a retry.
-    pub window_retries: usize,
-    /// Whether more wait in the store.
-    pub more_in_store: bool,
-    /// When the next attempt is due; `None` when nothing waits or something else must happen first.
-    pub next_attempt_at: Option<Timestamp>,
-    /// Since when every attempt has failed.
-    pub failing_since: Option<Timestamp>,
-    /// When an attempt last succeeded, since the start.
-    pub last_success_at: Option<Timestamp>,
-}
-
-/// What a machine starts from.
-#[derive(Debug)]
-pub struct Origin {
-    /// The endpoint's number.
-    pub endpoint: EndpointKey,
-    /// Its settings.
-    pub policy: Policy,
-    /// Whether it takes events.
-    pub state: State,
-    /// How its breaker stood.
-    pub breaker: BreakerRecord,
-    /// Whether it has deliveries in the store.
-    pub stored: bool,
-    /// For the jitter.
-    pub seed: u64,
 }
 
 impl Machine {

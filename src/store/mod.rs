@@ -7,10 +7,12 @@
 #[cfg(test)]
 mod contract;
 mod ledger;
+mod lists;
 pub mod memory;
 mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod totals;
 
 use std::sync::Arc;
 
@@ -24,7 +26,9 @@ use crate::{
     event::{Accepted, EventId, Tenant, ValidEvent},
     intake::Permit,
 };
+pub use lists::*;
 pub use rows::*;
+pub use totals::*;
 
 /// What a call answers, later.
 pub type Reply<T> = BoxFuture<'static, Result<T, StoreError>>;

@@ -5,6 +5,9 @@
 //! `horizon`. Whatever is read back is held against what is in memory already, and against what was settled while the page was
 //! on its way.
 
+mod item;
+mod paging;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -15,8 +18,10 @@ use super::quota::{Quota, Share};
 use crate::{
     clock::{Mono, Now, Timestamp},
     event::Accepted,
-    store::{Cursor, Page, PendingRow},
 };
+use item::{Due, fresh_item};
+pub use item::{Item, Key, RetryAt};
+use paging::{Paging, Place, earliest};
 
 /// Fresh deliveries in memory, at most.
 const WINDOW: usize = 512;
@@ -24,90 +29,8 @@ const WINDOW: usize = 512;
 const SMALL_WINDOW: usize = 8;
 /// Retries in memory, at most.
 const MAX_DELAYED: usize = 1024;
-/// Below this share of its bound a part is filled from the store.
-const LOW: usize = 4;
 /// A retry that is due later than this waits in the store.
 const KEEP: Duration = Duration::from_secs(30);
-/// Retries in the store are read this long before they are due.
-const AHEAD: Duration = Duration::from_secs(1);
-/// After a page that could not be read.
-const PAGE_RETRY: Duration = Duration::from_millis(250);
-
-/// Names a delivery of this endpoint: seq and run.
-pub type Key = (u64, u32);
-
-/// One delivery in memory.
-#[derive(Debug)]
-pub struct Item {
-    /// What is delivered.
-    pub event: Arc<Accepted>,
-    /// The run.
-    pub run: u32,
-    /// When the delivery was made.
-    pub created_at: Timestamp,
-    /// Attempts so far.
-    pub attempts: u32,
-    /// Attempts that count against the limit.
-    pub spent: u32,
-    /// Not before this.
-    due: Option<Due>,
-    _share: Share,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Due {
-    mono: Mono,
-    wall: Timestamp,
-    /// The receiver asked for this time.
-    asked: bool,
-}
-
-impl Item {
-    /// Its name.
-    pub fn key(&self) -> Key {
-        (self.event.seq, self.run)
-    }
-
-    fn is_due(&self, now: Mono) -> bool {
-        self.due.is_none_or(|due| due.mono <= now)
-    }
-}
-
-/// When a retry is due.
-#[derive(Clone, Copy, Debug)]
-pub struct RetryAt {
-    /// From now.
-    pub delay: Duration,
-    /// The receiver asked for it: the end of an outage does not bring it forward.
-    pub asked: bool,
-}
-
-/// A place among the retries in the store.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    due: Timestamp,
-    after: Option<Key>,
-}
-
-impl Place {
-    const FIRST: Self = Self { due: Timestamp::from_millis(i64::MIN), after: None };
-}
-
-/// A page on its way.
-#[derive(Debug)]
-struct Paging {
-    retries: bool,
-    /// Settled since it was asked for: it may show them as they were before.
-    touched: HashSet<Key>,
-    /// Fresh ones that came since it was asked for: it may not show them.
-    late: Vec<Item>,
-    /// Not all of those could be kept.
-    overflow: bool,
-    /// Where the cursor goes back to when it has come.
-    rewind: Option<Option<Key>>,
-    /// What it is to be read for has been forgotten.
-    stale: bool,
-}
 
 /// The deliveries of one endpoint.
 #[derive(Debug)]
@@ -280,7 +203,7 @@ impl Queue {
 
     fn insert_delayed(&mut self, item: Item, due: Due) {
         self.held.insert(item.key());
-        self.delayed.insert((due.mono, item.key()), Item { due: Some(due), ..item });
+        self.delayed.insert((due.mono, item.key()), item.due_at(due));
     }
 
     /// The next delivery that may be attempted now; another event than `than` where there is one.
@@ -334,7 +257,7 @@ impl Queue {
             if self.is_unplaced(key) || (crowded && self.fresh.len() > 1) {
                 return self.rewind(key);
             }
-            return self.insert_fresh(Item { due: Some(due), ..item });
+            return self.insert_fresh(item.due_at(due));
         }
         if at.delay > KEEP || (crowded && !self.delayed.is_empty()) {
             return self.leave(due.wall);
@@ -397,137 +320,6 @@ impl Queue {
         }
     }
 
-    /// What to read from the store now.
-    pub fn page(&mut self, now: Now) -> Option<Cursor> {
-        if self.paging.is_some() || self.page_not_before.is_some_and(|moment| now.mono < moment) {
-            return None;
-        }
-        self.page_not_before = None;
-        let fresh = self.behind && self.wants(self.fresh.len(), self.window());
-        let place = self.horizon.filter(|place| self.sweeping || place.due <= now.wall.after(AHEAD));
-        let place = place.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
-        let retries = place.filter(|_| !fresh || self.retry_page_turn);
-        let cursor = match retries {
-            Some(Place { due, after }) => Cursor::Retries { from: due, after },
-            None if !fresh => return None,
-            None if self.strict => Cursor::InOrder(self.cursor),
-            None => Cursor::Fresh(self.cursor),
-        };
-        self.retry_page_turn = retries.is_none();
-        self.paging = Some(Paging {
-            retries: retries.is_some(),
-            touched: HashSet::new(),
-            late: Vec::new(),
-            overflow: false,
-            rewind: None,
-            stale: false,
-        });
-        Some(cursor)
-    }
-
-    fn wants(&self, len: usize, bound: usize) -> bool {
-        len == 0 || (!self.starved && len <= bound / LOW)
-    }
-
-    /// A page could not be read; it will be asked for again.
-    pub fn page_failed(&mut self, now: Mono) {
-        if let Some(paging) = self.paging.take() {
-            self.after_page(paging.rewind);
-        }
-        self.page_not_before = Some(now.after(PAGE_RETRY));
-    }
-
-    /// A page has come.
-    pub fn loaded(&mut self, page: Page, now: Now) {
-        let Some(mut paging) = self.paging.take() else { return };
-        self.starved = false;
-        match (paging.stale, paging.retries) {
-            (true, _) => {}
-            (false, true) => self.loaded_retries(page, &paging, now),
-            (false, false) => self.loaded_fresh(page, &mut paging, now),
-        }
-        self.after_page(paging.rewind);
-    }
-
-    fn after_page(&mut self, rewind: Option<Option<Key>>) {
-        if let Some(before) = rewind {
-            self.go_back(before);
-        }
-        // A sweep that goes on comes to them at its end.
-        if !(self.sweeping && self.horizon.is_some())
-            && let Some(due) = self.skipped.take()
-        {
-            self.lower_horizon(due);
-        }
-    }
-
-    fn loaded_fresh(&mut self, page: Page, paging: &mut Paging, now: Now) {
-        for row in page.rows {
-            let key = (row.event.seq, row.run);
-            if !self.held.contains(&key) && !paging.touched.contains(&key) {
-                let Some(share) = self.room(row.event.weight()) else {
-                    self.starved = self.fresh.len() < self.window();
-                    return;
-                };
-                let due = row.due.map(|wall| self.due(&row, wall, now));
-                self.insert_fresh(stored_item(row, due, share));
-            }
-            self.reach(key);
-        }
-        if page.end && !paging.overflow {
-            self.behind = false;
-            for item in std::mem::take(&mut paging.late) {
-                if self.cursor < Some(item.key()) {
-                    self.reach(item.key());
-                    self.insert_fresh(item);
-                }
-            }
-        }
-    }
-
-    fn loaded_retries(&mut self, page: Page, paging: &Paging, now: Now) {
-        for row in page.rows {
-            let key = (row.event.seq, row.run);
-            let Some(wall) = row.due else { continue };
-            if !self.held.contains(&key) && !paging.touched.contains(&key) {
-                let due = self.due(&row, wall, now);
-                if due.mono.since(now.mono) > KEEP {
-                    if !self.sweeping {
-                        self.horizon = Some(Place { due: wall, after: None });
-                        return;
-                    }
-                    self.skipped = earliest(self.skipped, wall);
-                } else {
-                    let Some(share) = self.retry_room(row.event.weight()) else {
-                        self.starved = self.delayed.len() < MAX_DELAYED;
-                        self.horizon = Some(Place { due: wall, after: None });
-                        return;
-                    };
-                    self.insert_delayed(stored_item(row, None, share), due);
-                }
-            }
-            self.horizon = Some(Place { due: wall, after: Some(key) });
-        }
-        if page.end {
-            self.horizon = None;
-            self.sweeping = false;
-        }
-    }
-
-    fn retry_room(&self, weight: usize) -> Option<Share> {
-        if self.delayed.is_empty() {
-            return Some(self.budget.take(weight).unwrap_or_else(|| self.budget.take_anyway(weight)));
-        }
-        (self.delayed.len() < MAX_DELAYED).then(|| self.budget.take(weight)).flatten()
-    }
-
-    /// When a stored retry is due on the running clock.
-    fn due(&self, row: &PendingRow, wall: Timestamp, now: Now) -> Due {
-        let pushed = self.released.zip(row.attempted_at).is_some_and(|(released, attempted)| attempted <= released);
-        let ahead = if pushed && !row.asked { Duration::ZERO } else { wall.since(now.wall).min(self.longest) };
-        Due { mono: now.mono.after(ahead), wall, asked: row.asked }
-    }
-
     /// When the next delivery in memory is due; `None` when it is now, or there is none.
     pub fn next_due(&self, now: Mono) -> Option<Mono> {
         let delayed = self.delayed.first_key_value().map(|((due, _), _)| *due);
@@ -539,18 +331,6 @@ impl Queue {
     pub fn is_ready(&self, now: Mono) -> bool {
         self.fresh.first_key_value().is_some_and(|(_, item)| item.is_due(now))
             || self.delayed.first_key_value().is_some_and(|((due, _), _)| *due <= now)
-    }
-
-    /// When the store must be looked at again.
-    pub fn next_page(&self, now: Now) -> Option<Mono> {
-        if self.paging.is_some() {
-            return None;
-        }
-        if let Some(moment) = self.page_not_before {
-            return Some(moment.max(now.mono));
-        }
-        let place = self.horizon.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED))?;
-        Some(now.mono.after(place.due.since(now.wall.after(AHEAD)).min(self.longest)))
     }
 
     /// Whether nothing waits here or in the store.
@@ -567,18 +347,4 @@ impl Queue {
     pub fn has_more(&self) -> bool {
         self.behind || self.horizon.is_some()
     }
-}
-
-fn earliest(known: Option<Timestamp>, due: Timestamp) -> Option<Timestamp> {
-    Some(known.map_or(due, |known| known.min(due)))
-}
-
-fn fresh_item(event: Arc<Accepted>, share: Share) -> Item {
-    let created_at = event.accepted_at;
-    Item { event, run: 0, created_at, attempts: 0, spent: 0, due: None, _share: share }
-}
-
-fn stored_item(row: PendingRow, due: Option<Due>, share: Share) -> Item {
-    let PendingRow { event, run, created_at, attempts, spent, .. } = row;
-    Item { event, run, created_at, attempts, spent, due, _share: share }
 }

@@ -1,0 +1,93 @@
+//! What goes into a machine at its start, and what comes out of it.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::{
+    clock::Timestamp,
+    deliver::{
+        breaker::{Shown, Transition},
+        quota::Quota,
+    },
+    endpoint::{EndpointKey, State, policy::Policy},
+    event::Accepted,
+    store::{BreakerRecord, PageRequest, Settlement},
+};
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Make an attempt; its end is told to [`Machine::finished`] with the same ticket.
+    Send(Start),
+    /// Write down what became of a delivery.
+    Settle(Settlement),
+    /// Read from the store; the answer is told to [`Machine::loaded`].
+    Page(PageRequest),
+    /// The breaker changed: write it down.
+    Breaker(Transition, BreakerRecord),
+}
+
+/// An attempt to be made.
+#[derive(Debug)]
+pub struct Start {
+    /// Names the attempt within this machine.
+    pub ticket: u64,
+    /// What to deliver.
+    pub event: Arc<Accepted>,
+    /// The run.
+    pub run: u32,
+    /// Which attempt of this delivery, from 1.
+    pub number: u32,
+}
+
+/// What all machines share.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Bytes of events in all windows.
+    pub window_bytes: Arc<Quota>,
+    /// Attempts in flight; each endpoint's first is exempt.
+    pub in_flight: Arc<Quota>,
+}
+
+/// How a machine stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// The breaker.
+    pub breaker: Shown,
+    /// Until when it is open.
+    pub breaker_open_until: Option<Timestamp>,
+    /// Since when it is open, or when it last closed.
+    pub breaker_since: Option<Timestamp>,
+    /// Attempts being made.
+    pub in_flight: usize,
+    /// Deliveries in memory: fresh ones.
+    pub window_fresh: usize,
+    /// Deliveries in memory that wait for a retry.
+    pub window_retries: usize,
+    /// Whether more wait in the store.
+    pub more_in_store: bool,
+    /// When the next attempt is due; `None` when nothing waits or something else must happen first.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Since when every attempt has failed.
+    pub failing_since: Option<Timestamp>,
+    /// When an attempt last succeeded, since the start.
+    pub last_success_at: Option<Timestamp>,
+}
+
+/// What a machine starts from.
+#[derive(Debug)]
+pub struct Origin {
+    /// The endpoint's number.
+    pub endpoint: EndpointKey,
+    /// Its settings.
+    pub policy: Policy,
+    /// Whether it takes events.
+    pub state: State,
+    /// How its breaker stood.
+    pub breaker: BreakerRecord,
+    /// Whether it has deliveries in the store.
+    pub stored: bool,
+    /// For the jitter.
+    pub seed: u64,
+}

@@ -1,0 +1,196 @@
+//! Reading back what waits in the store.
+
+use std::{collections::HashSet, time::Duration};
+
+use super::{
+    KEEP, MAX_DELAYED, Queue,
+    item::{Due, Item, Key, stored_item},
+};
+use crate::{
+    clock::{Mono, Now, Timestamp},
+    deliver::quota::Share,
+    store::{Cursor, Page, PendingRow},
+};
+
+/// Below this share of its bound a part is filled from the store.
+const LOW: usize = 4;
+/// Retries in the store are read this long before they are due.
+const AHEAD: Duration = Duration::from_secs(1);
+/// After a page that could not be read.
+const PAGE_RETRY: Duration = Duration::from_millis(250);
+
+/// A place among the retries in the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) due: Timestamp,
+    pub(super) after: Option<Key>,
+}
+
+impl Place {
+    pub(super) const FIRST: Self = Self { due: Timestamp::from_millis(i64::MIN), after: None };
+}
+
+/// A page on its way.
+#[derive(Debug)]
+pub(super) struct Paging {
+    pub(super) retries: bool,
+    /// Settled since it was asked for: it may show them as they were before.
+    pub(super) touched: HashSet<Key>,
+    /// Fresh ones that came since it was asked for: it may not show them.
+    pub(super) late: Vec<Item>,
+    /// Not all of those could be kept.
+    pub(super) overflow: bool,
+    /// Where the cursor goes back to when it has come.
+    pub(super) rewind: Option<Option<Key>>,
+    /// What it is to be read for has been forgotten.
+    pub(super) stale: bool,
+}
+
+impl Queue {
+    /// What to read from the store now.
+    pub fn page(&mut self, now: Now) -> Option<Cursor> {
+        if self.paging.is_some() || self.page_not_before.is_some_and(|moment| now.mono < moment) {
+            return None;
+        }
+        self.page_not_before = None;
+        let fresh = self.behind && self.wants(self.fresh.len(), self.window());
+        let place = self.horizon.filter(|place| self.sweeping || place.due <= now.wall.after(AHEAD));
+        let place = place.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
+        let retries = place.filter(|_| !fresh || self.retry_page_turn);
+        let cursor = match retries {
+            Some(Place { due, after }) => Cursor::Retries { from: due, after },
+            None if !fresh => return None,
+            None if self.strict => Cursor::InOrder(self.cursor),
+            None => Cursor::Fresh(self.cursor),
+        };
+        self.retry_page_turn = retries.is_none();
+        self.paging = Some(Paging {
+            retries: retries.is_some(),
+            touched: HashSet::new(),
+            late: Vec::new(),
+            overflow: false,
+            rewind: None,
+            stale: false,
+        });
+        Some(cursor)
+    }
+
+    fn wants(&self, len: usize, bound: usize) -> bool {
+        len == 0 || (!self.starved && len <= bound / LOW)
+    }
+
+    /// A page could not be read; it will be asked for again.
+    pub fn page_failed(&mut self, now: Mono) {
+        if let Some(paging) = self.paging.take() {
+            self.after_page(paging.rewind);
+        }
+        self.page_not_before = Some(now.after(PAGE_RETRY));
+    }
+
+    /// A page has come.
+    pub fn loaded(&mut self, page: Page, now: Now) {
+        let Some(mut paging) = self.paging.take() else { return };
+        self.starved = false;
+        match (paging.stale, paging.retries) {
+            (true, _) => {}
+            (false, true) => self.loaded_retries(page, &paging, now),
+            (false, false) => self.loaded_fresh(page, &mut paging, now),
+        }
+        self.after_page(paging.rewind);
+    }
+
+    fn after_page(&mut self, rewind: Option<Option<Key>>) {
+        if let Some(before) = rewind {
+            self.go_back(before);
+        }
+        // A sweep that goes on comes to them at its end.
+        if !(self.sweeping && self.horizon.is_some())
+            && let Some(due) = self.skipped.take()
+        {
+            self.lower_horizon(due);
+        }
+    }
+
+    fn loaded_fresh(&mut self, page: Page, paging: &mut Paging, now: Now) {
+        for row in page.rows {
+            let key = (row.event.seq, row.run);
+            if !self.held.contains(&key) && !paging.touched.contains(&key) {
+                let Some(share) = self.room(row.event.weight()) else {
+                    self.starved = self.fresh.len() < self.window();
+                    return;
+                };
+                let due = row.due.map(|wall| self.due(&row, wall, now));
+                self.insert_fresh(stored_item(row, due, share));
+            }
+            self.reach(key);
+        }
+        if page.end && !paging.overflow {
+            self.behind = false;
+            for item in std::mem::take(&mut paging.late) {
+                if self.cursor < Some(item.key()) {
+                    self.reach(item.key());
+                    self.insert_fresh(item);
+                }
+            }
+        }
+    }
+
+    fn loaded_retries(&mut self, page: Page, paging: &Paging, now: Now) {
+        for row in page.rows {
+            let key = (row.event.seq, row.run);
+            let Some(wall) = row.due else { continue };
+            if !self.held.contains(&key) && !paging.touched.contains(&key) {
+                let due = self.due(&row, wall, now);
+                if due.mono.since(now.mono) > KEEP {
+                    if !self.sweeping {
+                        self.horizon = Some(Place { due: wall, after: None });
+                        return;
+                    }
+                    self.skipped = earliest(self.skipped, wall);
+                } else {
+                    let Some(share) = self.retry_room(row.event.weight()) else {
+                        self.starved = self.delayed.len() < MAX_DELAYED;
+                        self.horizon = Some(Place { due: wall, after: None });
+                        return;
+                    };
+                    self.insert_delayed(stored_item(row, None, share), due);
+                }
+            }
+            self.horizon = Some(Place { due: wall, after: Some(key) });
+        }
+        if page.end {
+            self.horizon = None;
+            self.sweeping = false;
+        }
+    }
+
+    fn retry_room(&self, weight: usize) -> Option<Share> {
+        if self.delayed.is_empty() {
+            return Some(self.budget.take(weight).unwrap_or_else(|| self.budget.take_anyway(weight)));
+        }
+        (self.delayed.len() < MAX_DELAYED).then(|| self.budget.take(weight)).flatten()
+    }
+
+    /// When a stored retry is due on the running clock.
+    fn due(&self, row: &PendingRow, wall: Timestamp, now: Now) -> Due {
+        let pushed = self.released.zip(row.attempted_at).is_some_and(|(released, attempted)| attempted <= released);
+        let ahead = if pushed && !row.asked { Duration::ZERO } else { wall.since(now.wall).min(self.longest) };
+        Due { mono: now.mono.after(ahead), wall, asked: row.asked }
+    }
+
+    /// When the store must be looked at again.
+    pub fn next_page(&self, now: Now) -> Option<Mono> {
+        if self.paging.is_some() {
+            return None;
+        }
+        if let Some(moment) = self.page_not_before {
+            return Some(moment.max(now.mono));
+        }
+        let place = self.horizon.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED))?;
+        Some(now.mono.after(place.due.since(now.wall.after(AHEAD)).min(self.longest)))
+    }
+}
+
+pub(super) fn earliest(known: Option<Timestamp>, due: Timestamp) -> Option<Timestamp> {
+    Some(known.map_or(due, |known| known.min(due)))
+}

@@ -1,0 +1,168 @@
+//! The shapes that people and programs look at: events, deliveries, attempts, dead letters.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::DeliveryId;
+use crate::{
+    clock::Timestamp,
+    endpoint::{EndpointId, EndpointKey},
+    event::{Accepted, EventId, Tenant, Topic, TopicPattern},
+};
+
+/// Where an event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventState {
+    /// Accepted, and not judged yet.
+    Unrouted,
+    /// No endpoint wanted it.
+    Unmatched,
+    /// A debounce rule suppressed it.
+    Suppressed,
+    /// It went to at least one endpoint.
+    Routed,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// It waits for an attempt, or one is being made.
+    Pending,
+    /// The receiver has it.
+    Delivered,
+    /// It failed for good; it can be replayed.
+    DeadLettered,
+    /// It was given up for a reason of our own.
+    Dropped,
+}
+
+/// Which events to list. Every condition given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Topics.
+    pub topic: Option<TopicPattern>,
+    /// Whose.
+    pub tenant: Option<Tenant>,
+    /// Where the event stands.
+    pub state: Option<EventState>,
+    /// At least one delivery stands here.
+    pub delivery: Option<DeliveryState>,
+    /// Accepted at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Accepted before this moment.
+    pub until: Option<Timestamp>,
+    /// Only seqs below this one: the next page.
+    pub before: Option<u64>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// An event in a list.
+#[derive(Clone, Debug)]
+pub struct EventRow {
+    /// The event.
+    pub event: Arc<Accepted>,
+    /// Where it stands.
+    pub state: EventState,
+}
+
+/// An event with its deliveries.
+#[derive(Clone, Debug)]
+pub struct EventDetail {
+    /// The event.
+    pub event: Arc<Accepted>,
+    /// Where it stands.
+    pub state: EventState,
+    /// Its deliveries, by endpoint and run.
+    pub deliveries: Vec<DeliveryRow>,
+}
+
+/// A delivery as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryRow {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The endpoint's id.
+    pub endpoint: EndpointId,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Why, if dropped or a dead letter.
+    pub reason: Option<String>,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Not before this, if it waits for a retry.
+    pub next_attempt_at: Option<Timestamp>,
+    /// The status of the last answer.
+    pub last_status: Option<u16>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// An attempt in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// Its delivery.
+    pub delivery: DeliveryId,
+    /// The endpoint's id.
+    pub endpoint: EndpointId,
+    /// The event's id, as long as the event is kept.
+    pub event: Option<EventId>,
+    /// Which attempt, from 1.
+    pub number: u32,
+    /// When it started.
+    pub at: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// The outcome's class.
+    pub outcome: String,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The beginning of the answer, for failures.
+    pub response: Bytes,
+}
+
+/// Which dead letters to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeadLetterFilter {
+    /// Of this endpoint.
+    pub endpoint: Option<EndpointKey>,
+    /// Those that have been replayed, instead of those that have not.
+    pub replayed: bool,
+    /// Only those below this delivery id: the next page.
+    pub before: Option<DeliveryId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterRow {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// The endpoint's id.
+    pub endpoint: EndpointId,
+    /// The event's id, as long as the event is kept.
+    pub event: Option<EventId>,
+    /// The event's topic, likewise.
+    pub topic: Option<Topic>,
+    /// Why.
+    pub reason: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The status of the last answer.
+    pub last_status: Option<u16>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// When the first attempt was made.
+    pub first_attempt_at: Option<Timestamp>,
+    /// When it became a dead letter.
+    pub dead_since: Timestamp,
+    /// The run that replayed it.
+    pub replayed_as: Option<u32>,
+}
