@@ -62,7 +62,7 @@ pub struct Machine {
     tickets: u64,
     /// An attempt timed out and none has succeeded since: one at a time, so that a hung endpoint takes no slots.
     cautious: bool,
-    /// After an outage: the bound on attempts grows with each success.
+    /// After an outage: the bound on attempts grows with each answer that is no failure of the receiver.
     ramp: Option<u16>,
     /// The event of the last probe: the next takes another.
     probed: Option<u64>,
@@ -311,10 +311,12 @@ impl Machine {
             self.last_success_at = Some(now.wall);
             self.failing_since = None;
             self.cautious = false;
-            self.ramp = self.ramp.map(|ramp| ramp.saturating_mul(2)).filter(|ramp| *ramp < self.policy.in_flight);
         } else {
             self.failing_since.get_or_insert(now.wall);
             self.cautious |= timeout;
+        }
+        if outcome.health() != Health::Bad {
+            self.ramp = self.ramp.map(|ramp| ramp.saturating_mul(2)).filter(|ramp| *ramp < self.policy.in_flight);
         }
         self.shrink();
     }
