@@ -1,6 +1,8 @@
 //! Hookmill delivers webhooks and can prove what became of every one.
 
 mod actor;
+#[cfg(feature = "api")]
+pub mod api;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
@@ -17,6 +19,8 @@ pub mod pipeline;
 pub mod store;
 pub mod transport;
 
+#[cfg(feature = "api")]
+pub use api::Access;
 pub use clock::{Clock, Timestamp};
 pub use debounce::Debounce;
 pub use endpoint::{Endpoint, EndpointId, Secret};

@@ -219,6 +219,8 @@ impl Builder {
             allow_loopback: self.allow_loopback,
             data_dir: self.dir(),
             counters: Counters::default(),
+            #[cfg(feature = "api")]
+            bodies: Arc::default(),
             arbiter: Arbiter::current(),
             system,
         };
