@@ -3,6 +3,8 @@
 //! The actor turns messages and time into the machine's inputs and carries its effects out. It decides nothing itself.
 
 pub mod breaker;
+#[cfg(feature = "testing")]
+pub(crate) mod death;
 pub mod machine;
 pub mod outcome;
 pub mod queue;

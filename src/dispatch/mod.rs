@@ -1,5 +1,7 @@
 //! The Dispatcher routes events to endpoints and owns their Deliveries: it starts them on demand and again when one has died.
 
+#[cfg(feature = "testing")]
+pub(crate) mod death;
 mod placement;
 pub mod routes;
 
