@@ -68,8 +68,8 @@ pub fn paused<T>(test: impl Future<Output = T>) -> T {
     ended.expect("the test waits for something that never comes")
 }
 
-/// Starts on the thread of the caller, inside [`paused`]. The wall clock shows [`START`] and goes on with tokio's; what is
-/// left to chance, such as jitter, comes out the same each time.
+/// Starts on the thread of the caller, inside [`paused`]. The wall clock shows [`START`] and goes on with tokio's; jitter
+/// comes out the same each time.
 ///
 /// # Errors
 /// As for [`Builder::start`].

@@ -9,3 +9,4 @@
 )]
 
 mod paused;
+mod threads;

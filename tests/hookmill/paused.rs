@@ -8,8 +8,10 @@ mod intake;
 mod isolation;
 mod order;
 mod outage;
+mod replay;
 mod retries;
 mod routing;
+mod watching;
 
 use std::{
     collections::BTreeMap,

@@ -159,3 +159,20 @@ fn deleting_drops_what_waits_and_ends_what_is_in_flight() {
         assert_eq!(settled(&hooks).await.deliveries.delivered, 3);
     });
 }
+
+#[test]
+fn what_grows_too_old_in_a_pause_is_a_dead_letter_without_an_attempt() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let settings = json!({"state": "paused", "retry": {"max_age": "1h"}});
+        let hooks = start_changeable(settings, &receiver).await;
+        publish(&hooks, 1000).await;
+        pass(HOUR + millis(1)).await;
+        publish(&hooks, 1).await;
+        patch(&hooks, json!({"state": "active"})).await;
+        let totals = settled(&hooks).await.deliveries;
+        assert_eq!((totals.dead_lettered, totals.delivered), (1000, 1));
+        assert_eq!(seqs(&receiver.made()), [1001]);
+        assert!(dead_letters(&hooks).await.iter().all(|dead| dead.reason == "expired" && dead.attempts == 0));
+    });
+}

@@ -26,28 +26,6 @@ fn waits_are_kept_to_the_millisecond_and_the_last_failure_makes_a_dead_letter() 
 }
 
 #[test]
-fn a_replay_delivers_the_same_event_as_another_run() {
-    paused(async {
-        let works = Switch::default();
-        let seen = works.clone();
-        let receiver = ScriptedTransport::new(move |_| Script::status(if seen.is_on() { 200 } else { 500 }));
-        let hooks = start_with(endpoint("crm"), &receiver).await;
-        hooks.publish(event("a").id("one")).await.unwrap();
-        settled(&hooks).await;
-        works.on();
-        let dead = dead_letters(&hooks).await[0].id;
-        let again = hooks.replay(dead).await.unwrap();
-        assert_eq!((again.seq, again.endpoint, again.run), (dead.seq, dead.endpoint, 1));
-        let totals = settled(&hooks).await.deliveries;
-        assert_eq!((totals.created, totals.replayed, totals.dead_lettered, totals.delivered), (1, 1, 1, 1));
-        let made = receiver.made();
-        assert_eq!((made.len(), made[4].event.as_str(), made[4].number), (5, "one", 1));
-        assert!(hooks.replay(dead).await.is_err());
-        assert!(dead_letters(&hooks).await.is_empty());
-    });
-}
-
-#[test]
 fn retry_after_is_obeyed_in_both_forms_within_bounds_and_uses_no_attempt() {
     paused(async {
         let day = seconds(24 * 3600);
@@ -106,4 +84,22 @@ fn a_receiver_that_is_gone_is_not_tried_again() {
         assert_eq!(receiver.made().len(), 1);
         assert_eq!(dead_letters(&hooks).await[0].reason, "gone");
     });
+}
+
+#[test]
+fn jitter_only_adds_and_comes_out_the_same_each_time() {
+    let run = || {
+        paused(async {
+            let receiver = ScriptedTransport::new(|_| Script::status(500));
+            let policy = json!({"retry": {"delays": ["100s", "100s", "100s"], "jitter": 0.5}});
+            let hooks = start_with(endpoint("crm").settings(policy), &receiver).await;
+            publish(&hooks, 1).await;
+            settled(&hooks).await;
+            starts(&receiver.made())
+        })
+    };
+    let first = run();
+    let waits: Vec<_> = first.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.iter().all(|wait| (100_000..=150_001).contains(wait)) && waits[0] != waits[1], "{waits:?}");
+    assert_eq!(run(), first);
 }
