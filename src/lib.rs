@@ -1,4 +1,11 @@
 //! Hookmill delivers webhooks and can prove what became of every one.
+//!
+//! # Features
+//!
+//! - `sqlite`: the durable store. Without it everything is kept in memory.
+//! - `api`: the configuration API, to be mounted into an actix-web `App`.
+//! - `testing`: the module `testing`, for tests of programs that embed Hookmill. Never on by default; name it in
+//!   `[dev-dependencies]`.
 
 mod actor;
 #[cfg(feature = "api")]
@@ -17,6 +24,8 @@ pub mod hub;
 pub mod intake;
 pub mod pipeline;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transport;
 
 #[cfg(feature = "api")]
