@@ -32,13 +32,12 @@ use tokio::sync::watch;
 use url::Url;
 
 use crate::{
-    builder::Builder,
     clock::{Clock, Mono, Timestamp},
     dispatch::death::Kill,
     endpoint::{EndpointId, EndpointKey},
-    error::StartError,
     event::EventId,
     pipeline::Hookmill,
+    pipeline::{Builder, StartError},
     store::Store,
     transport::{Answer, Attempt, Failure, FailureKind, Response, RetryAfter, Transport},
 };

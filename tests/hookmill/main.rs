@@ -8,5 +8,6 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod layering;
 mod paused;
 mod threads;
