@@ -81,9 +81,14 @@ fn event(
     faults: &mut Vec<Fault>,
     keep: impl FnOnce(&[u8]) -> Bytes,
 ) -> Event {
-    let Ok(Members(members)) = serde_json::from_str::<Members<'_>>(json.get()) else {
-        faults.push(Fault::new(place, "must be an object, or an array of objects"));
-        return Event::from_json("", "null");
+    let Members(members) = match serde_json::from_str(json.get()) {
+        Ok(members) => members,
+        Err(error) => {
+            let named = json.get().starts_with('{').then(|| format!("has a name that is no text: {error}"));
+            let detail = named.unwrap_or_else(|| "must be an object, or an array of objects".to_owned());
+            faults.push(Fault::new(place, detail));
+            return Event::from_json("", "null");
+        }
     };
     let before = faults.len();
     check_names(&members, place, faults);
@@ -181,5 +186,81 @@ impl<'a> Reader<'a> {
             Err(detail) => self.fault("metadata", detail),
         }
         Map::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn one(body: &str) -> (Bytes, Event) {
+        let body = Bytes::from(body.to_owned());
+        match read(&body, Timestamp::default()).unwrap() {
+            Published::One(event) => (body, event),
+            Published::Several(_) => panic!("several"),
+        }
+    }
+
+    #[test]
+    fn a_single_events_data_is_not_copied() {
+        let (body, event) = one(r#"{"topic": "a", "data": {"x": [1, 2]}}"#);
+        assert!(body.as_ptr_range().contains(&event.data.as_ptr()));
+        assert_eq!(&event.data[..], br#"{"x": [1, 2]}"#);
+    }
+
+    #[test]
+    fn null_is_data_and_leaves_out_all_else() {
+        let (_, event) = one(r#"{"topic": "a", "data": null, "key": null, "timestamp": null, "metadata": null}"#);
+        assert_eq!(event, Event::from_json("a", "null"));
+    }
+
+    #[test]
+    fn names_may_be_written_with_escapes() {
+        let (_, event) = one(r#"{"t\u006fpic": "a\u002eb", "data": 1}"#);
+        assert_eq!(event.topic, "a.b");
+    }
+
+    /// JSON as somebody may write it: any order, spacing and spelling of numbers.
+    fn any_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "-?[1-9][0-9]{0,30}(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
+            "\"([a-zé\u{1F600} ]|\\\\u00e9|\\\\n|\\\\\"|[{}\\[\\],:])*\"",
+            Just("null".to_owned()),
+            Just("true".to_owned()),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            let space = || "[ \n\t]{0,2}";
+            let items = prop::collection::vec((space(), inner.clone()), 0..4);
+            let members = prop::collection::vec((space(), "[a-c]{0,2}", inner), 0..4);
+            prop_oneof![
+                items.prop_map(|items| {
+                    let items: Vec<_> = items.into_iter().map(|(space, item)| space + &item).collect();
+                    format!("[{} ]", items.join(","))
+                }),
+                members.prop_map(|members| {
+                    let member = |(space, name, value)| format!("{space}\"{name}\"{space}:{value}");
+                    format!("{{{}}}", members.into_iter().map(member).collect::<Vec<_>>().join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn data_keeps_its_very_bytes(data in any_json(), space in "[ \n\t]{0,3}") {
+            let body = format!("{space}{{\"data\":{space}{data}{space},\"topic\":\"a\"}}{space}");
+            let (_, event) = one(&body);
+            prop_assert_eq!(&event.data[..], data.as_bytes());
+            let array = Bytes::from(format!("{space}[{body},{body}]"));
+            let events = read(&array, Timestamp::default()).unwrap();
+            prop_assert_eq!(events, Published::Several(vec![event.clone(), event]));
+        }
+
+        #[test]
+        fn no_body_is_fatal(body in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = read(&Bytes::from(body), Timestamp::default());
+        }
     }
 }
