@@ -49,13 +49,16 @@ pub(super) async fn serve<F, Fut>(
 ) -> HttpResponse
 where
     F: FnOnce(Call) -> Fut,
-    Fut: Future<Output = Answer>,
+    Fut: Future<Output = Answer> + 'static,
 {
     let request_id = request_id(&request, &shared.hooks);
     let unread = Unread::new(payload);
     let admitted = if guarded { shared.guard.admit(&request) } else { Ok(()) };
     let answer = match admitted {
-        Ok(()) => handler(Call { request, unread: unread.clone(), shared }).await,
+        Ok(()) => {
+            let safe = request.method().is_safe();
+            run(safe, handler(Call { request, unread: unread.clone(), shared })).await
+        }
         Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(|problem| problem.respond(&request_id));
@@ -66,6 +69,15 @@ where
         headers.insert(REQUEST_ID, request_id);
     }
     unread.keep_with(response)
+}
+
+/// A call that changes something goes on when its client hangs up: what is stored and what is in force must agree.
+async fn run(safe: bool, handling: impl Future<Output = Answer> + 'static) -> Answer {
+    if safe {
+        return handling.await;
+    }
+    let ended = actix_rt::spawn(handling).await;
+    ended.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "the call did not end as it should")))
 }
 
 fn request_id(request: &HttpRequest, hooks: &Hookmill) -> String {

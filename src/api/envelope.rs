@@ -4,18 +4,18 @@ use bytes::Bytes;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    json::{Members, below, strict, text},
+    json::{Items, MAX_EVENTS, Members, below, strict, text},
     problem::{Kind, Problem},
 };
 use crate::{
     clock::Timestamp,
     config::{fields::MAX_FAULTS, nearest::nearest},
     error::{Fault, Invalid},
-    event::Event,
+    event::{Event, MAX_METADATA_BYTES},
 };
 
-/// Most events in one array.
-pub(super) const MAX_EVENTS: usize = 10_000;
+/// Metadata written with more white space than this is not even read.
+const SPACIOUS_METADATA: usize = 4 * MAX_METADATA_BYTES;
 
 const NAMES: [&str; 8] = ["topic", "data", "id", "tenant", "key", "source", "timestamp", "metadata"];
 
@@ -40,12 +40,12 @@ pub(super) fn read(body: &Bytes, now: Timestamp) -> Result<Published, Problem> {
         Invalid::unless_empty(faults)?;
         return Ok(Published::One(event));
     }
-    let items: Vec<&RawValue> = syntax(text)?;
-    if items.is_empty() {
+    let Items { first: items, count } = syntax(text)?;
+    if count == 0 {
         return Err(Invalid::at("#", "must hold at least one event").into());
     }
-    if items.len() > MAX_EVENTS {
-        return Err(Problem::new(Kind::TooLarge, format!("{} events; {MAX_EVENTS} at most", items.len())));
+    if count > MAX_EVENTS {
+        return Err(Problem::new(Kind::TooLarge, format!("{count} events; {MAX_EVENTS} at most")));
     }
     several(&items, now)
 }
@@ -180,6 +180,10 @@ impl<'a> Reader<'a> {
 
     fn metadata(&mut self) -> Map<String, Value> {
         let Some(json) = self.given("metadata") else { return Map::new() };
+        if json.get().len() > SPACIOUS_METADATA {
+            self.fault("metadata", "must be 16 KiB at most");
+            return Map::new();
+        }
         match strict(json.get(), &below(self.place, "metadata"), self.faults) {
             Ok(Value::Object(metadata)) => return metadata,
             Ok(_) => self.fault("metadata", "must be an object"),

@@ -37,6 +37,17 @@ fn an_endpoint_lives_through_its_calls() {
 }
 
 #[test]
+fn a_change_is_made_whole_though_its_client_hangs_up() {
+    run(async {
+        let client = Client::new(200).await;
+        let body = json!({"id": "a", "url": URL});
+        assert!(client.post("/v1/endpoints", &body).now_or_never().is_none());
+        client.until("/v1/endpoints", |list| list["items"] != json!([])).await;
+        client.get("/v1/endpoints/a").await.value(StatusCode::OK);
+    });
+}
+
+#[test]
 fn a_put_creates_and_a_taken_id_is_a_conflict() {
     run(async {
         let client = Client::new(200).await;
