@@ -59,10 +59,10 @@ impl Access {
     }
 
     /// The guard in force for `hooks`.
-    pub(super) fn guard(&self, hooks: &Hookmill) -> Guard {
-        match &self.who {
+    pub(super) fn guard(self, hooks: &Hookmill) -> Guard {
+        match self.who {
             Who::Anybody => Guard::Open,
-            Who::Token(key) => Guard::Key(key.clone()),
+            Who::Token(key) => Guard::Key(key),
             Who::Tokens => match hooks.data_dir().map(admin_token) {
                 Some(Ok(admin)) => Guard::Key(Key::of(&admin.token)),
                 Some(Err(error)) => {

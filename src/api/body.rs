@@ -1,9 +1,24 @@
 //! Reads request bodies: so many bytes, so fast, and so many at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use actix_web::{HttpRequest, error::PayloadError, http::header, web::Payload};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    error::PayloadError,
+    http::header,
+    web::Payload,
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
@@ -96,13 +111,47 @@ pub(super) struct Body {
     _place: Place,
 }
 
-/// Reads the body of `request`.
+/// What of a request has not been read. It is kept until the answer is written: actix-web goes on reading a chunked body
+/// that nobody holds any more, for as long as the client likes; one that is held makes it close the connection.
+#[derive(Clone)]
+pub(super) struct Unread(Rc<Cell<Option<Payload>>>);
+
+impl Unread {
+    pub(super) fn new(payload: Payload) -> Self {
+        Self(Rc::new(Cell::new(Some(payload))))
+    }
+
+    /// Keeps it as long as the body of `response`.
+    pub(super) fn keep_with(&self, response: HttpResponse) -> HttpResponse {
+        let Some(payload) = self.0.take() else { return response };
+        response.map_body(|_, body| BoxBody::new(Holding { body, _payload: payload }))
+    }
+}
+
+struct Holding {
+    body: BoxBody,
+    _payload: Payload,
+}
+
+impl MessageBody for Holding {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(cx)
+    }
+}
+
+/// Reads the body of `request`. What could not be read stays in `unread`.
 ///
 /// # Errors
 /// The problem to answer with: too long, too slow, too many at once, cut off, or compressed.
 pub(super) async fn read(
     request: &HttpRequest,
-    payload: Payload,
+    unread: &Unread,
     limit: Limit,
     deadline: Duration,
     bodies: &Arc<Bodies>,
@@ -114,15 +163,20 @@ pub(super) async fn read(
         return Err(too_large(longest));
     }
     let place = bodies.enter()?;
-    match tokio::time::timeout(deadline, collect(payload, limit, place)).await {
-        Ok(body) => body,
-        Err(_) => {
-            Err(Problem::new(Kind::Timeout, format!("the body did not arrive within {} s", deadline.as_secs_f32())))
-        }
+    let Some(mut payload) = unread.0.take() else {
+        return Err(Problem::new(Kind::Internal, "the body was read before"));
+    };
+    let read = tokio::time::timeout(deadline, collect(&mut payload, limit, place)).await;
+    let body = read.unwrap_or_else(|_| {
+        Err(Problem::new(Kind::Timeout, format!("the body did not arrive within {} s", deadline.as_secs_f32())))
+    });
+    if body.is_err() {
+        unread.0.set(Some(payload));
     }
+    body
 }
 
-async fn collect(mut payload: Payload, limit: Limit, mut place: Place) -> Result<Body, Problem> {
+async fn collect(payload: &mut Payload, limit: Limit, mut place: Place) -> Result<Body, Problem> {
     let mut bytes = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(unreadable)?;

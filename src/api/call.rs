@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     Shared,
-    body::{self, Body, Limit},
+    body::{self, Body, Limit, Unread},
     json,
     problem::{Kind, Problem},
 };
@@ -35,7 +35,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// One call on its way through a handler.
 pub(super) struct Call {
     pub(super) request: HttpRequest,
-    payload: Option<Payload>,
+    unread: Unread,
     shared: Arc<Shared>,
 }
 
@@ -49,12 +49,16 @@ pub(super) async fn serve<F, Fut>(
 ) -> HttpResponse
 where
     F: FnOnce(Call) -> Fut,
-    Fut: Future<Output = Answer>,
+    Fut: Future<Output = Answer> + 'static,
 {
     let request_id = request_id(&request, &shared.hooks);
+    let unread = Unread::new(payload);
     let admitted = if guarded { shared.guard.admit(&request) } else { Ok(()) };
     let answer = match admitted {
-        Ok(()) => handler(Call { request, payload: Some(payload), shared }).await,
+        Ok(()) => {
+            let safe = request.method().is_safe();
+            run(safe, handler(Call { request, unread: unread.clone(), shared })).await
+        }
         Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(|problem| problem.respond(&request_id));
@@ -64,7 +68,16 @@ where
     if let Ok(request_id) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, request_id);
     }
-    response
+    unread.keep_with(response)
+}
+
+/// A call that changes something goes on when its client hangs up: what is stored and what is in force must agree.
+async fn run(safe: bool, handling: impl Future<Output = Answer> + 'static) -> Answer {
+    if safe {
+        return handling.await;
+    }
+    let ended = actix_rt::spawn(handling).await;
+    ended.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "the call did not end as it should")))
 }
 
 fn request_id(request: &HttpRequest, hooks: &Hookmill) -> String {
@@ -104,23 +117,20 @@ impl Call {
     ///
     /// # Errors
     /// The problem to answer with.
-    pub(super) async fn body(&mut self, types: &[&str], limit: Limit) -> Result<Body, Problem> {
+    pub(super) async fn body(&self, types: &[&str], limit: Limit) -> Result<Body, Problem> {
         let given = self.request.headers().get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok());
         let essence = given.and_then(|given| given.split(';').next()).unwrap_or_default().trim();
         if !types.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
             return Err(Problem::new(Kind::UnsupportedMediaType, format!("send {}", types.join(" or "))));
         }
-        let Some(payload) = self.payload.take() else {
-            return Err(Problem::new(Kind::Internal, "the body was read before"));
-        };
-        body::read(&self.request, payload, limit, self.shared.read_deadline, &self.shared.hooks.0.bodies).await
+        body::read(&self.request, &self.unread, limit, self.shared.read_deadline, &self.shared.hooks.0.bodies).await
     }
 
     /// A body that configures something.
     ///
     /// # Errors
     /// The problem to answer with.
-    pub(super) async fn configuration(&mut self, types: &[&str]) -> Result<Value, Problem> {
+    pub(super) async fn configuration(&self, types: &[&str]) -> Result<Value, Problem> {
         let body = self.body(types, Limit { array: CONFIGURATION, other: CONFIGURATION }).await?;
         json::value(&body.bytes)
     }

@@ -44,7 +44,7 @@ pub(super) async fn show(call: Call) -> Answer {
     tagged(ok(&shown(call.hooks(), &endpoint)), &endpoint)
 }
 
-pub(super) async fn create(mut call: Call) -> Answer {
+pub(super) async fn create(call: Call) -> Answer {
     let mut body = call.configuration(JSON).await?;
     let hooks = call.hooks();
     let id = given_id(&mut body).map_err(|fault| with_other_faults(fault, hooks, &body))?;
@@ -53,7 +53,7 @@ pub(super) async fn create(mut call: Call) -> Answer {
     created(hooks, &endpoint, !brings_secret(&body), &place)
 }
 
-pub(super) async fn replace(mut call: Call) -> Answer {
+pub(super) async fn replace(call: Call) -> Answer {
     let mut body = call.configuration(JSON).await?;
     let hooks = call.hooks();
     let id: EndpointId = call.new_name("id")?;
@@ -72,7 +72,7 @@ pub(super) async fn replace(mut call: Call) -> Answer {
     tagged(ok(&revealed(hooks, &endpoint, reveal)), &endpoint)
 }
 
-pub(super) async fn patch(mut call: Call) -> Answer {
+pub(super) async fn patch(call: Call) -> Answer {
     let body = call.configuration(PATCH).await?;
     let hooks = call.hooks();
     let id: EndpointId = call.named("id", "endpoint")?;

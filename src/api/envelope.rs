@@ -4,18 +4,18 @@ use bytes::Bytes;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    json::{Members, below, strict, text},
+    json::{Items, MAX_EVENTS, Members, below, strict, text},
     problem::{Kind, Problem},
 };
 use crate::{
     clock::Timestamp,
     config::{fields::MAX_FAULTS, nearest::nearest},
     error::{Fault, Invalid},
-    event::Event,
+    event::{Event, MAX_METADATA_BYTES},
 };
 
-/// Most events in one array.
-pub(super) const MAX_EVENTS: usize = 10_000;
+/// Metadata written with more white space than this is not even read.
+const SPACIOUS_METADATA: usize = 4 * MAX_METADATA_BYTES;
 
 const NAMES: [&str; 8] = ["topic", "data", "id", "tenant", "key", "source", "timestamp", "metadata"];
 
@@ -40,12 +40,12 @@ pub(super) fn read(body: &Bytes, now: Timestamp) -> Result<Published, Problem> {
         Invalid::unless_empty(faults)?;
         return Ok(Published::One(event));
     }
-    let items: Vec<&RawValue> = syntax(text)?;
-    if items.is_empty() {
+    let Items { first: items, count } = syntax(text)?;
+    if count == 0 {
         return Err(Invalid::at("#", "must hold at least one event").into());
     }
-    if items.len() > MAX_EVENTS {
-        return Err(Problem::new(Kind::TooLarge, format!("{} events; {MAX_EVENTS} at most", items.len())));
+    if count > MAX_EVENTS {
+        return Err(Problem::new(Kind::TooLarge, format!("{count} events; {MAX_EVENTS} at most")));
     }
     several(&items, now)
 }
@@ -81,9 +81,14 @@ fn event(
     faults: &mut Vec<Fault>,
     keep: impl FnOnce(&[u8]) -> Bytes,
 ) -> Event {
-    let Ok(Members(members)) = serde_json::from_str::<Members<'_>>(json.get()) else {
-        faults.push(Fault::new(place, "must be an object, or an array of objects"));
-        return Event::from_json("", "null");
+    let Members(members) = match serde_json::from_str(json.get()) {
+        Ok(members) => members,
+        Err(error) => {
+            let named = json.get().starts_with('{').then(|| format!("has a name that is no text: {error}"));
+            let detail = named.unwrap_or_else(|| "must be an object, or an array of objects".to_owned());
+            faults.push(Fault::new(place, detail));
+            return Event::from_json("", "null");
+        }
     };
     let before = faults.len();
     check_names(&members, place, faults);
@@ -175,11 +180,91 @@ impl<'a> Reader<'a> {
 
     fn metadata(&mut self) -> Map<String, Value> {
         let Some(json) = self.given("metadata") else { return Map::new() };
+        if json.get().len() > SPACIOUS_METADATA {
+            self.fault("metadata", "must be 16 KiB at most");
+            return Map::new();
+        }
         match strict(json.get(), &below(self.place, "metadata"), self.faults) {
             Ok(Value::Object(metadata)) => return metadata,
             Ok(_) => self.fault("metadata", "must be an object"),
             Err(detail) => self.fault("metadata", detail),
         }
         Map::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn one(body: &str) -> (Bytes, Event) {
+        let body = Bytes::from(body.to_owned());
+        match read(&body, Timestamp::default()).unwrap() {
+            Published::One(event) => (body, event),
+            Published::Several(_) => panic!("several"),
+        }
+    }
+
+    #[test]
+    fn a_single_events_data_is_not_copied() {
+        let (body, event) = one(r#"{"topic": "a", "data": {"x": [1, 2]}}"#);
+        assert!(body.as_ptr_range().contains(&event.data.as_ptr()));
+        assert_eq!(&event.data[..], br#"{"x": [1, 2]}"#);
+    }
+
+    #[test]
+    fn null_is_data_and_leaves_out_all_else() {
+        let (_, event) = one(r#"{"topic": "a", "data": null, "key": null, "timestamp": null, "metadata": null}"#);
+        assert_eq!(event, Event::from_json("a", "null"));
+    }
+
+    #[test]
+    fn names_may_be_written_with_escapes() {
+        let (_, event) = one(r#"{"t\u006fpic": "a\u002eb", "data": 1}"#);
+        assert_eq!(event.topic, "a.b");
+    }
+
+    /// JSON as somebody may write it: any order, spacing and spelling of numbers.
+    fn any_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "-?[1-9][0-9]{0,30}(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
+            "\"([a-zé\u{1F600} ]|\\\\u00e9|\\\\n|\\\\\"|[{}\\[\\],:])*\"",
+            Just("null".to_owned()),
+            Just("true".to_owned()),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            let space = || "[ \n\t]{0,2}";
+            let items = prop::collection::vec((space(), inner.clone()), 0..4);
+            let members = prop::collection::vec((space(), "[a-c]{0,2}", inner), 0..4);
+            prop_oneof![
+                items.prop_map(|items| {
+                    let items: Vec<_> = items.into_iter().map(|(space, item)| space + &item).collect();
+                    format!("[{} ]", items.join(","))
+                }),
+                members.prop_map(|members| {
+                    let member = |(space, name, value)| format!("{space}\"{name}\"{space}:{value}");
+                    format!("{{{}}}", members.into_iter().map(member).collect::<Vec<_>>().join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn data_keeps_its_very_bytes(data in any_json(), space in "[ \n\t]{0,3}") {
+            let body = format!("{space}{{\"data\":{space}{data}{space},\"topic\":\"a\"}}{space}");
+            let (_, event) = one(&body);
+            prop_assert_eq!(&event.data[..], data.as_bytes());
+            let array = Bytes::from(format!("{space}[{body},{body}]"));
+            let events = read(&array, Timestamp::default()).unwrap();
+            prop_assert_eq!(events, Published::Several(vec![event.clone(), event]));
+        }
+
+        #[test]
+        fn no_body_is_fatal(body in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = read(&Bytes::from(body), Timestamp::default());
+        }
     }
 }

@@ -55,6 +55,43 @@ pub(super) fn below(place: &str, name: &str) -> String {
     format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
+/// Most events in one array.
+pub(super) const MAX_EVENTS: usize = 10_000;
+/// Members kept of an object: far more than any has that is not refused.
+const MAX_MEMBERS: usize = 256;
+
+/// The items of a JSON array, unread; kept are no more than an array may have.
+#[derive(Debug, Default)]
+pub(super) struct Items<'a> {
+    pub(super) first: Vec<&'a RawValue>,
+    pub(super) count: usize,
+}
+
+impl<'a> serde::Deserialize<'a> for Items<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'a> Visitor<'a> for Collect {
+            type Value = Items<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<Items<'a>, A::Error> {
+                let mut items = Items::default();
+                while let Some(item) = seq.next_element()? {
+                    items.count += 1;
+                    if items.count <= MAX_EVENTS {
+                        items.first.push(item);
+                    }
+                }
+                Ok(items)
+            }
+        }
+        deserializer.deserialize_seq(Collect)
+    }
+}
+
 /// The members of a JSON object, unread, in their order.
 #[derive(Debug)]
 pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
@@ -72,7 +109,9 @@ impl<'a> serde::Deserialize<'a> for Members<'a> {
             fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Members<'a>, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                    if members.len() < MAX_MEMBERS {
+                        members.push(member);
+                    }
                 }
                 Ok(Members(members))
             }

@@ -51,8 +51,8 @@ impl Hookmill {
     /// }
     /// ```
     pub fn api(&self, access: Access) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static + use<> {
-        let guard = access.guard(self);
-        let shared = Arc::new(Shared { hooks: self.clone(), guard, read_deadline: access.read_deadline });
+        let read_deadline = access.read_deadline;
+        let shared = Arc::new(Shared { hooks: self.clone(), guard: access.guard(self), read_deadline });
         move |config| routes::configure(config, shared)
     }
 }

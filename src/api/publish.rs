@@ -17,7 +17,7 @@ use crate::{
 /// An event's data and everything around it, in bytes; an array of events.
 const LIMIT: Limit = Limit { array: 16 << 20, other: MAX_DATA_BYTES + MAX_METADATA_BYTES + (48 << 10) };
 
-pub(super) async fn publish(mut call: Call) -> Answer {
+pub(super) async fn publish(call: Call) -> Answer {
     let body = call.body(&["application/json"], LIMIT).await?;
     let published = envelope::read(&body.bytes, call.hooks().clock().now().wall)?;
     match published {

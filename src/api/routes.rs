@@ -7,6 +7,8 @@ use actix_web::{
     web::{self, Payload, ServiceConfig},
 };
 
+use futures_util::future::{FutureExt, LocalBoxFuture};
+
 use super::{
     Shared,
     call::{Answer, Call, serve},
@@ -71,11 +73,9 @@ impl Router {
         Fut: Future<Output = Answer> + 'static,
     {
         let (shared, guarded) = (Arc::clone(&self.shared), self.guarded);
-        web::route().to(
-            move |request: HttpRequest, payload: Payload| -> std::pin::Pin<Box<dyn Future<Output = HttpResponse>>> {
-                Box::pin(serve(request, payload, Arc::clone(&shared), guarded, handler.clone()))
-            },
-        )
+        web::route().to(move |request: HttpRequest, payload: Payload| -> LocalBoxFuture<'static, HttpResponse> {
+            serve(request, payload, Arc::clone(&shared), guarded, handler.clone()).boxed_local()
+        })
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn show(call: Call) -> Answer {
     ok(&show_rule(&name, rule))
 }
 
-pub(super) async fn put(mut call: Call) -> Answer {
+pub(super) async fn put(call: Call) -> Answer {
     let rule = call.configuration(&["application/json"]).await?;
     let name: RuleName = call.new_name("name")?;
     let (rule, created) = call.hooks().put_rule(name.clone(), &rule).await?;
