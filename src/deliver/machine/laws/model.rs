@@ -18,10 +18,10 @@ use crate::{
     deliver::{
         machine::{Bounds, Effect, Machine, Origin},
         queue::Key,
-        quota::{Quota, Share},
     },
     endpoint::{EndpointKey, State, policy::Policy},
     event::Accepted,
+    quota::{Quota, Share},
     store::{BreakerRecord, Page, PageRequest},
     transport::Answer,
 };
