@@ -1,6 +1,15 @@
 //! Hookmill delivers webhooks and can prove what became of every one.
+//!
+//! # Features
+//!
+//! - `sqlite`: the durable store. Without it everything is kept in memory.
+//! - `api`: the configuration API, to be mounted into an actix-web `App`.
+//! - `testing`: the module `testing`, for tests of programs that embed Hookmill. Never on by default; name it in
+//!   `[dev-dependencies]`.
 
 mod actor;
+#[cfg(feature = "api")]
+pub mod api;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
@@ -15,8 +24,12 @@ pub mod hub;
 pub mod intake;
 pub mod pipeline;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transport;
 
+#[cfg(feature = "api")]
+pub use api::Access;
 pub use clock::{Clock, Timestamp};
 pub use debounce::Debounce;
 pub use endpoint::{Endpoint, EndpointId, Secret};

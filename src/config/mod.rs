@@ -5,4 +5,4 @@
 pub mod duration;
 pub mod fields;
 pub mod merge;
-mod nearest;
+pub(crate) mod nearest;

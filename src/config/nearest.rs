@@ -4,7 +4,7 @@
 const LONGEST: usize = 32;
 
 /// The known name closest to `name`, if one is close: at most a third of its letters differ.
-pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     if name.len() > LONGEST {
         return None;
     }

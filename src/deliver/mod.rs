@@ -3,6 +3,8 @@
 //! The actor turns messages and time into the machine's inputs and carries its effects out. It decides nothing itself.
 
 pub mod breaker;
+#[cfg(feature = "testing")]
+pub(crate) mod death;
 pub mod machine;
 pub mod outcome;
 pub mod queue;
@@ -46,7 +48,7 @@ pub struct Delivery {
     yielder: Yielder,
     tasks: HashMap<u64, JoinHandle<()>>,
     drained: Option<Drain>,
-    _obituary: Obituary,
+    obituary: Obituary,
 }
 
 /// What all deliveries of one Hookmill use.
@@ -66,13 +68,11 @@ pub struct Parts {
 pub struct Birth {
     /// Its endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// How its breaker stood.
-    pub breaker: BreakerRecord,
     /// Whether it has deliveries in the store.
     pub stored: bool,
     /// For the jitter.
     pub seed: u64,
-    /// Told when it is gone, for whatever reason.
+    /// Told when it is gone, for whatever reason; names the breaker that it starts with.
     pub obituary: Obituary,
 }
 
@@ -100,6 +100,8 @@ pub struct Died {
     pub endpoint: EndpointKey,
     /// Which of its Deliveries.
     pub incarnation: u64,
+    /// How its breaker stood.
+    pub breaker: BreakerRecord,
 }
 struct Loaded(Option<Page>);
 struct Finished {
@@ -140,13 +142,13 @@ impl Drop for Obituary {
 impl Delivery {
     /// A Delivery that has not started yet.
     pub fn new(birth: Birth, parts: Parts, transport: Rc<dyn Transport>) -> Self {
-        let Birth { endpoint, breaker, stored, seed, obituary } = birth;
+        let Birth { endpoint, stored, seed, obituary } = birth;
         let settings = &endpoint.settings;
         let origin = Origin {
             endpoint: endpoint.key,
             policy: settings.policy.clone(),
             state: settings.state,
-            breaker,
+            breaker: obituary.notice.breaker,
             stored,
             seed,
         };
@@ -160,7 +162,7 @@ impl Delivery {
             yielder: Yielder::default(),
             tasks: HashMap::new(),
             drained: None,
-            _obituary: obituary,
+            obituary,
         }
     }
 
@@ -186,6 +188,7 @@ impl Delivery {
                 }
                 Effect::Breaker(transition, record) => {
                     self.log_breaker(transition, &record);
+                    self.obituary.notice.breaker = record;
                     self.parts.store.keep_breaker(self.endpoint.key, record);
                 }
             }

@@ -1,5 +1,7 @@
 //! The Dispatcher routes events to endpoints and owns their Deliveries: it starts them on demand and again when one has died.
 
+#[cfg(feature = "testing")]
+pub(crate) mod death;
 mod placement;
 pub mod routes;
 
@@ -94,7 +96,7 @@ struct Slot {
     endpoint: Arc<Endpoint>,
     delivery: Option<Addr<Delivery>>,
     incarnation: u64,
-    /// How the breaker stood at the start of the process; used once.
+    /// How the breaker stood when there was last no Delivery.
     breaker: BreakerRecord,
     /// The endpoint may have deliveries in the store that no Delivery knows of.
     stored: bool,
@@ -155,10 +157,9 @@ impl Dispatcher {
         if slot.delivery.is_none() && !self.closing {
             self.incarnations += 1;
             slot.incarnation = self.incarnations;
-            let notice = Died { endpoint: key, incarnation: slot.incarnation };
+            let notice = Died { endpoint: key, incarnation: slot.incarnation, breaker: slot.breaker };
             let birth = Birth {
                 endpoint: Arc::clone(&slot.endpoint),
-                breaker: std::mem::take(&mut slot.breaker),
                 stored: std::mem::take(&mut slot.stored),
                 seed: self.random.u64(..),
                 obituary: Obituary::new(notice, ctx.address().recipient()),
@@ -166,6 +167,14 @@ impl Dispatcher {
             slot.delivery = self.placement.start(birth, self.parts.clone());
         }
         slot.delivery.as_ref()
+    }
+
+    /// Starts every Delivery that has something to do in the store.
+    fn start_stored(&mut self, ctx: &mut Context<Self>) {
+        let pending: Vec<_> = self.endpoints.iter().filter(|(_, slot)| slot.stored).map(|(key, _)| *key).collect();
+        for key in pending {
+            self.delivery(key, ctx);
+        }
     }
 
     fn running(&self) -> Vec<Addr<Delivery>> {
@@ -183,10 +192,7 @@ impl Actor for Dispatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let pending: Vec<_> = self.endpoints.iter().filter(|(_, slot)| slot.stored).map(|(key, _)| *key).collect();
-        for key in pending {
-            self.delivery(key, ctx);
-        }
+        self.start_stored(ctx);
     }
 }
 
@@ -270,10 +276,11 @@ impl Handler<Died> for Dispatcher {
     type Result = ();
 
     fn handle(&mut self, died: Died, ctx: &mut Self::Context) {
-        let Died { endpoint: key, incarnation } = died;
+        let Died { endpoint: key, incarnation, breaker } = died;
         let Some(slot) = self.endpoints.get_mut(&key).filter(|slot| slot.incarnation == incarnation) else { return };
         slot.delivery = None;
         slot.stored = true;
+        slot.breaker = breaker;
         if self.closing {
             return;
         }
@@ -287,7 +294,11 @@ impl Handler<Died> for Dispatcher {
 impl Handler<Drain> for Dispatcher {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Drain { empty }: Drain, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Drain { empty }: Drain, ctx: &mut Self::Context) -> Self::Result {
+        if empty {
+            // One that has died a moment ago is not to be missing now.
+            self.start_stored(ctx);
+        }
         self.closing = true;
         let drain = |delivery: Addr<Delivery>| {
             let (done, drained) = oneshot::channel();

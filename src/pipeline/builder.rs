@@ -139,12 +139,6 @@ impl Builder {
         self
     }
 
-    /// Sets the clock.
-    pub(crate) fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
     /// Starts. Threads of its own do the work, so that this can be called from any runtime.
     ///
     /// # Errors
@@ -171,9 +165,10 @@ impl Builder {
         result.await.unwrap_or(Err(StartError::Store(StoreError::Closed)))
     }
 
-    /// Starts on the actix arbiter of the caller, for tests on a paused clock.
-    pub(crate) async fn start_here(self) -> Result<Hookmill, StartError> {
-        self.build(vec![Arbiter::current()], None).await
+    /// Starts on the actix arbiter of the caller, by `clock`, and with the same randomness each time.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn start_here(self, clock: Clock) -> Result<Hookmill, StartError> {
+        Self { clock, seed: 0, ..self }.build(vec![Arbiter::current()], None).await
     }
 
     async fn build(self, arbiters: Vec<ArbiterHandle>, system: Option<System>) -> Result<Hookmill, StartError> {
@@ -219,6 +214,8 @@ impl Builder {
             allow_loopback: self.allow_loopback,
             data_dir: self.dir(),
             counters: Counters::default(),
+            #[cfg(feature = "api")]
+            bodies: Arc::default(),
             arbiter: Arbiter::current(),
             system,
         };

@@ -56,8 +56,14 @@ impl Hookmill {
         self.insert(id, settings).await
     }
 
+    /// Whether [`Hookmill::create_endpoint`] would take these settings.
+    #[cfg(feature = "api")]
+    pub(crate) fn check_endpoint(&self, settings: &Value) -> Result<(), crate::Invalid> {
+        Settings::parse(settings, self.origin(), self.judge()).map(drop)
+    }
+
     async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
-        let settings = settings.with_generated_secret().map_err(|error| StoreError::Failed(error.to_string()))?;
+        let settings = with_secret(settings)?;
         let row = self.0.store.create_endpoint(id, print(&settings)).await?;
         info!(event = "endpoint.created", endpoint_id = %row.id, "endpoint created");
         Ok(self.put_in_force(&row, settings).await)
@@ -106,6 +112,7 @@ impl Hookmill {
 
     async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         self.expect_changeable(old, &settings)?;
+        let settings = with_secret(settings)?;
         let state = settings.state;
         let change = EndpointChange {
             settings: print(&settings),
@@ -260,6 +267,10 @@ impl Hookmill {
             Ok(())
         }
     }
+}
+
+fn with_secret(settings: Settings) -> Result<Settings, StoreError> {
+    settings.with_generated_secret().map_err(|error| StoreError::Failed(error.to_string()))
 }
 
 fn not_found(id: &EndpointId) -> ManageError {

@@ -7,7 +7,7 @@ mod manage;
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -60,6 +60,9 @@ pub(crate) struct Inner {
     /// Where it keeps everything, if on disk.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) counters: Counters,
+    /// Request bodies in memory, over every mounted API.
+    #[cfg(feature = "api")]
+    pub(crate) bodies: Arc<crate::api::Bodies>,
     /// Where the pipeline lives.
     pub(crate) arbiter: ArbiterHandle,
     /// Its threads, when they are its own.
@@ -301,6 +304,23 @@ impl Hookmill {
         let (done, passed) = oneshot::channel();
         self.0.hub.do_send(Barrier(done));
         let _gone = passed.await;
+    }
+
+    /// Where it keeps everything, if on disk.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.0.data_dir.as_deref()
+    }
+
+    /// Its clock.
+    #[cfg(feature = "api")]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Its store.
+    #[cfg(feature = "api")]
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.0.store.as_ref()
     }
 
     /// The endpoints, by id.

@@ -137,7 +137,9 @@ fn no_part_uses_one_before_it() {
     let mut wrong = Vec::new();
     for path in sources(&src()) {
         let part = part_of(&path);
-        let Some(text) = without_tests(&path).filter(|_| !["lib", "testing"].contains(&part.as_str())) else { continue };
+        let Some(text) = without_tests(&path).filter(|_| !["lib", "testing"].contains(&part.as_str())) else {
+            continue;
+        };
         let used = uses(&text, &lent);
         assert!(!used.contains("testing"), "{} uses what is for tests", path.display());
         for used in used.iter().filter(|used| !SERVANTS.contains(&used.as_str()) && **used != part) {

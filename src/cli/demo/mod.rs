@@ -38,8 +38,12 @@ impl Narrator {
         Self { clock, start: clock.now().mono }
     }
 
+    fn now(&self) -> Mono {
+        self.clock.now().mono
+    }
+
     fn elapsed(&self) -> Duration {
-        self.clock.now().mono.since(self.start)
+        self.now().since(self.start)
     }
 
     fn say(&self, text: &str) {
@@ -177,6 +181,7 @@ impl Story {
         self.publish(120).await?;
         self.breaker("billing", "open").await?;
         self.narrator.say("billing  breaker is open: its events wait on disk, the others' go out");
+        self.receiver.billing_probed.store(true, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(1500)).await;
         self.receiver.billing_down.store(false, Ordering::Relaxed);
         self.narrator.say("billing  is up again; the next probe will find out");

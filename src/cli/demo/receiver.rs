@@ -13,13 +13,15 @@ use anyhow::Context;
 use bytes::Bytes;
 
 use super::Narrator;
-use crate::{Clock, Secret, cli::bound, transport::signature};
+use crate::{Clock, Secret, cli::bound, clock::Mono, transport::signature};
 
 /// What the receiver does and has seen.
 pub(super) struct Receiver {
     narrator: Narrator,
     /// `billing` is down.
     pub(super) billing_down: AtomicBool,
+    /// What comes to `billing` now is the breaker's probe.
+    pub(super) billing_probed: AtomicBool,
     /// `legacy` refuses the one invoice it cannot read.
     pub(super) legacy_broken: AtomicBool,
     requests: AtomicU64,
@@ -32,7 +34,9 @@ struct Ledger {
     arrived: HashMap<String, BTreeSet<String>>,
     twice: u64,
     badly_signed: u64,
-    /// Failures that have been told of, by customer.
+    /// When an event failed first, by customer and id.
+    failed: HashMap<(String, String), Mono>,
+    /// Failures and retries that have been told of, by kind.
     told: HashMap<String, u64>,
 }
 
@@ -46,6 +50,7 @@ impl Receiver {
         Arc::new(Self {
             narrator,
             billing_down: AtomicBool::new(false),
+            billing_probed: AtomicBool::new(false),
             legacy_broken: AtomicBool::new(true),
             requests: AtomicU64::new(0),
             ledger: Mutex::default(),
@@ -94,18 +99,44 @@ impl Receiver {
         }
         let status = self.mood(&customer, body);
         if status < 300 {
-            if !ledger.arrived.entry(customer).or_default().insert(id.to_owned()) {
-                ledger.twice += 1;
-            }
-            return status;
+            self.took(&mut ledger, customer, id);
+        } else {
+            self.refused(&mut ledger, customer, id, status);
         }
-        let told = ledger.told.entry(format!("{customer}{status}")).or_default();
+        status
+    }
+
+    fn took(&self, ledger: &mut Ledger, customer: String, id: &str) {
+        let arrival = (customer, id.to_owned());
+        if let Some(failed) = ledger.failed.remove(&arrival) {
+            let wait = self.narrator.now().since(failed).as_millis();
+            self.tell(ledger, "retry", &format!("{:<8} takes {id} on a retry, {wait} ms after its failure", arrival.0));
+        }
+        if self.billing_probed.load(Ordering::Relaxed) && arrival.0 == "billing" {
+            self.billing_probed.store(false, Ordering::Relaxed);
+            self.narrator.say(&format!("billing  takes the probe {id}"));
+        }
+        if !ledger.arrived.entry(arrival.0).or_default().insert(arrival.1) {
+            ledger.twice += 1;
+        }
+    }
+
+    fn refused(&self, ledger: &mut Ledger, customer: String, id: &str, status: u16) {
+        if self.billing_probed.load(Ordering::Relaxed) && customer == "billing" {
+            self.narrator.say(&format!("billing  answers {status} to the probe {id}"));
+        } else {
+            self.tell(ledger, &format!("{customer}{status}"), &format!("{customer:<8} answers {status} to {id}"));
+        }
+        ledger.failed.entry((customer, id.to_owned())).or_insert(self.narrator.now());
+    }
+
+    fn tell(&self, ledger: &mut Ledger, kind: &str, text: &str) {
+        let told = ledger.told.entry(kind.to_owned()).or_default();
         *told += 1;
         if *told <= TOLD {
             let more = if *told == TOLD { "  (further ones like this are not shown)" } else { "" };
-            self.narrator.say(&format!("{customer:<8} answers {status} to {id}{more}"));
+            self.narrator.say(&format!("{text}{more}"));
         }
-        status
     }
 
     fn mood(&self, customer: &str, body: &[u8]) -> u16 {

@@ -129,3 +129,95 @@ fn holds_pending(writer: &Writer<'_>, endpoint: EndpointKey) -> rusqlite::Result
         writer.db().prepare_cached("SELECT EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND state = 0)")?;
     select.query_row([endpoint.0], |row| row.get(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::{super::schema, *};
+
+    const DAY: i64 = 24 * 3600 * 1000;
+
+    /// `count` judged events, accepted a day apart, each with one delivery and one attempt; every fourth is pending, the next
+    /// a dead letter, the next dropped, the next delivered.
+    fn history(count: i64) -> (tempfile::TempDir, rusqlite::Connection) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = schema::open_writer(&dir.path().join("a.db")).unwrap();
+        for seq in 1..=count {
+            let at = seq * DAY;
+            db.execute(
+                "INSERT INTO events VALUES (?1, ?2, '', 't', NULL, NULL, ?3, ?3, x'31', NULL)",
+                params![seq, format!("e{seq}"), at],
+            )
+            .unwrap();
+            let state = [0, 2, 3, 1][usize::try_from(seq).unwrap() % 4];
+            db.execute(
+                "INSERT INTO deliveries (seq, endpoint, run, state, created_at) VALUES (?1, 1, 0, ?2, ?3)",
+                params![seq, state, at],
+            )
+            .unwrap();
+            db.execute("INSERT INTO attempts VALUES (?1, 1, 0, 1, ?2, 0, 500, '5xx', NULL, NULL)", [seq, at]).unwrap();
+        }
+        db.execute("UPDATE meta SET value = ?1 WHERE name IN ('last_seq', 'judged_through')", [count]).unwrap();
+        (dir, db)
+    }
+
+    fn all_steps(db: &rusqlite::Connection, chores: &mut Chores, wall: Timestamp) -> usize {
+        let (mut dropping, mut now) = (HashMap::new(), Mono::default());
+        for steps in 1.. {
+            let mut writer = Writer::new(db, wall, 0, &mut dropping);
+            chores.step(&mut writer, now, wall).unwrap();
+            if chores.due() > now.after(PAUSE) {
+                return steps;
+            }
+            now = chores.due();
+        }
+        unreachable!()
+    }
+
+    fn seqs(db: &rusqlite::Connection, table: &str) -> Vec<i64> {
+        let mut select = db.prepare(&format!("SELECT seq FROM {table} ORDER BY seq")).unwrap();
+        select.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn old_events_go_but_not_those_that_are_pending_or_dead_letters() {
+        let (_dir, db) = history(40);
+        let mut chores = Chores::new(Retention::default(), Mono::default());
+        // At the end of day 40, events of day 33 and later are younger than seven days.
+        all_steps(&db, &mut chores, Timestamp::from_millis(40 * DAY));
+        let kept: Vec<_> = (1..=40).filter(|seq| *seq >= 33 || matches!(seq % 4, 0 | 1)).collect();
+        assert_eq!(seqs(&db, "events"), kept);
+        // Outcomes of day 10 and later are younger than thirty days.
+        let kept: Vec<_> = (1..=40).filter(|seq| *seq >= 10 || matches!(seq % 4, 0 | 1)).collect();
+        assert_eq!(seqs(&db, "deliveries"), kept);
+        assert_eq!(seqs(&db, "attempts"), kept);
+    }
+
+    #[test]
+    fn what_is_not_judged_yet_stays() {
+        let (_dir, db) = history(8);
+        db.execute("DELETE FROM deliveries", []).unwrap();
+        db.execute("UPDATE meta SET value = 5 WHERE name = 'judged_through'", []).unwrap();
+        all_steps(&db, &mut Chores::new(Retention::default(), Mono::default()), Timestamp::from_millis(100 * DAY));
+        assert_eq!(seqs(&db, "events"), [6, 7, 8]);
+    }
+
+    #[test]
+    fn a_long_history_goes_in_steps() {
+        let (_dir, db) = history(0);
+        let tx = db.unchecked_transaction().unwrap();
+        for seq in 1..=3 * STEP {
+            tx.execute(
+                "INSERT INTO events VALUES (?1, ?2, '', 't', NULL, NULL, 0, 0, x'31', NULL)",
+                params![seq, format!("e{seq}")],
+            )
+            .unwrap();
+        }
+        tx.execute("UPDATE meta SET value = ?1 WHERE name = 'judged_through'", [3 * STEP]).unwrap();
+        tx.commit().unwrap();
+        let mut chores = Chores::new(Retention::default(), Mono::default());
+        assert!(all_steps(&db, &mut chores, Timestamp::from_millis(100 * DAY)) > 3);
+        assert!(seqs(&db, "events").is_empty());
+    }
+}

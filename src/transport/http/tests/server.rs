@@ -88,5 +88,5 @@ pub(super) fn whole(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    (body.len() >= length.unwrap_or("0").parse().unwrap()).then(|| text.to_owned())
+    (body.len() >= length.unwrap_or("0").parse::<usize>().unwrap()).then(|| text.to_owned())
 }

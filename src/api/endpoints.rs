@@ -1,0 +1,218 @@
+//! `/v1/endpoints`
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    call::{Answer, Call, json, located, ok},
+    list::List,
+    problem::{Kind, Problem},
+    query::Query,
+};
+use crate::{
+    Hookmill,
+    deliver::{breaker::Shown, machine::Snapshot},
+    endpoint::{Endpoint, EndpointId, Signing},
+    error::{Fault, Invalid},
+    event::NameError,
+    pipeline::Standing,
+};
+
+const JSON: &[&str] = &["application/json"];
+const PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
+
+pub(super) async fn list(call: Call) -> Answer {
+    let mut query = Query::new(call.request.query_string());
+    let (limit, after) = (query.limit(), query.cursor::<EndpointId>());
+    query.done()?;
+    let mut endpoints = call.hooks().endpoints();
+    endpoints.retain(|endpoint| after.as_ref().is_none_or(|after| endpoint.id > *after));
+    let page = List::of(endpoints, limit, |endpoint| endpoint.id.clone());
+    ok(&page.map(|endpoint| shown(call.hooks(), &endpoint)))
+}
+
+pub(super) async fn show(call: Call) -> Answer {
+    let endpoint = find(&call)?;
+    tagged(ok(&shown(call.hooks(), &endpoint)), &endpoint)
+}
+
+pub(super) async fn create(call: Call) -> Answer {
+    let mut body = call.configuration(JSON).await?;
+    let hooks = call.hooks();
+    let id = given_id(&mut body).map_err(|fault| with_other_faults(fault, hooks, &body))?;
+    let endpoint = hooks.create_endpoint(id, &body).await?;
+    let place = format!("{}/{}", call.request.path().trim_end_matches('/'), endpoint.id);
+    created(hooks, &endpoint, !brings_secret(&body), &place)
+}
+
+pub(super) async fn replace(call: Call) -> Answer {
+    let mut body = call.configuration(JSON).await?;
+    let hooks = call.hooks();
+    let id: EndpointId = call.new_name("id")?;
+    let given = given_id(&mut body).map_err(|fault| with_other_faults(fault, hooks, &body))?;
+    if given.is_some_and(|given| given != id) {
+        let fault = Fault::new("#/id", format!("must be {id}, as in the path, or left out"));
+        return Err(with_other_faults(fault, hooks, &body));
+    }
+    let version = expected_version(&call, &id)?;
+    let signed = is_signed(hooks, &id);
+    let (endpoint, new) = hooks.replace_endpoint(id, &body, version).await?;
+    let reveal = (new || !signed) && !brings_secret(&body);
+    if new {
+        return created(hooks, &endpoint, reveal, call.request.path());
+    }
+    tagged(ok(&revealed(hooks, &endpoint, reveal)), &endpoint)
+}
+
+pub(super) async fn patch(call: Call) -> Answer {
+    let body = call.configuration(PATCH).await?;
+    let hooks = call.hooks();
+    let id: EndpointId = call.named("id", "endpoint")?;
+    let version = expected_version(&call, &id)?;
+    let signed = is_signed(hooks, &id);
+    let endpoint = hooks.patch_endpoint(&id, &body, version).await?;
+    tagged(ok(&revealed(hooks, &endpoint, !signed && !brings_secret(&body))), &endpoint)
+}
+
+pub(super) async fn delete(call: Call) -> Answer {
+    let id: EndpointId = call.named("id", "endpoint")?;
+    let version = expected_version(&call, &id)?;
+    call.hooks().delete_endpoint(&id, version).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(super) async fn state(call: Call) -> Answer {
+    let id: EndpointId = call.named("id", "endpoint")?;
+    ok(&standing(&call.hooks().standing(&id).await?))
+}
+
+fn standing(standing: &Standing) -> Value {
+    let Standing { endpoint, delivery, totals, oldest_pending_at } = standing;
+    let at = |read: fn(&Snapshot) -> Option<crate::Timestamp>| delivery.as_ref().and_then(read);
+    json!({
+        "id": endpoint.id,
+        "state": endpoint.settings.to_masked_json().get("state"),
+        "state_since": endpoint.state_since,
+        "breaker": delivery.as_ref().map_or(Shown::Closed, |delivery| delivery.breaker),
+        "breaker_open_until": at(|delivery| delivery.breaker_open_until),
+        "breaker_since": at(|delivery| delivery.breaker_since),
+        "in_flight": totals.in_flight,
+        "pending": totals.pending,
+        "oldest_pending_at": oldest_pending_at,
+        "failing_since": at(|delivery| delivery.failing_since),
+        "last_success_at": at(|delivery| delivery.last_success_at),
+        "next_attempt_at": at(|delivery| delivery.next_attempt_at),
+        "window": {
+            "fresh": delivery.as_ref().map_or(0, |delivery| delivery.window_fresh),
+            "retries": delivery.as_ref().map_or(0, |delivery| delivery.window_retries),
+            "more_in_store": delivery.as_ref().is_some_and(|delivery| delivery.more_in_store),
+        },
+        "totals": totals,
+    })
+}
+
+fn find(call: &Call) -> Result<Arc<Endpoint>, Problem> {
+    let id: EndpointId = call.named("id", "endpoint")?;
+    call.hooks().endpoint(&id).ok_or_else(|| Problem::not_found(format_args!("endpoint {id}")))
+}
+
+/// Takes `id` out of the settings it stands among.
+fn given_id(body: &mut Value) -> Result<Option<EndpointId>, Fault> {
+    match body.as_object_mut().and_then(|members| members.remove("id")) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) => {
+            id.parse().map(Some).map_err(|error: NameError| Fault::new("#/id", error.to_string()))
+        }
+        Some(_) => Err(Fault::new("#/id", "must be a string")),
+    }
+}
+
+/// A mistake in the id, and those in the settings with it.
+fn with_other_faults(fault: Fault, hooks: &Hookmill, settings: &Value) -> Problem {
+    let mut faults = vec![fault];
+    if let Err(invalid) = hooks.check_endpoint(settings) {
+        faults.extend(Vec::from(invalid));
+    }
+    match Invalid::unless_empty(faults) {
+        Err(invalid) => invalid.into(),
+        Ok(()) => Problem::new(Kind::Invalid, "the id is wrong"),
+    }
+}
+
+/// The version that `If-Match` asks for. `*` asks for any, as long as the endpoint exists.
+fn expected_version(call: &Call, id: &EndpointId) -> Result<Option<u64>, Problem> {
+    let Some(given) = call.request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let exists = call.hooks().endpoint(id).is_some();
+    let stale = || Problem::new(Kind::Stale, "`If-Match` names no present version; send the `ETag` of the endpoint");
+    let tag = given.to_str().map_err(|_| stale())?.trim();
+    if !exists {
+        return Err(stale());
+    }
+    if tag == "*" {
+        return Ok(None);
+    }
+    let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+    version.map(Some).ok_or_else(stale)
+}
+
+/// Whether `settings` bring a secret of their own; one that is not brought is generated.
+fn brings_secret(settings: &Value) -> bool {
+    let given = |place| settings.pointer(place).is_some_and(|value| !value.is_null() && *value != json!([]));
+    given("/secret") || given("/signing/secrets")
+}
+
+fn is_signed(hooks: &Hookmill, id: &EndpointId) -> bool {
+    hooks.endpoint(id).is_some_and(|endpoint| matches!(endpoint.settings.signing, Signing::Standard(_)))
+}
+
+fn created(hooks: &Hookmill, endpoint: &Endpoint, reveal: bool, place: &str) -> Answer {
+    let mut response = json(StatusCode::CREATED, &revealed(hooks, endpoint, reveal))?;
+    located(&mut response, place);
+    tagged(Ok(response), endpoint)
+}
+
+fn tagged(answer: Answer, endpoint: &Endpoint) -> Answer {
+    let mut response = answer?;
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", endpoint.version)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// The endpoint as it is shown; with `reveal`, its secret in clear: the only time.
+fn revealed(hooks: &Hookmill, endpoint: &Endpoint, reveal: bool) -> Value {
+    let mut body = shown(hooks, endpoint);
+    if let (true, Signing::Standard(secrets), Value::Object(members)) = (reveal, &endpoint.settings.signing, &mut body)
+        && let Some(secret) = secrets.first()
+    {
+        members.insert("secret".to_owned(), secret.reveal().into());
+    }
+    body
+}
+
+fn shown(hooks: &Hookmill, endpoint: &Endpoint) -> Value {
+    let mut members = match endpoint.settings.to_masked_json() {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    let managed_by = if hooks.is_code_owned(&endpoint.id) { "code" } else { "api" };
+    for (name, value) in [
+        ("id", json!(endpoint.id)),
+        ("version", json!(endpoint.version)),
+        ("created_at", json!(endpoint.created_at)),
+        ("updated_at", json!(endpoint.updated_at)),
+        ("state_since", json!(endpoint.state_since)),
+        ("managed_by", json!(managed_by)),
+    ] {
+        members.insert(name.to_owned(), value);
+    }
+    Value::Object(members)
+}

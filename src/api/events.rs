@@ -1,0 +1,169 @@
+//! `GET /v1/events`, `GET /v1/events/{id}`
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    call::{Answer, Call, ok},
+    list::List,
+    problem::Problem,
+    query::{Query, cursor},
+};
+use crate::{
+    Hookmill,
+    clock::Timestamp,
+    error::StoreError,
+    event::{Accepted, EventId, Tenant, Topic},
+    store::{DeliveryRow, DeliveryState, EventDetail, EventFilter, EventRow, EventState},
+};
+
+/// Events read at a time, and the bytes of events after which a page ends before its limit: a list of large events must not
+/// fill the memory.
+const STEP: usize = 32;
+const PAGE_BYTES: usize = 16 << 20;
+
+/// What `state` may ask for: where the event stands, or where one of its deliveries does.
+const STATES: [(&str, Result<EventState, DeliveryState>); 8] = [
+    ("unrouted", Ok(EventState::Unrouted)),
+    ("unmatched", Ok(EventState::Unmatched)),
+    ("suppressed", Ok(EventState::Suppressed)),
+    ("routed", Ok(EventState::Routed)),
+    ("pending", Err(DeliveryState::Pending)),
+    ("delivered", Err(DeliveryState::Delivered)),
+    ("dead_lettered", Err(DeliveryState::DeadLettered)),
+    ("dropped", Err(DeliveryState::Dropped)),
+];
+
+/// An event as it is shown; its data and metadata are the very bytes that were published.
+#[derive(Serialize)]
+pub(super) struct Shown<'a> {
+    id: &'a EventId,
+    seq: u64,
+    topic: &'a Topic,
+    tenant: Option<&'a Tenant>,
+    key: Option<&'a str>,
+    source: Option<&'a str>,
+    timestamp: Timestamp,
+    accepted_at: Timestamp,
+    state: EventState,
+    data: Option<&'a RawValue>,
+    metadata: Option<&'a RawValue>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(event: &'a Accepted, state: EventState) -> Self {
+        Self {
+            id: &event.id,
+            seq: event.seq,
+            topic: &event.topic,
+            tenant: event.tenant.as_ref(),
+            key: event.key.as_deref(),
+            source: event.source.as_deref(),
+            timestamp: event.timestamp,
+            accepted_at: event.accepted_at,
+            state,
+            data: data(event),
+            metadata: metadata(event),
+        }
+    }
+}
+
+/// The data of an event as it was published.
+pub(super) fn data(event: &Accepted) -> Option<&RawValue> {
+    serde_json::from_slice(&event.data).ok()
+}
+
+/// The metadata of an event; an empty object when it has none.
+pub(super) fn metadata(event: &Accepted) -> Option<&RawValue> {
+    serde_json::from_str(event.metadata.as_deref().unwrap_or("{}")).ok()
+}
+
+#[derive(Serialize)]
+struct Detailed<'a> {
+    #[serde(flatten)]
+    event: Shown<'a>,
+    deliveries: Vec<Delivery<'a>>,
+}
+
+#[derive(Serialize)]
+struct Delivery<'a> {
+    id: crate::store::DeliveryId,
+    endpoint: &'a crate::EndpointId,
+    state: DeliveryState,
+    reason: Option<&'a str>,
+    attempts: u32,
+    next_attempt_at: Option<Timestamp>,
+    last_status: Option<u16>,
+    last_error: Option<&'a str>,
+}
+
+pub(super) async fn list(call: Call) -> Answer {
+    let mut query = Query::new(call.request.query_string());
+    let state = query.choice("state", &STATES);
+    let filter = EventFilter {
+        topic: query.parse("topic"),
+        tenant: query.parse("tenant"),
+        state: state.and_then(Result::ok),
+        delivery: state.and_then(Result::err),
+        since: query.parse("since"),
+        until: query.parse("until"),
+        limit: query.limit(),
+        before: query.cursor(),
+    };
+    query.done()?;
+    let List { items, next } = page(call.hooks(), filter).await?;
+    ok(&List { items: items.iter().map(|row| Shown::of(&row.event, row.state)).collect(), next })
+}
+
+/// Reads on until there is one event too many, or enough bytes.
+async fn page(hooks: &Hookmill, mut filter: EventFilter) -> Result<List<EventRow>, StoreError> {
+    let limit = filter.limit;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    loop {
+        filter.limit = STEP.min(limit + 1 - rows.len());
+        let wanted = filter.limit;
+        let step = hooks.store().events(filter.clone()).await?;
+        let end = step.len() < wanted;
+        bytes += step.iter().map(|row| row.event.weight()).sum::<usize>();
+        filter.before = step.last().map(|row| row.event.seq).or(filter.before);
+        rows.extend(step);
+        if end || rows.len() > limit {
+            return Ok(List::of(rows, limit, |row| row.event.seq));
+        }
+        if bytes > PAGE_BYTES {
+            let next = filter.before.map(cursor);
+            return Ok(List { items: rows, next });
+        }
+    }
+}
+
+/// The event that the path names, of the tenant that the query names.
+pub(super) async fn find(call: &Call) -> Result<EventDetail, Problem> {
+    let mut query = Query::new(call.request.query_string());
+    let tenant: Option<Tenant> = query.parse("tenant");
+    query.done()?;
+    let id: EventId = call.named("id", "event")?;
+    let found = call.hooks().store().event(tenant, id.clone()).await?;
+    found.ok_or_else(|| Problem::not_found(format_args!("event {id}")))
+}
+
+pub(super) async fn show(call: Call) -> Answer {
+    let EventDetail { event, state, deliveries } = find(&call).await?;
+    let event: Arc<Accepted> = event;
+    ok(&Detailed { event: Shown::of(&event, state), deliveries: deliveries.iter().map(delivery).collect() })
+}
+
+fn delivery(row: &DeliveryRow) -> Delivery<'_> {
+    Delivery {
+        id: row.id,
+        endpoint: &row.endpoint,
+        state: row.state,
+        reason: row.reason.as_deref(),
+        attempts: row.attempts,
+        next_attempt_at: row.next_attempt_at,
+        last_status: row.last_status,
+        last_error: row.last_error.as_deref(),
+    }
+}

@@ -1,0 +1,25 @@
+//! `GET /healthz`, `GET /readyz`, `GET /v1/stats`
+
+use actix_web::http::StatusCode;
+use serde_json::json;
+
+use super::{
+    call::{Answer, Call, json, ok},
+    query::Query,
+};
+
+pub(super) async fn alive(_: Call) -> Answer {
+    ok(&json!({"status": "ok"}))
+}
+
+pub(super) async fn ready(call: Call) -> Answer {
+    match call.hooks().unready() {
+        None => ok(&json!({"status": "ok"})),
+        Some(reason) => json(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "unready", "reason": reason})),
+    }
+}
+
+pub(super) async fn stats(call: Call) -> Answer {
+    Query::new(call.request.query_string()).done()?;
+    ok(&call.hooks().stats().await?)
+}

@@ -1,0 +1,58 @@
+//! The HTTP API: one file per resource. What comes in is checked as a whole before anything changes, and every error is an
+//! RFC 9457 problem.
+
+mod access;
+mod body;
+mod call;
+mod dead_letters;
+mod endpoints;
+mod envelope;
+mod events;
+mod health;
+mod history;
+mod json;
+mod list;
+mod problem;
+mod publish;
+mod query;
+mod routes;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::web::ServiceConfig;
+
+use crate::Hookmill;
+pub use access::Access;
+pub(crate) use body::Bodies;
+pub use token::{AdminToken, admin_token};
+
+/// What every call of one mounted API shares.
+struct Shared {
+    hooks: Hookmill,
+    guard: access::Guard,
+    read_deadline: Duration,
+}
+
+impl Hookmill {
+    /// The HTTP API, to be mounted at the root of an actix-web `App` or in a scope of it: `/v1/…` for those whom `access`
+    /// lets in, `/healthz` and `/readyz` for everybody. In that scope a path that nothing else matches is answered with a
+    /// problem. Endpoints made through the API are limited as [`Origin::Api`](crate::endpoint::Origin::Api) says.
+    ///
+    /// ```
+    /// use actix_web::{App, web};
+    /// use hookmill::{Access, Hookmill};
+    ///
+    /// fn app(hooks: &Hookmill) {
+    ///     App::new().service(web::scope("/hooks").configure(hooks.api(Access::tokens())));
+    /// }
+    /// ```
+    pub fn api(&self, access: Access) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static + use<> {
+        let read_deadline = access.read_deadline;
+        let shared = Arc::new(Shared { hooks: self.clone(), guard: access.guard(self), read_deadline });
+        move |config| routes::configure(config, shared)
+    }
+}

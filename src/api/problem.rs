@@ -1,0 +1,216 @@
+//! What an error is to an HTTP client: RFC 9457 problem details. The one place that turns errors into status codes.
+
+use std::borrow::Cow;
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use crate::{
+    config::fields::MAX_FAULTS,
+    error::{Fault, Invalid, StoreError},
+    pipeline::{ManageError, PublishError},
+};
+
+/// Every kind of problem the API answers with. The list is closed: clients may match on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Malformed,
+    Unauthorized,
+    NotFound,
+    MethodNotAllowed,
+    Timeout,
+    Conflict,
+    Stale,
+    TooLarge,
+    UnsupportedMediaType,
+    Invalid,
+    Internal,
+    Overloaded,
+    StoreFull,
+    StoreFailed,
+    Closed,
+}
+
+impl Kind {
+    /// Status, last segment of the type's URI reference, title.
+    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid token is needed"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not for this path")
+            }
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The body took too long"),
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "The present state does not allow it"),
+            Self::Stale => (StatusCode::PRECONDITION_FAILED, "precondition-failed", "It has changed meanwhile"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "content-too-large", "The body is too large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The content type is not known here")
+            }
+            Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request breaks rules"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much waits already"),
+            Self::StoreFull => (StatusCode::SERVICE_UNAVAILABLE, "store-full", "The store has no room left"),
+            Self::StoreFailed => (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "The store failed"),
+            Self::Closed => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The server is shutting down"),
+        }
+    }
+}
+
+/// One problem on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    kind: Kind,
+    detail: Cow<'static, str>,
+    errors: Vec<Fault>,
+    /// Methods that the path knows.
+    allow: Option<String>,
+    /// Seconds after which the same request may succeed.
+    retry_after: Option<u64>,
+    /// The rest of the request will not be read: the connection ends with this answer.
+    close: bool,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        let retry_after =
+            matches!(kind, Kind::Overloaded | Kind::StoreFull | Kind::StoreFailed | Kind::Closed).then_some(1);
+        let close = matches!(kind, Kind::Timeout | Kind::TooLarge);
+        Self { kind, detail: detail.into(), errors: Vec::new(), allow: None, retry_after, close }
+    }
+
+    /// A request that cannot be read, with the place where reading stopped.
+    pub(crate) fn malformed(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(Kind::Malformed, "the request is not what its syntax asks for").at(pointer, detail)
+    }
+
+    pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
+        ManageError::NotFound(what.to_string()).into()
+    }
+
+    pub(crate) fn not_allowed(allow: &str) -> Self {
+        Self {
+            allow: Some(allow.to_owned()),
+            ..Self::new(Kind::MethodNotAllowed, format!("this path knows {allow} only"))
+        }
+    }
+
+    /// Adds the place of a mistake.
+    pub(crate) fn at(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        self.errors.push(Fault::new(pointer, detail));
+        self
+    }
+
+    /// The connection ends with this answer.
+    pub(crate) fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    pub(crate) fn respond(&self, request_id: &str) -> HttpResponse {
+        let (status, ..) = self.kind.parts();
+        let mut response = HttpResponse::build(status);
+        response.content_type("application/problem+json");
+        if self.kind == Kind::Unauthorized {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some(allow) = &self.allow {
+            response.insert_header((header::ALLOW, allow.as_str()));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.close {
+            response.force_close();
+        }
+        response.body(serde_json::to_string(&Body { problem: self, request_id }).unwrap_or_default())
+    }
+}
+
+struct Body<'a> {
+    problem: &'a Problem,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Mistake<'a> {
+    pointer: &'a str,
+    detail: &'a str,
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Problem { kind, detail, errors, .. } = self.problem;
+        let (status, name, title) = kind.parts();
+        let mut body = serializer.serialize_struct("Problem", 6)?;
+        body.serialize_field("type", &format_args!("/problems/{name}"))?;
+        body.serialize_field("title", title)?;
+        body.serialize_field("status", &status.as_u16())?;
+        body.serialize_field("detail", detail)?;
+        body.serialize_field("request_id", self.request_id)?;
+        if !errors.is_empty() {
+            let errors = errors.iter().take(MAX_FAULTS);
+            let errors = errors.map(|Fault { pointer, detail }| Mistake { pointer, detail });
+            body.serialize_field("errors", &errors.collect::<Vec<_>>())?;
+        }
+        body.end()
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        let errors = Vec::from(invalid);
+        let detail = match errors.as_slice() {
+            [only] => format!("{}: {}", only.pointer, only.detail),
+            several => format!("{} mistakes, see `errors`", several.len()),
+        };
+        Self { errors, ..Self::new(Kind::Invalid, detail) }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::Full(_) => Kind::StoreFull,
+            StoreError::Failed(_) => Kind::StoreFailed,
+            StoreError::Closed => Kind::Closed,
+            StoreError::Unusable(_) => Kind::Internal,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ManageError::Invalid(invalid) => invalid.into(),
+            ManageError::Store(error) => error.into(),
+            ManageError::NotFound(_) => Self::new(Kind::NotFound, detail),
+            ManageError::Conflict(_) => Self::new(Kind::Conflict, detail),
+            ManageError::Stale { .. } => Self::new(Kind::Stale, detail),
+        }
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PublishError::Invalid(invalid) => invalid.into(),
+            PublishError::Store(error) => error.into(),
+            PublishError::Conflict { .. } => Self::new(Kind::Conflict, detail),
+            PublishError::StoreFull { .. } => Self::new(Kind::StoreFull, detail),
+            PublishError::Closed { .. } => Self::new(Kind::Closed, detail),
+            PublishError::Overloaded { retry_after, .. } => {
+                let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+                let retry_after = Some(u64::try_from(seconds).unwrap_or(u64::MAX));
+                Self { retry_after, ..Self::new(Kind::Overloaded, detail) }
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Paths and their handlers.
+
+use std::{future::Future, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse, Resource, Route, guard,
+    web::{self, Payload, ServiceConfig},
+};
+
+use futures_util::future::{FutureExt, LocalBoxFuture};
+
+use super::{
+    Shared,
+    call::{Answer, Call, serve},
+    dead_letters, endpoints, events, health, history,
+    problem::Problem,
+    publish, rules,
+};
+
+/// Adds everything to `config`. What no route matches is a problem too, in the scope that is configured.
+pub(super) fn configure(config: &mut ServiceConfig, shared: Arc<Shared>) {
+    let open = Router { shared: Arc::clone(&shared), guarded: false };
+    config.service(open.at("/healthz").get(health::alive).done());
+    config.service(open.at("/readyz").get(health::ready).done());
+    let guarded = Router { shared, guarded: true };
+    config.service(v1(&guarded));
+    config.default_service(open.route(not_found));
+}
+
+fn v1(router: &Router) -> actix_web::Scope {
+    web::scope("/v1")
+        .service(router.at("/events").get(events::list).post(publish::publish).done())
+        .service(router.at("/events/{id}").get(events::show).done())
+        .service(router.at("/events/{id}/attempts").get(history::of_event).done())
+        .service(router.at("/endpoints").get(endpoints::list).post(endpoints::create).done())
+        .service(
+            router
+                .at("/endpoints/{id}")
+                .get(endpoints::show)
+                .put(endpoints::replace)
+                .patch(endpoints::patch)
+                .delete(endpoints::delete)
+                .done(),
+        )
+        .service(router.at("/endpoints/{id}/state").get(endpoints::state).done())
+        .service(router.at("/endpoints/{id}/attempts").get(history::of_endpoint).done())
+        .service(router.at("/dead-letters").get(dead_letters::list).done())
+        .service(router.at("/dead-letters/{id}").get(dead_letters::show).done())
+        .service(router.at("/dead-letters/{id}/replay").post(dead_letters::replay).done())
+        .service(router.at("/debounce-rules").get(rules::list).done())
+        .service(router.at("/debounce-rules/{name}").get(rules::show).put(rules::put).delete(rules::delete).done())
+        .service(router.at("/stats").get(health::stats).done())
+        .default_service(router.route(not_found))
+}
+
+async fn not_found(call: Call) -> Answer {
+    Err(Problem::not_found(format_args!("the path {}", call.request.path())))
+}
+
+struct Router {
+    shared: Arc<Shared>,
+    guarded: bool,
+}
+
+impl Router {
+    fn at<'a>(&'a self, path: &str) -> Methods<'a> {
+        Methods { router: self, resource: web::resource(path.to_owned()), allow: Vec::new() }
+    }
+
+    fn route<F, Fut>(&self, handler: F) -> Route
+    where
+        F: Fn(Call) -> Fut + Clone + 'static,
+        Fut: Future<Output = Answer> + 'static,
+    {
+        let (shared, guarded) = (Arc::clone(&self.shared), self.guarded);
+        web::route().to(move |request: HttpRequest, payload: Payload| -> LocalBoxFuture<'static, HttpResponse> {
+            serve(request, payload, Arc::clone(&shared), guarded, handler.clone()).boxed_local()
+        })
+    }
+}
+
+/// One path with the methods it knows; others are answered with their names.
+struct Methods<'a> {
+    router: &'a Router,
+    resource: Resource,
+    allow: Vec<&'static str>,
+}
+
+macro_rules! methods {
+    ($($method:ident: $guard:expr, $names:expr;)*) => {$(
+        fn $method<F, Fut>(mut self, handler: F) -> Self
+        where
+            F: Fn(Call) -> Fut + Clone + 'static,
+            Fut: Future<Output = Answer> + 'static,
+        {
+            self.allow.extend($names);
+            self.resource = self.resource.route(self.router.route(handler).guard($guard));
+            self
+        }
+    )*};
+}
+
+impl Methods<'_> {
+    methods! {
+        get: guard::Any(guard::Get()).or(guard::Head()), ["GET", "HEAD"];
+        post: guard::Post(), ["POST"];
+        put: guard::Put(), ["PUT"];
+        patch: guard::Patch(), ["PATCH"];
+        delete: guard::Delete(), ["DELETE"];
+    }
+
+    fn done(self) -> Resource {
+        let allow = self.allow.join(", ");
+        let refuse = move |_: Call| {
+            let problem = Problem::not_allowed(&allow);
+            async { Err(problem) }
+        };
+        self.resource.default_service(self.router.route(refuse))
+    }
+}

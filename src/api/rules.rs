@@ -1,0 +1,56 @@
+//! `/v1/debounce-rules`
+
+use std::ops::Bound;
+
+use actix_web::{HttpResponse, http::StatusCode};
+use serde_json::Value;
+
+use super::{
+    call::{Answer, Call, json, located, ok},
+    list::List,
+    problem::Problem,
+    query::Query,
+};
+use crate::debounce::{Rule, RuleName};
+
+pub(super) async fn list(call: Call) -> Answer {
+    let mut query = Query::new(call.request.query_string());
+    let (limit, after) = (query.limit(), query.cursor::<RuleName>());
+    query.done()?;
+    let rules = call.hooks().rules();
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let rules: Vec<_> = rules.range((from, Bound::Unbounded)).take(limit + 1).collect();
+    ok(&List::of(rules, limit, |(name, _)| name.to_string()).map(|(name, rule)| show_rule(name, rule)))
+}
+
+pub(super) async fn show(call: Call) -> Answer {
+    let name: RuleName = call.named("name", "debounce rule")?;
+    let rules = call.hooks().rules();
+    let rule = rules.get(&name).ok_or_else(|| Problem::not_found(format_args!("debounce rule {name}")))?;
+    ok(&show_rule(&name, rule))
+}
+
+pub(super) async fn put(call: Call) -> Answer {
+    let rule = call.configuration(&["application/json"]).await?;
+    let name: RuleName = call.new_name("name")?;
+    let (rule, created) = call.hooks().put_rule(name.clone(), &rule).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = json(status, &show_rule(&name, &rule))?;
+    if created {
+        located(&mut response, call.request.path());
+    }
+    Ok(response)
+}
+
+pub(super) async fn delete(call: Call) -> Answer {
+    call.hooks().delete_rule(&call.named("name", "debounce rule")?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn show_rule(name: &RuleName, rule: &Rule) -> Value {
+    let mut shown = rule.to_json();
+    if let Value::Object(members) = &mut shown {
+        members.insert("name".to_owned(), name.as_str().into());
+    }
+    shown
+}

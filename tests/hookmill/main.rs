@@ -1,0 +1,13 @@
+//! Hookmill from the outside.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod layering;
+mod paused;
+mod threads;

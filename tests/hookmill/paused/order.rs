@@ -1,0 +1,52 @@
+//! Order, and the bound on attempts in flight.
+
+use hookmill::testing::{Script, paused};
+
+use super::*;
+
+#[test]
+fn one_at_a_time_is_strictly_in_order_and_a_failing_head_holds_up_the_rest() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+            (1, ..=3) | (10, 1) => Script::status(500),
+            _ => Script::status(200).after(millis(5)),
+        });
+        let hooks = start_with(endpoint("crm").in_flight(1), &receiver).await;
+        publish(&hooks, 20).await;
+        assert_eq!(settled(&hooks).await.deliveries.delivered, 20);
+        let made = receiver.made();
+        let expected: Vec<_> = [1, 1, 1].into_iter().chain(1..=10).chain(10..=20).collect();
+        assert_eq!(seqs(&made), expected);
+        assert_eq!(starts(&made)[..5], [0, 1000, 3000, 7000, 7005]);
+    });
+}
+
+#[test]
+fn order_is_kept_over_more_events_than_fit_in_memory() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq % 97, attempt.number) {
+            (0, 1) => Script::status(500),
+            _ => Script::status(200).after(millis(1)),
+        });
+        let hooks = start_with(endpoint("crm").in_flight(1), &receiver).await;
+        publish(&hooks, 2000).await;
+        assert_eq!(settled(&hooks).await.deliveries.delivered, 2000);
+        let made = receiver.made();
+        assert!(made.is_sorted_by_key(|one| (one.seq, one.number)));
+        assert_eq!(made.len(), 2000 + 2000 / 97);
+    });
+}
+
+#[test]
+fn attempts_in_flight_never_exceed_the_bound_and_use_it() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|_| Script::status(200).after(millis(20)));
+        let hooks = start_with(endpoint("crm").in_flight(3), &receiver).await;
+        publish(&hooks, 1000).await;
+        assert_eq!(settled(&hooks).await.deliveries.delivered, 1000);
+        let made = receiver.made();
+        assert_eq!(made.iter().map(|one| one.in_flight).max(), Some(3));
+        assert_eq!(attempts(&made).len(), 1000);
+        assert_eq!(starts(&made)[999], 333 * 20);
+    });
+}

@@ -1,0 +1,53 @@
+//! The pipeline on threads of its own, in real time.
+
+use std::{thread, time::Duration};
+
+use hookmill::{
+    Endpoint, Event, Hookmill,
+    testing::{Script, ScriptedTransport, kill_delivery},
+};
+use serde_json::json;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Publishes 50 events, and looks at the sums between.
+async fn publish(hooks: Hookmill) {
+    for _ in 0..50 {
+        hooks.publish(Event::new("a", &1).unwrap()).await.unwrap();
+        assert!(hooks.stats().await.unwrap().add_up());
+    }
+}
+
+#[test]
+fn many_publishers_many_endpoints_and_deaths_on_many_threads_lose_nothing() {
+    block_on(async {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq % 10, attempt.number) {
+            (0, 1) => Script::status(500),
+            (1, 1) => Script::panics(),
+            _ => Script::status(200).after(Duration::from_millis(attempt.event.seq % 3)),
+        });
+        let policy = json!({"retry": {"delays": ["10ms", "20ms"], "jitter": 0}, "breaker": {"failures": 10_000}});
+        let endpoint = |n| Endpoint::http(format!("e{n}"), "https://e.example/").unsigned().settings(policy.clone());
+        let builder = Hookmill::builder().delivery_threads(3).transport(receiver.factory());
+        let hooks = (0..10).map(endpoint).fold(builder, hookmill::Builder::endpoint).start().await.unwrap();
+        let publishers = [(); 4].map(|()| {
+            let hooks = hooks.clone();
+            thread::spawn(move || block_on(publish(hooks)))
+        });
+        receiver.until(|made| made.len() > 100).await;
+        for endpoint in hooks.endpoints().iter().take(3) {
+            kill_delivery(&hooks, endpoint.key).await;
+        }
+        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+        let report = hooks.shutdown(Duration::from_secs(30)).await;
+        assert_eq!((report.cancelled, report.abandoned), (0, 0));
+        let made = receiver.made();
+        for endpoint in (0..10).map(|n| format!("e{n}")) {
+            let attempts = made.iter().filter(|one| one.endpoint.as_str() == endpoint).count();
+            assert!(attempts >= 200 + 40, "{endpoint}: {attempts}");
+        }
+        assert!(made.iter().all(|one| one.in_flight <= 8 && one.ended.is_some()));
+    });
+}
