@@ -174,6 +174,7 @@ impl Hookmill {
 
     /// Lets an event in without waiting; it is accepted a moment later, or counted in [`Hookmill::emitted`]. Never blocks and
     /// never fails; after a shutdown it does nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "what is emitted is given away")]
     pub fn emit(&self, event: Event) {
         let counters = &self.0.counters;
         let (reply, result) = oneshot::channel();
