@@ -24,15 +24,13 @@ use hookmill::{
         Rule,
         window::{Ruling, Windows},
     },
-    deliver::{
-        machine::{Bounds, Effect, Machine, Origin},
-        quota::Quota,
-    },
+    deliver::machine::{Bounds, Effect, Machine, Origin},
     dispatch::routes::Routes,
     endpoint::{
         EndpointKey, State, TenantScope,
         policy::{Policy, Retry},
     },
+    quota::Quota,
     store::{BreakerRecord, Next, Settlement, Store, Submission, memory::MemoryStore},
     transport::{Answer, Response},
 };

@@ -17,6 +17,7 @@ use crate::{
     clock::{Mono, Now, Timestamp},
     deliver::{
         machine::{Bounds, Effect, Machine, Origin},
+        outcome::{Health, Outcome},
         queue::Key,
     },
     endpoint::{EndpointKey, State, policy::Policy},
@@ -284,6 +285,8 @@ impl World {
         let Some(flight) = self.in_flight.remove(&ticket) else { return };
         if is_success(answer) {
             self.cautious = false;
+        }
+        if Outcome::of(answer, self.setting.policy.success).health() != Health::Bad {
             self.ramp = self.ramp.map(|ramp| ramp * 2).filter(|ramp| *ramp < self.setting.policy.in_flight);
         }
         self.cautious |= is_timeout(answer);
