@@ -131,7 +131,18 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 
 impl Hookmill {
     pub(crate) fn new(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+        let hooks = Self(Arc::new(inner));
+        let weak = Arc::downgrade(&hooks.0);
+        let _second = hooks.0.parts.disabler.set(Box::new(move |endpoint, reason| {
+            let Some(hooks) = weak.upgrade().map(Self) else { return };
+            let arbiter = hooks.0.arbiter.clone();
+            arbiter.spawn(async move {
+                if let Err(error) = hooks.disable_for(endpoint, reason).await {
+                    warn!(%error, "an endpoint could not be disabled");
+                }
+            });
+        }));
+        hooks
     }
 
     /// Describes a Hookmill.
