@@ -6,6 +6,8 @@
 //! curl -H "authorization: Bearer $(cat embedded-data/admin.token)" localhost:8080/hooks/v1/stats
 //! ```
 
+#![allow(clippy::print_stdout, reason = "an example speaks on its terminal")]
+
 use actix_web::{App, HttpResponse, HttpServer, Responder, web};
 use hookmill::{Access, Endpoint, Event, Hookmill};
 use serde_json::json;

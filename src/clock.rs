@@ -3,7 +3,7 @@
 //! Two kinds of it: [`Timestamp`] is the wall clock, kept in rows and shown to people; [`Mono`] is monotonic, drives every
 //! running timer and never jumps. A pure part of Hookmill is handed a [`Now`] and reads no clock of its own.
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file is where time is read")]
+#![expect(clippy::disallowed_methods, reason = "this file is where time is read")]
 
 use std::{
     fmt,

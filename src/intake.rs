@@ -88,8 +88,8 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    fn group(bytes: &[usize]) -> impl ExactSizeIterator<Item = usize> {
-        bytes.to_vec().into_iter()
+    fn group(bytes: &[usize]) -> impl ExactSizeIterator<Item = usize> + use<'_> {
+        bytes.iter().copied()
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod event;
 pub mod hub;
 pub mod intake;
 pub mod pipeline;
+pub mod quota;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

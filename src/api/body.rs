@@ -4,10 +4,6 @@ use std::{
     cell::Cell,
     pin::Pin,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,10 +19,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::problem::{Kind, Problem};
-
-/// Bodies being read or worked on at once, and their bytes.
-const MAX_BODIES: usize = 1024;
-const MAX_BYTES: usize = 256 << 20;
+use crate::{pipeline::BodyBounds, quota::Share};
 
 /// How long a body may be, by how it begins.
 #[derive(Clone, Copy, Debug)]
@@ -47,52 +40,21 @@ impl Limit {
     }
 }
 
-/// Counts the bodies in memory over all threads of one Hookmill.
-#[derive(Debug)]
-pub(crate) struct Bodies {
-    count: AtomicUsize,
-    bytes: AtomicUsize,
-    max_count: usize,
-    max_bytes: usize,
-}
-
-impl Default for Bodies {
-    fn default() -> Self {
-        Self::new(MAX_BODIES, MAX_BYTES)
-    }
-}
-
-impl Bodies {
-    fn new(max_count: usize, max_bytes: usize) -> Self {
-        Self { count: AtomicUsize::new(0), bytes: AtomicUsize::new(0), max_count, max_bytes }
-    }
-
-    fn enter(self: &Arc<Self>) -> Result<Place, Problem> {
-        let others = self.count.fetch_add(1, Ordering::AcqRel);
-        let place = Place { bodies: Arc::clone(self), bytes: 0 };
-        if others < self.max_count { Ok(place) } else { Err(crowded()) }
-    }
-}
-
-/// One body's share; given back when dropped.
+/// One body's share of what may be in memory; given back when dropped.
 #[derive(Debug)]
 struct Place {
-    bodies: Arc<Bodies>,
-    bytes: usize,
+    _count: Share,
+    bytes: Share,
 }
 
 impl Place {
-    fn grow(&mut self, by: usize) -> Result<(), Problem> {
-        self.bytes += by;
-        let before = self.bodies.bytes.fetch_add(by, Ordering::AcqRel);
-        if before + by <= self.bodies.max_bytes { Ok(()) } else { Err(crowded()) }
+    fn enter(bounds: &BodyBounds) -> Result<Self, Problem> {
+        let place = bounds.count.take(1).zip(bounds.bytes.take(0)).map(|(count, bytes)| Self { _count: count, bytes });
+        place.ok_or_else(crowded)
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.bodies.count.fetch_sub(1, Ordering::AcqRel);
-        self.bodies.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    fn grow(&mut self, by: usize) -> Result<(), Problem> {
+        if self.bytes.grow(by) { Ok(()) } else { Err(crowded()) }
     }
 }
 
@@ -104,7 +66,7 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(Kind::TooLarge, format!("the body is longer than {limit} bytes"))
 }
 
-/// A body that is there as a whole. It counts among [`Bodies`] until it is dropped.
+/// A body that is there as a whole. It counts among [`BodyBounds`] until it is dropped.
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) bytes: Bytes,
@@ -154,7 +116,7 @@ pub(super) async fn read(
     unread: &Unread,
     limit: Limit,
     deadline: Duration,
-    bodies: &Arc<Bodies>,
+    bounds: &BodyBounds,
 ) -> Result<Body, Problem> {
     refuse_encoding(request)?;
     let longest = limit.array.max(limit.other);
@@ -162,7 +124,7 @@ pub(super) async fn read(
     if announced.is_some_and(|length: u64| length > longest as u64) {
         return Err(too_large(longest));
     }
-    let place = bodies.enter()?;
+    let place = Place::enter(bounds)?;
     let Some(mut payload) = unread.0.take() else {
         return Err(Problem::new(Kind::Internal, "the body was read before"));
     };
@@ -207,6 +169,7 @@ fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Quota;
 
     #[test]
     fn how_a_body_begins_decides_how_long_it_may_be() {
@@ -216,14 +179,14 @@ mod tests {
 
     #[test]
     fn bodies_at_once_are_bounded_in_number_and_bytes() {
-        let bodies = Arc::new(Bodies::new(2, 10));
-        let mut first = bodies.enter().unwrap();
-        let mut second = bodies.enter().unwrap();
-        assert!(bodies.enter().is_err());
+        let bounds = BodyBounds { count: Quota::new(2), bytes: Quota::new(10) };
+        let mut first = Place::enter(&bounds).unwrap();
+        let mut second = Place::enter(&bounds).unwrap();
+        assert!(Place::enter(&bounds).is_err());
         assert!(first.grow(6).is_ok() && second.grow(6).is_err());
         drop(second);
-        assert!(bodies.enter().unwrap().grow(4).is_ok());
+        assert!(Place::enter(&bounds).unwrap().grow(4).is_ok());
         drop(first);
-        assert_eq!((bodies.count.load(Ordering::Acquire), bodies.bytes.load(Ordering::Acquire)), (0, 0));
+        assert_eq!((bounds.count.used(), bounds.bytes.used()), (0, 0));
     }
 }

@@ -27,7 +27,6 @@ use actix_web::web::ServiceConfig;
 
 use crate::Hookmill;
 pub use access::Access;
-pub(crate) use body::Bodies;
 pub use token::{AdminToken, admin_token};
 
 /// What every call of one mounted API shares.

@@ -87,6 +87,7 @@ impl Client {
     /// Everything that a refused call must leave as it is.
     async fn everything(&self) -> Vec<Value> {
         let mut all = Vec::new();
+        self.until("/v1/stats", |stats| stats["unrouted"] == 0).await;
         for path in ["/v1/stats", "/v1/events", "/v1/endpoints", "/v1/debounce-rules", "/v1/dead-letters"] {
             all.push(self.get(path).await.value(StatusCode::OK));
         }

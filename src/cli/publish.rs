@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{Connection, Failed, Outcome, block_on, client::Api};
 use awc::http::Method;
@@ -56,13 +56,13 @@ impl Publish {
         // Checked here so that the place of a mistake is the place in what was typed; the bytes go out as they are.
         let data: Box<RawValue> = serde_json::from_str(data.trim())
             .map_err(|error| Failed::new(2, format!("--data is not JSON: {error}")))?;
-        let mut event = json!({"topic": self.topic});
-        for (name, value) in [("id", &self.id), ("tenant", &self.tenant), ("key", &self.key)] {
-            if let Some(value) = value {
-                event[name] = value.as_str().into();
-            }
-        }
-        let envelope = event.to_string();
+        let named = [("id", &self.id), ("tenant", &self.tenant), ("key", &self.key)];
+        let named = named.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        let envelope: Map<String, Value> = named
+            .chain([("topic", self.topic.as_str())])
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        let envelope = Value::Object(envelope).to_string();
         Ok(format!("{},\"data\":{}}}", envelope.strip_suffix('}').unwrap_or(&envelope), data.get()))
     }
 

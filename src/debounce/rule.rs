@@ -74,14 +74,17 @@ pub struct Rule {
 #[derive(Clone, Debug)]
 pub struct Debounce {
     name: String,
-    rule: Value,
+    topics: String,
+    key: Vec<String>,
+    window: Duration,
 }
 
 impl Debounce {
     /// A rule for a topic, or a pattern of topics. It is named after it, with `_` for what a name cannot have.
     pub fn on(topics: &str) -> Self {
         let word = |letter: char| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' };
-        Self { name: topics.chars().map(word).collect(), rule: json!({"topics": [topics], "window": "1m"}) }
+        let name = topics.chars().map(word).collect();
+        Self { name, topics: topics.to_owned(), key: Vec::new(), window: Duration::from_secs(60) }
     }
 
     /// Sets the rule's name. Two rules need two names.
@@ -93,14 +96,14 @@ impl Debounce {
     /// Events fall together that agree at these JSON Pointers into the event.
     #[must_use]
     pub fn by<T: Into<String>>(mut self, pointers: impl IntoIterator<Item = T>) -> Self {
-        self.rule["key"] = pointers.into_iter().map(Into::into).collect();
+        self.key = pointers.into_iter().map(Into::into).collect();
         self
     }
 
     /// Sets the window; one minute otherwise.
     #[must_use]
     pub fn within(mut self, window: Duration) -> Self {
-        self.rule["window"] = duration::print(window).into();
+        self.window = window;
         self
     }
 
@@ -110,7 +113,8 @@ impl Debounce {
     /// Every mistake at once.
     pub fn build(&self) -> Result<(RuleName, Rule), Invalid> {
         let name = self.name.parse().map_err(|error: NameError| Invalid::at("#/name", error.to_string()))?;
-        Ok((name, Rule::parse(&self.rule)?))
+        let rule = json!({"topics": [self.topics], "key": self.key, "window": duration::print(self.window)});
+        Ok((name, Rule::parse(&rule)?))
     }
 }
 

@@ -15,12 +15,12 @@ use super::{
     breaker::{Breaker, Gate, Transition},
     outcome::{Health, Outcome, label},
     queue::{Item, Key, Queue, RetryAt},
-    quota::Share,
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
     endpoint::{EndpointKey, State, policy::Policy},
     event::Accepted,
+    quota::Share,
     store::{AttemptRecord, DeadReason, DeliveryId, Next, Page, PageRequest, Settlement},
     transport::{Answer, RetryAfter},
 };

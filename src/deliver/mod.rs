@@ -8,7 +8,6 @@ pub(crate) mod death;
 pub mod machine;
 pub mod outcome;
 pub mod queue;
-pub mod quota;
 
 use std::{
     collections::HashMap,

@@ -14,17 +14,18 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{Counters, Hookmill, Inner, StartError};
+use super::{BodyBounds, Counters, Hookmill, Inner, StartError};
 use crate::{
     clock::Clock,
     debounce::{Debounce, Debouncer, Rule, RuleName},
-    deliver::{Parts, machine::Bounds, quota::Quota},
+    deliver::{Parts, machine::Bounds},
     dispatch::{Dispatcher, Known, Placement},
     endpoint::{Endpoint, EndpointBuilder, EndpointId, Origin, Settings},
     error::{Fault, Invalid, StoreError},
     event::new_id,
     hub::{Hub, Publish},
     intake::Intake,
+    quota::Quota,
     store::{Admitted, EndpointChange, EndpointRow, Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Transport, TransportFactory, guard},
 };
@@ -36,6 +37,9 @@ const INTAKE_BYTES: usize = 64 << 20;
 const WINDOW_BYTES: usize = 64 << 20;
 /// Attempts in flight over all endpoints; each endpoint's first is exempt.
 const IN_FLIGHT: usize = 4096;
+/// Request bodies being read or worked on at once, and their bytes.
+const BODIES: usize = 1024;
+const BODY_BYTES: usize = 256 << 20;
 /// Events read at a time for recovery.
 const RECOVERY: usize = 1000;
 
@@ -214,8 +218,7 @@ impl Builder {
             allow_loopback: self.allow_loopback,
             data_dir: self.dir(),
             counters: Counters::default(),
-            #[cfg(feature = "api")]
-            bodies: Arc::default(),
+            bodies: BodyBounds { count: Quota::new(BODIES), bytes: Quota::new(BODY_BYTES) },
             arbiter: Arbiter::current(),
             system,
         };

@@ -30,6 +30,7 @@ use crate::{
     event::{Event, EventId, TopicPattern, ValidEvent},
     hub::{self, Hub, Published},
     intake::{Intake, Refused},
+    quota::Quota,
     store::{AppendError, Store, Submission, Totals},
 };
 
@@ -61,12 +62,20 @@ pub(crate) struct Inner {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) counters: Counters,
     /// Request bodies in memory, over every mounted API.
-    #[cfg(feature = "api")]
-    pub(crate) bodies: Arc<crate::api::Bodies>,
+    #[cfg_attr(not(feature = "api"), expect(dead_code, reason = "only the API reads bodies"))]
+    pub(crate) bodies: BodyBounds,
     /// Where the pipeline lives.
     pub(crate) arbiter: ArbiterHandle,
     /// Its threads, when they are its own.
     pub(crate) system: Option<System>,
+}
+
+/// Bounds on the request bodies that are being read, over every mounted API.
+#[cfg_attr(not(feature = "api"), expect(dead_code, reason = "only the API reads bodies"))]
+#[derive(Debug)]
+pub(crate) struct BodyBounds {
+    pub(crate) count: Arc<Quota>,
+    pub(crate) bytes: Arc<Quota>,
 }
 
 /// What [`Hookmill::emit`] could not tell anybody.
@@ -165,6 +174,7 @@ impl Hookmill {
 
     /// Lets an event in without waiting; it is accepted a moment later, or counted in [`Hookmill::emitted`]. Never blocks and
     /// never fails; after a shutdown it does nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "what is emitted is given away")]
     pub fn emit(&self, event: Event) {
         let counters = &self.0.counters;
         let (reply, result) = oneshot::channel();

@@ -20,7 +20,7 @@ const ORDER: &[&[&str]] = &[
     &["store"],
     &["intake"],
     &["endpoint", "event"],
-    &["config", "clock", "error"],
+    &["config", "clock", "error", "quota"],
 ];
 
 /// Serve all parts, and use none but the time.
@@ -37,7 +37,6 @@ const PURE: &[&str] = &[
     "deliver/outcome.rs",
     "deliver/queue.rs",
     "deliver/queue",
-    "deliver/quota.rs",
     "dispatch/routes.rs",
     "endpoint",
     "error.rs",
@@ -45,6 +44,7 @@ const PURE: &[&str] = &[
     "event",
     "hub/subscribers.rs",
     "intake.rs",
+    "quota.rs",
     "store/ledger.rs",
     "store/rows.rs",
     "transport/body.rs",

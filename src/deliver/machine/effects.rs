@@ -6,12 +6,10 @@ use serde::Serialize;
 
 use crate::{
     clock::Timestamp,
-    deliver::{
-        breaker::{Shown, Transition},
-        quota::Quota,
-    },
+    deliver::breaker::{Shown, Transition},
     endpoint::{EndpointKey, State, policy::Policy},
     event::Accepted,
+    quota::Quota,
     store::{BreakerRecord, PageRequest, Settlement},
 };
 

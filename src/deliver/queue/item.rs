@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::{Mono, Timestamp},
-    deliver::quota::Share,
     event::Accepted,
+    quota::Share,
     store::PendingRow,
 };
 

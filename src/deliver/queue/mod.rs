@@ -14,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-use super::quota::{Quota, Share};
 use crate::{
     clock::{Mono, Now, Timestamp},
     event::Accepted,
+    quota::{Quota, Share},
 };
 use item::{Due, fresh_item};
 pub use item::{Item, Key, RetryAt};

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
-    deliver::quota::Share,
+    quota::Share,
     store::{Cursor, Page, PendingRow},
 };
 

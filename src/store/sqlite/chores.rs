@@ -46,7 +46,7 @@ impl Chores {
         let more = drop_pending(writer)? | self.prune_events(writer, wall)? | self.prune_deliveries(writer, wall)?;
         if !more {
             // Gives a little of the freed room back to the disk; the rest is used again.
-            writer.db().execute_batch("PRAGMA incremental_vacuum(256)")?;
+            writer.db.execute_batch("PRAGMA incremental_vacuum(256)")?;
         }
         self.next = now.after(if more { PAUSE } else { IDLE });
         Ok(())
@@ -54,7 +54,7 @@ impl Chores {
 
     fn prune_events(&mut self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<bool> {
         let cutoff = before(wall, self.retention.events);
-        let end: Option<i64> = writer.db().query_row(
+        let end: Option<i64> = writer.db.query_row(
             "SELECT max(seq) FROM (SELECT seq FROM events WHERE seq > ?1 AND accepted_at < ?2
                  AND seq <= (SELECT value FROM meta WHERE name = 'judged_through') ORDER BY seq LIMIT ?3)",
             params![self.events_at, cutoff, STEP],
@@ -64,7 +64,7 @@ impl Chores {
             self.events_at = 0;
             return Ok(false);
         };
-        writer.db().execute(
+        writer.db.execute(
             "DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3 AND NOT EXISTS
                  (SELECT 1 FROM deliveries d WHERE d.seq = events.seq AND d.state IN (0, 2))",
             params![self.events_at, end, cutoff],
@@ -75,7 +75,7 @@ impl Chores {
 
     fn prune_deliveries(&mut self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<bool> {
         let cutoff = before(wall, self.retention.outcomes);
-        let db = writer.db();
+        let db = writer.db;
         let oldest: Option<(i64, i64)> = db
             .query_row(
                 "SELECT seq, created_at FROM deliveries WHERE seq > ?1 ORDER BY seq LIMIT 1",
@@ -115,7 +115,7 @@ fn before(wall: Timestamp, age: Duration) -> i64 {
 
 /// One step of dropping; tells whether there may be more.
 fn drop_pending(writer: &mut Writer<'_>) -> rusqlite::Result<bool> {
-    for (endpoint, reason) in read::dropping(writer.db())? {
+    for (endpoint, reason) in read::dropping(writer.db)? {
         if holds_pending(writer, endpoint)? {
             writer.drop_pending(endpoint, &reason, STEP)?;
             return Ok(true);
@@ -126,7 +126,7 @@ fn drop_pending(writer: &mut Writer<'_>) -> rusqlite::Result<bool> {
 
 fn holds_pending(writer: &Writer<'_>, endpoint: EndpointKey) -> rusqlite::Result<bool> {
     let mut select =
-        writer.db().prepare_cached("SELECT EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND state = 0)")?;
+        writer.db.prepare_cached("SELECT EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND state = 0)")?;
     select.query_row([endpoint.0], |row| row.get(0))
 }
 

@@ -8,6 +8,8 @@ use tracing::{error, info, warn};
 use super::{
     Shared, checkpoint,
     chores::Chores,
+    codes::drop_reason,
+    configure::{Answer, Change},
     failed,
     write::{Judged, Writer},
 };
@@ -22,12 +24,6 @@ use crate::{
         ledger::{Group, Ledger},
     },
 };
-
-/// A change of configuration, made in a transaction. It tells how to answer once that has been committed, or not.
-pub(super) type Change = Box<dyn FnOnce(&mut Writer<'_>) -> Changed + Send>;
-/// A change that failed is taken back alone, and its answer says so.
-pub(super) type Changed = Result<Answer, Answer>;
-pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// What the committer is asked for.
 pub(super) enum Message {
@@ -98,7 +94,7 @@ impl Committer {
         let last_seq = super::read::last_seq(&db)?;
         let dropping = super::read::dropping(&db)?
             .into_iter()
-            .map(|(key, reason)| Ok((key, super::write::drop_reason(&reason)?)))
+            .map(|(key, reason)| Ok((key, drop_reason(&reason)?)))
             .collect::<rusqlite::Result<_>>()?;
         Ok(Self {
             db,

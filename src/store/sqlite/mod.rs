@@ -4,7 +4,10 @@
 
 mod checkpoint;
 mod chores;
+mod codes;
 mod committer;
+mod configure;
+mod lists;
 mod read;
 mod reader;
 mod schema;
@@ -38,7 +41,8 @@ use crate::{
     event::{Accepted, EventId, Tenant},
 };
 use chores::Chores;
-use committer::{Answer, Committer, Message};
+use committer::{Committer, Message};
+use configure::Answer;
 use reader::{Reader, read_error};
 use write::Writer;
 
@@ -202,27 +206,27 @@ impl Store for SqliteStore {
     }
 
     fn events(&self, filter: EventFilter) -> Reply<Vec<EventRow>> {
-        self.read(move |db| read::events(db, &filter))
+        self.read(move |db| lists::events(db, &filter))
     }
 
     fn event(&self, tenant: Option<Tenant>, id: EventId) -> Reply<Option<EventDetail>> {
-        self.read(move |db| read::event(db, tenant.as_ref(), &id))
+        self.read(move |db| lists::event(db, tenant.as_ref(), &id))
     }
 
     fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>> {
-        self.read(move |db| read::event_attempts(db, seq))
+        self.read(move |db| lists::event_attempts(db, seq))
     }
 
     fn endpoint_attempts(&self, endpoint: EndpointKey, before: Option<u64>, limit: usize) -> Reply<Vec<AttemptRow>> {
-        self.read(move |db| read::endpoint_attempts(db, endpoint, before, limit))
+        self.read(move |db| lists::endpoint_attempts(db, endpoint, before, limit))
     }
 
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {
-        self.read(move |db| read::dead_letters(db, &filter))
+        self.read(move |db| lists::dead_letters(db, &filter))
     }
 
     fn dead_letter(&self, id: DeliveryId) -> Reply<Option<(DeadLetterRow, Option<Arc<Accepted>>)>> {
-        self.read(move |db| read::dead_letter(db, id))
+        self.read(move |db| lists::dead_letter(db, id))
     }
 
     fn totals(&self) -> Reply<Totals> {
@@ -281,6 +285,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::Join
     thread.map_err(|error| StoreError::Failed(format!("no thread for the store: {error}")))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full(error.to_string()),
@@ -289,9 +294,4 @@ fn failed(error: rusqlite::Error) -> StoreError {
         }
         _ => StoreError::Failed(error.to_string()),
     }
-}
-
-/// What stands in the file is not what this program writes.
-fn text_error(detail: String) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, detail.into())
 }

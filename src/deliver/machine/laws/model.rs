@@ -17,11 +17,12 @@ use crate::{
     clock::{Mono, Now, Timestamp},
     deliver::{
         machine::{Bounds, Effect, Machine, Origin},
+        outcome::{Health, Outcome},
         queue::Key,
-        quota::{Quota, Share},
     },
     endpoint::{EndpointKey, State, policy::Policy},
     event::Accepted,
+    quota::{Quota, Share},
     store::{BreakerRecord, Page, PageRequest},
     transport::Answer,
 };
@@ -284,6 +285,8 @@ impl World {
         let Some(flight) = self.in_flight.remove(&ticket) else { return };
         if is_success(answer) {
             self.cautious = false;
+        }
+        if Outcome::of(answer, self.setting.policy.success).health() != Health::Bad {
             self.ramp = self.ramp.map(|ramp| ramp * 2).filter(|ramp| *ramp < self.setting.policy.in_flight);
         }
         self.cautious |= is_timeout(answer);

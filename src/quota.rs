@@ -1,4 +1,4 @@
-//! A bound shared by all endpoints: bytes held in windows, attempts in flight.
+//! A bound that many share: bytes in windows, attempts in flight, request bodies being read.
 
 use std::sync::{
     Arc,
@@ -49,8 +49,33 @@ impl Quota {
     }
 }
 
+impl Share {
+    /// Takes `by` more if so much is free; tells whether it was.
+    pub fn grow(&mut self, by: usize) -> bool {
+        let Some(mut more) = self.quota.take(by) else { return false };
+        self.amount += std::mem::take(&mut more.amount);
+        true
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         self.quota.used.fetch_sub(self.amount, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_comes_back_with_its_share() {
+        let quota = Quota::new(10);
+        let mut share = quota.take(6).unwrap();
+        assert!(quota.take(5).is_none());
+        assert!(share.grow(4) && !share.grow(1));
+        assert_eq!(quota.used(), 10);
+        drop(share);
+        assert_eq!(quota.used(), 0);
     }
 }

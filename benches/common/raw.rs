@@ -1,0 +1,244 @@
+//! HTTP with as little as possible around it: a receiver, and connections that post in a closed loop.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
+    task::{JoinSet, LocalSet},
+};
+
+/// Bytes that one reading asks for: more than a request or an answer has.
+const ROOM: usize = 16 << 10;
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Answers every request with 200 and writes down when which event came, on a thread of its own.
+pub struct Receiver {
+    pub address: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    count: AtomicUsize,
+    /// By the event's id: when it came first, and how often it came.
+    events: Mutex<HashMap<String, (Instant, usize)>>,
+}
+
+impl Receiver {
+    pub fn start() -> Self {
+        let seen = Arc::new(Seen::default());
+        let (sender, address) = mpsc::channel();
+        let serving = Arc::clone(&seen);
+        thread::spawn(move || runtime().block_on(serve(serving, sender)));
+        Self { address: address.recv().unwrap(), seen }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Requests so far.
+    pub fn count(&self) -> usize {
+        self.seen.count.load(Ordering::Acquire)
+    }
+
+    /// Waits until so many requests have come; gives up when none has come for 20 s.
+    pub async fn wait_for(&self, count: usize) {
+        let (mut last, mut since) = (self.count(), Instant::now());
+        while last < count && since.elapsed() < Duration::from_secs(20) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if self.count() != last {
+                (last, since) = (self.count(), Instant::now());
+            }
+        }
+    }
+
+    /// When each event came, and how often; starts anew.
+    pub fn take(&self) -> HashMap<String, (Instant, usize)> {
+        self.seen.count.store(0, Ordering::Release);
+        std::mem::take(&mut *self.seen.events.lock().unwrap())
+    }
+}
+
+async fn serve(seen: Arc<Seen>, address: mpsc::Sender<SocketAddr>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    address.send(listener.local_addr().unwrap()).unwrap();
+    let local = LocalSet::new();
+    local
+        .run_until(async {
+            while let Ok((stream, _)) = listener.accept().await {
+                let seen = Arc::clone(&seen);
+                tokio::task::spawn_local(async move {
+                    // A connection that breaks has no more requests.
+                    let _end = receive(stream, &seen).await;
+                });
+            }
+        })
+        .await;
+}
+
+async fn receive(stream: TcpStream, seen: &Seen) -> io::Result<()> {
+    let mut messages = Messages::new(stream)?;
+    while let Some(head) = messages.next().await? {
+        let now = Instant::now();
+        if let Some(id) = header(&head.text, "webhook-id: ") {
+            let mut events = seen.events.lock().unwrap();
+            events.entry(id.to_owned()).or_insert((now, 0)).1 += 1;
+        }
+        seen.count.fetch_add(1, Ordering::AcqRel);
+        messages.stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+    }
+    Ok(())
+}
+
+/// The value of a header, whose name is written in lower case here and in ASCII there.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let line =
+        head.lines().find(|line| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))?;
+    line.get(name.len()..)
+}
+
+/// What comes over one connection, message by message; each says how long its body is.
+struct Messages {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+struct Message {
+    text: String,
+    body: Vec<u8>,
+}
+
+impl Messages {
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(ROOM) })
+    }
+
+    async fn next(&mut self) -> io::Result<Option<Message>> {
+        loop {
+            if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                let text = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+                let length = header(&text, "content-length: ").map_or(0, |length| length.parse().unwrap());
+                while self.buffer.len() < end + 4 + length {
+                    self.read().await?;
+                }
+                let body = self.buffer[end + 4..end + 4 + length].to_vec();
+                self.buffer.drain(..end + 4 + length);
+                return Ok(Some(Message { text, body }));
+            }
+            if self.read().await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(ROOM);
+        self.stream.read_buf(&mut self.buffer).await
+    }
+}
+
+/// What posting came to.
+#[derive(Default)]
+pub struct Posted {
+    /// By the id in the answer: when its request was written.
+    pub accepted: HashMap<String, Instant>,
+    /// Answers other than 2xx; those requests were posted again.
+    pub refused: usize,
+    /// From the first request to the last answer.
+    pub took: Duration,
+}
+
+/// Posts from a thread of its own, over so many connections, `events` in all: each connection waits for its answer before
+/// it posts again. With `pace`, the requests leave at these intervals, whatever the answers take.
+pub async fn post(
+    address: SocketAddr,
+    connections: usize,
+    events: usize,
+    pace: Option<Duration>,
+    request: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static,
+) -> Posted {
+    let (done, posted) = tokio::sync::oneshot::channel();
+    thread::spawn(move || done.send(runtime().block_on(post_here(address, connections, events, pace, request))));
+    posted.await.unwrap()
+}
+
+async fn post_here(
+    address: SocketAddr,
+    connections: usize,
+    events: usize,
+    pace: Option<Duration>,
+    request: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static,
+) -> Posted {
+    let (request, mut tasks) = (Arc::new(request), JoinSet::new());
+    let start = Instant::now();
+    for first in 0..connections {
+        let request = Arc::clone(&request);
+        let stream = TcpStream::connect(address).await.unwrap();
+        tasks.spawn(async move {
+            let (mut messages, mut posted) = (Messages::new(stream).unwrap(), Posted::default());
+            for index in (first..events).step_by(connections) {
+                if let Some(pace) = pace {
+                    let at = start + pace * u32::try_from(index).unwrap();
+                    tokio::time::sleep_until(at.into()).await;
+                }
+                post_one(&mut messages, &request(index), &mut posted).await;
+            }
+            posted
+        });
+    }
+    let mut all = Posted::default();
+    while let Some(posted) = tasks.join_next().await {
+        let posted = posted.unwrap();
+        all.accepted.extend(posted.accepted);
+        all.refused += posted.refused;
+    }
+    Posted { took: start.elapsed(), ..all }
+}
+
+async fn post_one(messages: &mut Messages, request: &[u8], posted: &mut Posted) {
+    loop {
+        let written = Instant::now();
+        messages.stream.write_all(request).await.unwrap();
+        let answer = messages.next().await.unwrap().unwrap();
+        if answer.text.starts_with("HTTP/1.1 2") {
+            if let Some(id) = id_in(&answer.body) {
+                posted.accepted.insert(id, written);
+            }
+            return;
+        }
+        assert!(answer.text.starts_with("HTTP/1.1 503"), "{}", answer.text);
+        posted.refused += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The id in the JSON that answers a publisher.
+fn id_in(body: &[u8]) -> Option<String> {
+    let (_, rest) = std::str::from_utf8(body).ok()?.split_once(r#""id":""#)?;
+    Some(rest.split('"').next()?.to_owned())
+}
+
+/// A request of HTTP/1.1.
+pub fn request(path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}content-length: {length}\r\n\r\n{body}").into_bytes()
+}

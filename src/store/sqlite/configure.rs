@@ -1,0 +1,147 @@
+//! Changes that people ask for: endpoints, rules, replays. Each is taken back alone when it fails.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{codes::signed, read, write::Writer};
+use crate::{
+    endpoint::{EndpointId, EndpointKey},
+    error::StoreError,
+    store::{DeliveryId, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
+};
+
+/// A change of configuration, made in a transaction. It tells how to answer once that has been committed, or not.
+pub(super) type Change = Box<dyn FnOnce(&mut Writer<'_>) -> Changed + Send>;
+/// A change that failed is taken back alone, and its answer says so.
+pub(super) type Changed = Result<Answer, Answer>;
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+impl Writer<'_> {
+    /// Makes a change that fails alone: it is taken back without the rest of the transaction.
+    pub(super) fn alone(&mut self, change: Change) -> rusqlite::Result<Answer> {
+        let (deltas, dropping) = (self.deltas.clone(), self.dropping.clone());
+        self.db.execute_batch("SAVEPOINT change")?;
+        match change(self) {
+            Ok(answer) => {
+                self.db.execute_batch("RELEASE change")?;
+                Ok(answer)
+            }
+            Err(answer) => {
+                self.db.execute_batch("ROLLBACK TO change; RELEASE change")?;
+                (self.deltas, *self.dropping) = (deltas, dropping);
+                Ok(answer)
+            }
+        }
+    }
+
+    pub(super) fn create_endpoint(&mut self, id: &EndpointId, settings: &str) -> rusqlite::Result<EndpointRow> {
+        self.db.execute(
+            "INSERT INTO endpoints (id, settings, version, created_at, updated_at, state_since)
+             VALUES (?1, ?2, 1, ?3, ?3, ?3)",
+            params![id.as_str(), settings, self.now.as_millis()],
+        )?;
+        read::endpoint(self.db, EndpointKey(self.db.last_insert_rowid()))
+    }
+
+    pub(super) fn update_endpoint(
+        &mut self,
+        key: EndpointKey,
+        change: &EndpointChange,
+    ) -> rusqlite::Result<EndpointRow> {
+        self.db.execute(
+            "UPDATE endpoints SET settings = ?2, version = version + 1, updated_at = ?3, dropping = ?4,
+                 state_since = iif(?5, ?3, state_since)
+             WHERE key = ?1 AND deleted_at IS NULL",
+            params![
+                key.0,
+                change.settings,
+                self.now.as_millis(),
+                change.drop_pending.map(DropReason::as_str),
+                change.state_changed
+            ],
+        )?;
+        match change.drop_pending {
+            Some(reason) => self.dropping.insert(key, reason),
+            None => self.dropping.remove(&key),
+        };
+        read::endpoint(self.db, key)
+    }
+
+    pub(super) fn delete_endpoint(&mut self, key: EndpointKey) -> rusqlite::Result<()> {
+        let reason = DropReason::EndpointDeleted;
+        let deleted = self.db.execute(
+            "UPDATE endpoints SET deleted_at = ?2, dropping = ?3 WHERE key = ?1 AND deleted_at IS NULL",
+            params![key.0, self.now.as_millis(), reason.as_str()],
+        )?;
+        if deleted == 0 {
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        }
+        self.dropping.insert(key, reason);
+        Ok(())
+    }
+
+    pub(super) fn put_rule(&mut self, name: &str, rule: Option<&str>) -> rusqlite::Result<()> {
+        match rule {
+            Some(rule) => {
+                self.db.execute("INSERT OR REPLACE INTO rules VALUES (?1, ?2)", params![name, rule])?;
+            }
+            None => {
+                self.db.execute("DELETE FROM rules WHERE name = ?1", [name])?;
+                self.db.execute("DELETE FROM windows WHERE rule = ?1", [name])?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn replay(&mut self, id: DeliveryId) -> rusqlite::Result<ReplayOutcome> {
+        let DeliveryId { seq, endpoint, run } = id;
+        let letter: Option<Option<u32>> = self
+            .db
+            .prepare_cached(
+                "SELECT replayed_as FROM deliveries WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 2",
+            )?
+            .query_row(params![signed(seq), endpoint.0, run], |row| row.get(0))
+            .optional()?;
+        match letter {
+            None => return Ok(ReplayOutcome::Unknown),
+            Some(Some(replayed_as)) => return Ok(ReplayOutcome::Already(replayed_as)),
+            Some(None) => {}
+        }
+        let alive: bool = self.db.query_row(
+            "SELECT EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)
+                 AND EXISTS (SELECT 1 FROM events WHERE seq = ?2)",
+            [endpoint.0, signed(seq)],
+            |row| row.get(0),
+        )?;
+        if !alive {
+            return Ok(ReplayOutcome::Gone);
+        }
+        let newest: u32 = self.db.query_row(
+            "SELECT max(run) FROM deliveries WHERE seq = ?1 AND endpoint = ?2",
+            [signed(seq), endpoint.0],
+            |row| row.get(0),
+        )?;
+        self.db.execute(
+            "UPDATE deliveries SET replayed_as = ?4 WHERE seq = ?1 AND endpoint = ?2 AND run = ?3",
+            params![signed(seq), endpoint.0, run, newest + 1],
+        )?;
+        let replay = DeliveryId { run: newest + 1, ..id };
+        self.count_delivery(endpoint, "replayed", 1);
+        let dropped = self.dropping.get(&endpoint).copied();
+        self.insert_delivery(replay, self.now, dropped, &[])?;
+        Ok(ReplayOutcome::Replayed(replay))
+    }
+
+    /// Drops up to `limit` pending deliveries of an endpoint; tells how many it found.
+    pub(super) fn drop_pending(&mut self, endpoint: EndpointKey, reason: &str, limit: i64) -> rusqlite::Result<usize> {
+        let mut update = self.db.prepare_cached(
+            "UPDATE deliveries SET state = 3, reason = ?2, due = NULL, settled_at = ?3
+             WHERE endpoint = ?1 AND state = 0 AND (seq, endpoint, run) IN
+                 (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = 0 ORDER BY seq, run LIMIT ?4)",
+        )?;
+        let dropped = update.execute(params![endpoint.0, reason, self.now.as_millis(), limit])?;
+        let delta = i64::try_from(dropped).unwrap_or(i64::MAX);
+        self.count_delivery(endpoint, "pending", -delta);
+        self.count_dropped(endpoint, reason, delta);
+        Ok(dropped)
+    }
+}
