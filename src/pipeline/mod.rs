@@ -260,6 +260,11 @@ impl Hookmill {
         Ok(totals)
     }
 
+    /// Bytes of events that wait in memory for their turn, of all endpoints together. The rest waits in the store.
+    pub fn window_bytes(&self) -> usize {
+        self.0.parts.bounds.window_bytes.used()
+    }
+
     /// Why no event can be accepted at this time; `None` when it can.
     pub fn unready(&self) -> Option<&'static str> {
         if self.0.intake.is_closed() {
