@@ -242,7 +242,10 @@ async fn publish_one(hooks: &Hookmill, mut event: Event, posted: &mut Posted) {
     loop {
         let start = Instant::now();
         match hooks.publish(event).await {
-            Ok(accepted) => return drop(posted.accepted.insert(accepted.id.to_string(), start)),
+            Ok(accepted) => {
+                posted.accepted.insert(accepted.id.to_string(), start);
+                return;
+            }
             Err(error @ PublishError::Overloaded { .. }) => event = error.into_event().unwrap(),
             Err(error) => panic!("{error}"),
         }
