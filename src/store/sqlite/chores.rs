@@ -54,13 +54,14 @@ impl Chores {
 
     fn prune_events(&mut self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<bool> {
         let cutoff = before(wall, self.retention.events);
-        let end: Option<i64> = writer.db.query_row(
-            "SELECT max(seq) FROM (SELECT seq FROM events WHERE seq > ?1 AND accepted_at < ?2
-                 AND seq <= (SELECT value FROM meta WHERE name = 'judged_through') ORDER BY seq LIMIT ?3)",
-            params![self.events_at, cutoff, STEP],
-            |row| row.get(0),
+        // Seqs and times grow together: where a whole step is young, nothing behind it needs to be read.
+        let (end, oldest): (Option<i64>, Option<i64>) = writer.db.query_row(
+            "SELECT max(seq), min(accepted_at) FROM (SELECT seq, accepted_at FROM events WHERE seq > ?1
+                 AND seq <= (SELECT value FROM meta WHERE name = 'judged_through') ORDER BY seq LIMIT ?2)",
+            params![self.events_at, STEP],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        let Some(end) = end else {
+        let Some(end) = end.filter(|_| oldest.is_some_and(|oldest| oldest < cutoff)) else {
             self.events_at = 0;
             return Ok(false);
         };
