@@ -299,8 +299,11 @@ impl Hookmill {
         let durable = store.durable();
         let before = store.totals().await.unwrap_or_default();
         let drained = tokio::time::timeout(deadline, async {
-            let _closed = store.flush().await;
-            self.routed().await;
+            if !durable {
+                // What was accepted is to be delivered yet; with a disk it can wait there, and nothing more starts.
+                let _closed = store.flush().await;
+                self.routed().await;
+            }
             let _gone = dispatcher.send(dispatch::Drain { empty: !durable }).await;
         });
         if drained.await.is_err() {

@@ -70,6 +70,12 @@ impl Chores {
                  (SELECT 1 FROM deliveries d WHERE d.seq = events.seq AND d.state IN (0, 2))",
             params![self.events_at, end, cutoff],
         )?;
+        // What a verdict says is only asked together with its event.
+        writer.db.execute(
+            "DELETE FROM verdicts WHERE seq > ?1 AND seq <= ?2 AND NOT EXISTS
+                 (SELECT 1 FROM events e WHERE e.seq = verdicts.seq)",
+            params![self.events_at, end],
+        )?;
         self.events_at = end;
         Ok(true)
     }
@@ -101,10 +107,6 @@ impl Chores {
             params![first, end, cutoff],
         )?;
         db.execute(&format!("DELETE FROM deliveries WHERE {old}"), params![first, end, cutoff])?;
-        db.execute(
-            "DELETE FROM verdicts WHERE seq <= ?1 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = verdicts.seq)",
-            [end],
-        )?;
         self.deliveries_at = end;
         Ok(true)
     }
@@ -215,10 +217,12 @@ mod tests {
             )
             .unwrap();
         }
+        tx.execute("INSERT INTO verdicts SELECT seq, 1 FROM events", []).unwrap();
         tx.execute("UPDATE meta SET value = ?1 WHERE name = 'judged_through'", [3 * STEP]).unwrap();
         tx.commit().unwrap();
         let mut chores = Chores::new(Retention::default(), Mono::default());
         assert!(all_steps(&db, &mut chores, Timestamp::from_millis(100 * DAY)) > 3);
         assert!(seqs(&db, "events").is_empty());
+        assert!(seqs(&db, "verdicts").is_empty());
     }
 }
