@@ -4,6 +4,7 @@
 mod access;
 mod body;
 mod call;
+mod cloud_events;
 mod dead_letters;
 mod endpoints;
 mod envelope;
@@ -12,6 +13,7 @@ mod health;
 mod history;
 mod json;
 mod list;
+mod ndjson;
 mod problem;
 mod publish;
 mod query;

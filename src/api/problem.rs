@@ -105,6 +105,11 @@ impl Problem {
         self
     }
 
+    /// How many mistakes it names.
+    pub(crate) fn mistakes(&self) -> usize {
+        self.errors.len()
+    }
+
     /// The connection ends with this answer.
     pub(crate) fn closing(mut self) -> Self {
         self.close = true;

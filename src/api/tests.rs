@@ -2,6 +2,7 @@
 
 mod configuration;
 mod doors;
+mod formats;
 mod publishing;
 mod sockets;
 
