@@ -22,6 +22,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trials;
 
 use std::{sync::Arc, time::Duration};
 

@@ -5,6 +5,7 @@ mod doors;
 mod formats;
 mod publishing;
 mod sockets;
+mod switches;
 
 use std::{future::Future, time::Duration};
 

@@ -138,6 +138,14 @@ impl Drop for Obituary {
     }
 }
 
+/// Makes one attempt. The transport may be a host's own code: its panic is an answer like others.
+pub(crate) async fn exchange(transport: &dyn Transport, attempt: Attempt) -> Answer {
+    let exchange = AssertUnwindSafe(async { transport.send(attempt).await }).catch_unwind();
+    exchange
+        .await
+        .unwrap_or_else(|_| Err(Failure { kind: FailureKind::Internal, detail: "the transport panicked".to_owned() }))
+}
+
 impl Delivery {
     /// A Delivery that has not started yet.
     pub fn new(birth: Birth, parts: Parts, transport: Rc<dyn Transport>) -> Self {
@@ -209,11 +217,7 @@ impl Delivery {
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
         let task = actix_rt::spawn(async move {
-            // The transport may be a host's own code: its panic is an outcome like others.
-            let exchange = AssertUnwindSafe(async { transport.send(attempt).await }).catch_unwind();
-            let answer = exchange.await.unwrap_or_else(|_| {
-                Err(Failure { kind: FailureKind::Internal, detail: "the transport panicked".to_owned() })
-            });
+            let answer = exchange(transport.as_ref(), attempt).await;
             addr.do_send(Finished { ticket, answer });
         });
         self.tasks.insert(ticket, task);

@@ -4,6 +4,7 @@
 pub(crate) mod death;
 mod placement;
 pub mod routes;
+mod trial;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,6 +27,8 @@ use crate::{
 };
 pub use placement::Placement;
 use routes::Routes;
+use trial::Trials;
+pub use trial::{NoTrial, Trial};
 
 /// An event that the Debouncer has judged.
 #[derive(Debug)]
@@ -89,6 +92,7 @@ pub struct Dispatcher {
     incarnations: u64,
     random: fastrand::Rng,
     closing: bool,
+    trials: Trials,
     yielder: Yielder,
 }
 
@@ -122,8 +126,17 @@ impl Dispatcher {
         };
         let endpoints = known.into_iter().map(slot).collect();
         let random = fastrand::Rng::with_seed(seed);
-        let yielder = Yielder::default();
-        Self { parts, placement, routes, endpoints, incarnations: 0, random, closing: false, yielder }
+        Self {
+            parts,
+            placement,
+            routes,
+            endpoints,
+            incarnations: 0,
+            random,
+            closing: false,
+            trials: Trials::default(),
+            yielder: Yielder::default(),
+        }
     }
 
     /// Routes one event; notes for whom it is.
@@ -306,7 +319,11 @@ impl Handler<Drain> for Dispatcher {
             drained
         };
         let drained = join_all(self.running().into_iter().map(drain));
-        Box::pin(async move { drop(drained.await) })
+        let trials = self.trials.ended();
+        Box::pin(async move {
+            drop(drained.await);
+            trials.await;
+        })
     }
 }
 
@@ -316,7 +333,13 @@ impl Handler<Cancel> for Dispatcher {
     fn handle(&mut self, _: Cancel, _: &mut Self::Context) -> Self::Result {
         self.closing = true;
         let cut = join_all(self.running().iter().map(|delivery| delivery.send(deliver::Cancel)));
-        Box::pin(async move { cut.await.into_iter().map(Result::unwrap_or_default).sum() })
+        self.trials.cut();
+        let trials = self.trials.ended();
+        Box::pin(async move {
+            let cut = cut.await.into_iter().map(Result::unwrap_or_default).sum();
+            trials.await;
+            cut
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod error;
 mod manage;
+mod trial;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -36,7 +37,8 @@ use crate::{
 
 pub use builder::Builder;
 pub use error::{ManageError, PublishError, StartError};
-pub use manage::Standing;
+pub use manage::{Standing, Switch};
+pub use trial::{Tested, Trial};
 
 /// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
 /// store nothing is lost. [`Hookmill::shutdown`] ends it in good order.
