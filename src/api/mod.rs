@@ -6,6 +6,7 @@ mod body;
 mod call;
 mod cloud_events;
 mod dead_letters;
+mod deliveries;
 mod endpoints;
 mod envelope;
 mod events;
@@ -19,6 +20,7 @@ mod publish;
 mod query;
 mod routes;
 mod rules;
+mod selection;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -1,5 +1,6 @@
 //! The API as its clients see it.
 
+mod bulk;
 mod configuration;
 mod doors;
 mod formats;

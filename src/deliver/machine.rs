@@ -46,6 +46,8 @@ struct InFlight {
     started: Now,
     /// The endpoint has been disabled since: the store has given the delivery up.
     dropped: bool,
+    /// Deliveries have been cancelled since, perhaps this one: the store knows.
+    unsure: bool,
     _slot: Option<Share>,
 }
 
@@ -157,6 +159,16 @@ impl Machine {
             self.queue.reset(is_strict(&self.policy), longest, !disabled);
         } else {
             self.queue.limit_waits(longest);
+        }
+        self.pump(now);
+    }
+
+    /// Deliveries have been cancelled in the store: what waits is read from there again, and so is what is in flight, should
+    /// it fail.
+    pub fn cancelled(&mut self, now: Now) {
+        if self.state != State::Disabled {
+            self.in_flight.values_mut().for_each(|flight| flight.unsure = true);
+            self.queue.reset(is_strict(&self.policy), longest_wait(&self.policy), true);
         }
         self.pump(now);
     }
@@ -280,7 +292,10 @@ impl Machine {
         let number = item.attempts + 1;
         let start = Start { ticket: self.tickets, event: Arc::clone(&item.event), run: item.run, number };
         let generation = self.breaker.start(gate);
-        self.in_flight.insert(self.tickets, InFlight { item, generation, started: now, dropped: false, _slot: slot });
+        self.in_flight.insert(
+            self.tickets,
+            InFlight { item, generation, started: now, dropped: false, unsure: false, _slot: slot },
+        );
         self.effects.push(Effect::Send(start));
     }
 
@@ -339,7 +354,7 @@ impl Machine {
     }
 
     fn settle(&mut self, flight: InFlight, outcome: Outcome, attempt: AttemptRecord, now: Now) {
-        let InFlight { mut item, dropped, .. } = flight;
+        let InFlight { mut item, dropped, unsure, .. } = flight;
         item.attempts = attempt.number;
         if !matches!(outcome, Outcome::Asked(_)) {
             item.spent += 1;
@@ -352,6 +367,8 @@ impl Machine {
                 let due = now.wall.after(retry.delay);
                 if dropped {
                     self.queue.finish(item.key());
+                } else if unsure {
+                    self.queue.leave_to_store(item.key(), due);
                 } else {
                     self.queue.put_back(item, retry, now);
                 }

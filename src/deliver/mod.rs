@@ -81,6 +81,8 @@ pub struct Push(pub Vec<Arc<Accepted>>);
 pub struct Configure(pub Arc<Endpoint>);
 /// A delivery was made anew in the store.
 pub struct Replayed(pub Key);
+/// Deliveries of this endpoint have been cancelled in the store. Answered once no attempt of them starts any more.
+pub struct Forget;
 /// Starts nothing any more and tells when nothing is in flight; with `empty`, works on until nothing waits.
 pub struct Drain {
     /// Whether what waits is to be delivered first: where there is no disk to keep it.
@@ -110,6 +112,9 @@ struct Finished {
 
 told!(Push, Replayed, Drain, Died, Loaded, Finished);
 impl Message for Configure {
+    type Result = ();
+}
+impl Message for Forget {
     type Result = ();
 }
 impl Message for Cancel {
@@ -306,6 +311,14 @@ impl Handler<Replayed> for Delivery {
 
     fn handle(&mut self, Replayed(key): Replayed, ctx: &mut Self::Context) {
         self.input(ctx, |machine, now| machine.replayed(key, now));
+    }
+}
+
+impl Handler<Forget> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, _: Forget, ctx: &mut Self::Context) {
+        self.input(ctx, Machine::cancelled);
     }
 }
 

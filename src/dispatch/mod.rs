@@ -53,6 +53,8 @@ pub struct Remove(pub EndpointKey);
 pub struct Barrier(pub oneshot::Sender<()>);
 /// A delivery was made anew in the store.
 pub struct Replayed(pub DeliveryId);
+/// Deliveries of these endpoints have been cancelled in the store. Answered once no attempt of them starts any more.
+pub struct Forget(pub Vec<EndpointKey>);
 /// Starts no attempt any more; answers when none is in flight. See [`deliver::Drain`].
 pub struct Drain {
     /// Whether what waits is to be delivered first.
@@ -68,6 +70,9 @@ impl Message for Configure {
     type Result = ();
 }
 impl Message for Remove {
+    type Result = ();
+}
+impl Message for Forget {
     type Result = ();
 }
 impl Message for Drain {
@@ -282,6 +287,16 @@ impl Handler<Replayed> for Dispatcher {
         if let Some(delivery) = self.delivery(id.endpoint, ctx).filter(|_| started) {
             delivery.do_send(deliver::Replayed((id.seq, id.run)));
         }
+    }
+}
+
+impl Handler<Forget> for Dispatcher {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Forget(keys): Forget, _: &mut Self::Context) -> Self::Result {
+        let deliveries = keys.iter().filter_map(|key| self.endpoints.get(key)?.delivery.as_ref());
+        let told = join_all(deliveries.map(|delivery| delivery.send(deliver::Forget)));
+        Box::pin(async move { drop(told.await) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The handle of a running Hookmill: publish, manage, look, shut down.
 
 mod builder;
+mod cancel;
 mod error;
 mod manage;
 mod trial;

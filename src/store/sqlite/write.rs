@@ -246,7 +246,9 @@ impl<'a> Writer<'a> {
             attempt.and_then(|attempt| attempt.error.as_deref()),
         ])?;
         if changed == 0 {
-            return Ok(());
+            // What was cancelled while it was in flight may have arrived all the same.
+            let arrived = settlement.next == Next::Delivered && self.uncancel(settlement.delivery)?;
+            return if arrived { self.settle(settlement) } else { Ok(()) };
         }
         let ended = match settlement.next {
             Next::Delivered => Some("delivered"),
