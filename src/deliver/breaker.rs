@@ -116,11 +116,11 @@ impl Breaker {
         self.generation
     }
 
-    /// The probe ended without an outcome: there will be another at once.
-    pub fn forget_probe(&mut self, generation: u32, now: Now) {
-        if generation == self.generation && matches!(self.state, State::HalfOpen) {
-            self.enter(open(Duration::ZERO, now));
-        }
+    /// Closes it: there is another receiver.
+    pub fn reset(&mut self, now: Now) {
+        self.cooldown = Duration::ZERO;
+        self.since = Some(now.wall);
+        self.enter(State::default());
     }
 
     /// Takes note of how an attempt for event `seq` ended. `asked` is how long the receiver wants to be left alone.

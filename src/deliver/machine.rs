@@ -50,10 +50,10 @@ struct InFlight {
     /// The breaker's, when it started.
     generation: u32,
     started: Now,
-    /// The endpoint has been disabled since: the store has given the delivery up.
-    dropped: bool,
-    /// Deliveries have been cancelled since, perhaps this one: the store knows.
+    /// Deliveries have been dropped or cancelled since, perhaps this one: the store knows.
     unsure: bool,
+    /// Which receiver it went to: see [`Machine::renew`].
+    receiver: u32,
     _slot: Option<Share>,
 }
 
@@ -73,6 +73,7 @@ pub struct Machine {
     /// After an outage: the bound on attempts grows with each answer that is no failure of the receiver.
     ramp: Option<u16>,
     pace: Pace,
+    receiver: u32,
     /// The event of the last probe: the next takes another.
     probed: Option<u64>,
     draining: bool,
@@ -107,6 +108,7 @@ impl Machine {
             cautious: false,
             ramp: None,
             pace: Pace::default(),
+            receiver: 0,
             probed: None,
             draining: false,
             held: false,
@@ -147,11 +149,33 @@ impl Machine {
     pub fn finished(&mut self, ticket: u64, answer: &Answer, now: Now) {
         let Some(flight) = self.in_flight.remove(&ticket) else { return };
         let outcome = Outcome::of(answer, self.policy.success);
-        self.note_health(outcome, answer, now);
         let attempt = record(&flight, outcome, answer, now);
+        let present = flight.receiver == self.receiver;
+        let was_failing = self.failing_since.is_some();
+        if present {
+            self.note_health(outcome, answer, now);
+        }
         self.settle(flight, outcome, attempt, now);
-        self.judge_endpoint(outcome, now);
+        if present {
+            self.judge_endpoint(outcome, now);
+        }
+        if was_failing != self.failing_since.is_some() {
+            self.effects.push(Effect::Breaker(None, self.breaker_record()));
+        }
         self.pump(now);
+    }
+
+    /// There is another receiver behind the endpoint, or its user has repaired it: what was known of its health is void, and
+    /// what the old one still answers says nothing.
+    pub fn renew(&mut self, now: Now) {
+        self.receiver = self.receiver.wrapping_add(1);
+        (self.failing_since, self.cautious, self.ramp) = (None, false, None);
+        if !self.breaker.is_closed() {
+            self.queue.release(now);
+        }
+        self.breaker.reset(now);
+        self.shrink();
+        self.effects.push(Effect::Breaker(None, self.breaker_record()));
     }
 
     /// Takes other settings and another state, from the next attempt on.
@@ -161,7 +185,7 @@ impl Machine {
         self.policy = policy;
         self.state = state;
         if disabled {
-            self.in_flight.values_mut().for_each(|flight| flight.dropped = true);
+            self.in_flight.values_mut().for_each(|flight| flight.unsure = true);
         }
         let longest = longest_wait(&self.policy);
         if reorder || was_disabled != disabled {
@@ -330,7 +354,7 @@ impl Machine {
         let generation = self.breaker.start(gate);
         self.in_flight.insert(
             self.tickets,
-            InFlight { item, generation, started: now, dropped: false, unsure: false, _slot: slot },
+            InFlight { item, generation, started: now, unsure: false, receiver: self.receiver, _slot: slot },
         );
         self.effects.push(Effect::Send(start));
     }
@@ -386,8 +410,11 @@ impl Machine {
             self.queue.release(now);
         }
         self.shrink();
-        let record = BreakerRecord { failing_since: self.failing_since, ..self.breaker.record() };
-        self.effects.push(Effect::Breaker(transition, record));
+        self.effects.push(Effect::Breaker(Some(transition), self.breaker_record()));
+    }
+
+    fn breaker_record(&self) -> BreakerRecord {
+        BreakerRecord { failing_since: self.failing_since, ..self.breaker.record() }
     }
 
     fn shrink(&mut self) {
@@ -412,15 +439,13 @@ impl Machine {
         }
         let next = self.judge(&mut flight.item, outcome, now);
         self.inform_breaker(&flight, outcome, next.is_err(), now);
-        let InFlight { item, dropped, unsure, .. } = flight;
+        let InFlight { item, unsure, .. } = flight;
         let delivery = self.delivery(&item);
         let (spent, at) = (item.spent, now.wall);
         let next = match next {
             Ok(retry) => {
                 let due = now.wall.after(retry.delay);
-                if dropped {
-                    self.queue.finish(item.key());
-                } else if unsure {
+                if unsure {
                     self.queue.leave_to_store(item.key(), due);
                 } else {
                     self.queue.put_back(item, retry, now);
