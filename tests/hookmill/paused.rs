@@ -1,5 +1,6 @@
 //! The actors together, on a paused clock, with receivers that follow a script.
 
+mod cancelling;
 mod changes;
 mod death;
 mod debounce;
@@ -8,6 +9,7 @@ mod intake;
 mod isolation;
 mod order;
 mod outage;
+mod policies;
 mod replay;
 mod retries;
 mod routing;
