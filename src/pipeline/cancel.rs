@@ -11,8 +11,9 @@ use crate::{
 impl Hookmill {
     /// Drops every pending delivery that `filter` finds, with the reason `cancelled`, and tells how many those are; with
     /// `dry_run` it only counts. What is being attempted at that moment is counted too, and is delivered all the same if
-    /// its receiver takes it. Once this returns, no attempt starts for what was cancelled. Every event
-    /// accepted before the call is looked at; those that come meanwhile may be missed. The work is done in small steps: when one fails, those before it stay done.
+    /// its receiver takes it. Once this returns, no attempt starts for what was cancelled. Every event accepted before the
+    /// call is looked at; those that come meanwhile may be missed. The work is done in small steps: when one fails, those
+    /// before it stay done.
     ///
     /// # Errors
     /// When the store cannot be read or written.

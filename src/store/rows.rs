@@ -129,27 +129,27 @@ pub enum DropReason {
     EndpointDisabled,
     /// Its endpoint was deleted.
     EndpointDeleted,
-    /// Somebody asked for it: [`Store::cancel`](super::Store::cancel).
-    Cancelled,
     /// Every attempt failed, and its endpoint keeps no dead letters.
     Exhausted,
     /// It was due while its endpoint's breaker was open.
     CircuitOpen,
+    /// Somebody asked for it: [`Store::cancel`](super::Store::cancel).
+    Cancelled,
 }
 
 impl DropReason {
     /// Every reason.
     pub const ALL: [Self; 5] =
-        [Self::EndpointDisabled, Self::EndpointDeleted, Self::Cancelled, Self::Exhausted, Self::CircuitOpen];
+        [Self::EndpointDisabled, Self::EndpointDeleted, Self::Exhausted, Self::CircuitOpen, Self::Cancelled];
 
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EndpointDisabled => "endpoint_disabled",
             Self::EndpointDeleted => "endpoint_deleted",
-            Self::Cancelled => "cancelled",
             Self::Exhausted => "exhausted",
             Self::CircuitOpen => "circuit_open",
+            Self::Cancelled => "cancelled",
         }
     }
 }
