@@ -8,12 +8,13 @@
 mod effects;
 #[cfg(test)]
 mod laws;
+mod record;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     breaker::{Breaker, Gate, Transition},
-    outcome::{Health, Outcome, label},
+    outcome::{Health, Outcome},
     queue::{Item, Key, Queue, RetryAt},
     rate::Pace,
 };
@@ -28,6 +29,8 @@ use crate::{
     store::{AttemptRecord, BreakerRecord, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
     transport::{Answer, RetryAfter},
 };
+
+use record::record;
 
 pub use effects::{Bounds, Disabled, Effect, Origin, Snapshot, Start};
 
@@ -352,10 +355,9 @@ impl Machine {
             self.pace.start(rate, now.mono);
         }
         let generation = self.breaker.start(gate);
-        self.in_flight.insert(
-            self.tickets,
-            InFlight { item, generation, started: now, unsure: false, receiver: self.receiver, _slot: slot },
-        );
+        let receiver = self.receiver;
+        let flight = InFlight { item, generation, started: now, unsure: false, receiver, _slot: slot };
+        self.in_flight.insert(self.tickets, flight);
         self.effects.push(Effect::Send(start));
     }
 
@@ -521,22 +523,4 @@ fn asked_delay(outcome: Outcome, now: Now) -> Option<Duration> {
         RetryAfter::At(moment) => moment.since(now.wall),
     };
     Some(delay.clamp(ASKED_AT_LEAST, ASKED_AT_MOST))
-}
-
-fn record(flight: &InFlight, outcome: Outcome, answer: &Answer, now: Now) -> AttemptRecord {
-    let failed = outcome.health() != Health::Good;
-    let response = answer.as_ref().ok();
-    let error = match answer {
-        Ok(response) => failed.then(|| format!("answered {}", response.status)),
-        Err(failure) => Some(failure.detail.clone()),
-    };
-    AttemptRecord {
-        number: flight.item.attempts + 1,
-        at: flight.started.wall,
-        duration: now.mono.since(flight.started.mono),
-        status: response.map(|response| response.status),
-        outcome: label(answer),
-        error,
-        response: response.filter(|_| failed).map(|response| response.body.clone()).unwrap_or_default(),
-    }
 }
