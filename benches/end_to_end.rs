@@ -44,6 +44,7 @@ const PACED: usize = 10_000;
 const PACE: Duration = Duration::from_millis(1);
 
 /// One line of the table.
+#[derive(Clone, Copy)]
 struct Line {
     what: &'static str,
     per_second: f64,
@@ -62,7 +63,7 @@ fn main() {
 
 async fn run(events: usize) -> bool {
     let receiver = Receiver::start();
-    println!("{events} events of 1 KiB; {} cores", actix_cores());
+    println!("{events} events of 1 KiB; {} cores", cores());
     println!("{:<52} {:>9} {:>9} {:>7} {:>7} {:>7}", "", "per s", "CPU us", "of (a)", "of (b)", "of (c)");
     let mut yardsticks = Vec::new();
     let a = measured("(a) raw sockets, 64 connections: posts", events, raw_posts(&receiver, events)).await;
@@ -83,7 +84,7 @@ async fn run(events: usize) -> bool {
     sound & latency(&receiver, events.min(PACED)).await
 }
 
-fn actix_cores() -> usize {
+fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -132,7 +133,7 @@ async fn raw_posts(receiver: &Receiver, events: usize) {
 
 /// As many threads as Hookmill delivers with.
 async fn awc_posts(receiver: &Receiver, events: usize) {
-    let threads = actix_cores().clamp(1, 4);
+    let threads = cores().clamp(1, 4);
     let url = receiver.url();
     let workers = (0..threads).map(|_| {
         let url = url.clone();
@@ -242,7 +243,10 @@ async fn publish_one(hooks: &Hookmill, mut event: Event, posted: &mut Posted) {
     loop {
         let start = Instant::now();
         match hooks.publish(event).await {
-            Ok(accepted) => return drop(posted.accepted.insert(accepted.id.to_string(), start)),
+            Ok(accepted) => {
+                posted.accepted.insert(accepted.id.to_string(), start);
+                return;
+            }
             Err(error @ PublishError::Overloaded { .. }) => event = error.into_event().unwrap(),
             Err(error) => panic!("{error}"),
         }

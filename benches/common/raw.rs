@@ -137,7 +137,9 @@ impl Messages {
                 let text = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
                 let length = header(&text, "content-length: ").map_or(0, |length| length.parse().unwrap());
                 while self.buffer.len() < end + 4 + length {
-                    self.read().await?;
+                    if self.read().await? == 0 {
+                        return Ok(None);
+                    }
                 }
                 let body = self.buffer[end + 4..end + 4 + length].to_vec();
                 self.buffer.drain(..end + 4 + length);

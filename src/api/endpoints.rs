@@ -101,6 +101,7 @@ fn standing(standing: &Standing) -> Value {
         "id": endpoint.id,
         "state": endpoint.settings.to_masked_json().get("state"),
         "state_since": endpoint.state_since,
+        "state_reason": endpoint.state_reason,
         "breaker": delivery.as_ref().map_or(Shown::Closed, |delivery| delivery.breaker),
         "breaker_open_until": at(|delivery| delivery.breaker_open_until),
         "breaker_since": at(|delivery| delivery.breaker_since),
@@ -210,6 +211,7 @@ fn shown(hooks: &Hookmill, endpoint: &Endpoint) -> Value {
         ("created_at", json!(endpoint.created_at)),
         ("updated_at", json!(endpoint.updated_at)),
         ("state_since", json!(endpoint.state_since)),
+        ("state_reason", json!(endpoint.state_reason)),
         ("managed_by", json!(managed_by)),
     ] {
         members.insert(name.to_owned(), value);

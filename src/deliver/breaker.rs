@@ -95,7 +95,7 @@ impl Breaker {
             // A probe whose end nobody learned of is made again.
             State::HalfOpen => self.since,
         };
-        BreakerRecord { open_until, cooldown: self.cooldown, since: self.since }
+        BreakerRecord { open_until, cooldown: self.cooldown, since: self.since, failing_since: None }
     }
 
     /// Whether an attempt may start now.
@@ -236,6 +236,7 @@ mod tests {
             min_events: 2,
             cooldown: Duration::from_secs(10),
             max_cooldown: Duration::from_secs(30),
+            ..BreakerPolicy::default()
         }
     }
 

@@ -15,25 +15,31 @@ use super::{
     breaker::{Breaker, Gate, Transition},
     outcome::{Health, Outcome, label},
     queue::{Item, Key, Queue, RetryAt},
+    rate::Pace,
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
-    endpoint::{EndpointKey, State, policy::Policy},
+    endpoint::{
+        EndpointKey, State,
+        policy::{Exhausted, Policy, Unit, WhileOpen},
+    },
     event::Accepted,
     quota::Share,
-    store::{AttemptRecord, DeadReason, DeliveryId, Next, Page, PageRequest, Settlement},
+    store::{AttemptRecord, BreakerRecord, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
     transport::{Answer, RetryAfter},
 };
 
-pub use effects::{Bounds, Effect, Origin, Snapshot, Start};
+pub use effects::{Bounds, Disabled, Effect, Origin, Snapshot, Start};
 
 /// Deliveries one page asks for, and bytes of events.
 const PAGE_ITEMS: usize = 256;
 const PAGE_BYTES: usize = 1 << 20;
-/// Expired deliveries settled in one go; the rest has its turn at once, but after others.
-const EXPIRED_AT_ONCE: usize = 64;
+/// Deliveries given up in one go; the rest has its turn at once, but after others.
+const GIVEN_UP_AT_ONCE: usize = 64;
 /// How often a machine looks whether the store can write again.
 const HELD_RETRY: Duration = Duration::from_millis(250);
+/// Before a delivery starts over.
+const REQUEUE_AT_LEAST: Duration = Duration::from_secs(1);
 /// Bounds on what a receiver may ask for.
 const ASKED_AT_LEAST: Duration = Duration::from_secs(1);
 const ASKED_AT_MOST: Duration = Duration::from_secs(24 * 3600);
@@ -64,6 +70,7 @@ pub struct Machine {
     cautious: bool,
     /// After an outage: the bound on attempts grows with each answer that is no failure of the receiver.
     ramp: Option<u16>,
+    pace: Pace,
     /// The event of the last probe: the next takes another.
     probed: Option<u64>,
     draining: bool,
@@ -84,7 +91,8 @@ impl Machine {
         let (strict, longest) = (is_strict(&policy), longest_wait(&policy));
         let stored = stored && state != State::Disabled;
         let queue = Queue::new(Arc::clone(&bounds.window_bytes), strict, longest, stored, released);
-        let breaker = Breaker::restore(&breaker, &policy.breaker, now);
+        let record = breaker;
+        let breaker = Breaker::restore(&record, &policy.breaker, now);
         let mut machine = Self {
             endpoint,
             policy,
@@ -96,11 +104,12 @@ impl Machine {
             tickets: 0,
             cautious: false,
             ramp: None,
+            pace: Pace::default(),
             probed: None,
             draining: false,
             held: false,
             expired_left: false,
-            failing_since: None,
+            failing_since: record.failing_since,
             last_success_at: None,
             random: fastrand::Rng::with_seed(seed),
             effects: Vec::new(),
@@ -137,9 +146,9 @@ impl Machine {
         let Some(flight) = self.in_flight.remove(&ticket) else { return };
         let outcome = Outcome::of(answer, self.policy.success);
         self.note_health(outcome, answer, now);
-        self.inform_breaker(&flight, outcome, now);
         let attempt = record(&flight, outcome, answer, now);
         self.settle(flight, outcome, attempt, now);
+        self.judge_endpoint(outcome, now);
         self.pump(now);
     }
 
@@ -199,7 +208,8 @@ impl Machine {
     fn next_send(&self, now: Now) -> Option<Mono> {
         let due = if self.queue.is_ready(now.mono) { Some(now.mono) } else { self.queue.next_due(now.mono) };
         match self.breaker.gate(now.mono) {
-            Gate::Free | Gate::Probe => due.filter(|due| *due > now.mono),
+            Gate::Free | Gate::Probe => due.map(|due| due.max(self.pace(now.mono))).filter(|due| *due > now.mono),
+            Gate::Until(_) | Gate::Probing if self.policy.breaker.while_open != WhileOpen::Hold => due,
             Gate::Until(until) => due.map(|due| due.max(until)),
             Gate::Probing => None,
         }
@@ -246,9 +256,13 @@ impl Machine {
             return;
         }
         let mut expired = 0;
+        self.give_up_while_open(now, &mut expired);
         while !self.held && self.in_flight.len() < self.bound() {
             let gate = self.breaker.gate(now.mono);
             if !matches!(gate, Gate::Free | Gate::Probe) {
+                break;
+            }
+            if self.pace(now.mono) > now.mono {
                 break;
             }
             let slot = self.bounds.in_flight.take(1);
@@ -259,12 +273,31 @@ impl Machine {
             let Some(item) = self.queue.take(now.mono, than) else { break };
             if now.wall.since(item.created_at) <= self.policy.retry.max_age {
                 self.start(item, gate, slot, now);
-            } else if self.expire(&item, now, &mut expired) {
-                self.expired_left = true;
+            } else if self.give_up(&item, Next::DeadLettered(DeadReason::Expired), now, &mut expired) {
                 break;
             }
         }
         self.ask_for_page(now);
+    }
+
+    /// When the rate lets the next attempt start.
+    fn pace(&self, now: Mono) -> Mono {
+        self.policy.rate.as_ref().map_or(now, |rate| self.pace.next(rate, now))
+    }
+
+    /// Where an open breaker does not hold what is due, it ends here. The probe takes what is due at its time.
+    fn give_up_while_open(&mut self, now: Now, count: &mut usize) {
+        let end = match self.policy.breaker.while_open {
+            WhileOpen::Hold => return,
+            WhileOpen::DeadLetter => Next::DeadLettered(DeadReason::CircuitOpen),
+            WhileOpen::Skip => Next::Dropped(DropReason::CircuitOpen),
+        };
+        while !self.held && matches!(self.breaker.gate(now.mono), Gate::Until(_) | Gate::Probing) {
+            let Some(item) = self.queue.take(now.mono, None) else { return };
+            if self.give_up(&item, end, now, count) {
+                return;
+            }
+        }
     }
 
     fn bound(&self) -> usize {
@@ -279,23 +312,27 @@ impl Machine {
         self.tickets += 1;
         let number = item.attempts + 1;
         let start = Start { ticket: self.tickets, event: Arc::clone(&item.event), run: item.run, number };
+        if let Some(rate) = &self.policy.rate {
+            self.pace.start(rate, now.mono);
+        }
         let generation = self.breaker.start(gate);
         self.in_flight.insert(self.tickets, InFlight { item, generation, started: now, dropped: false, _slot: slot });
         self.effects.push(Effect::Send(start));
     }
 
-    /// Settles a delivery that has grown too old; tells whether it is time to let others have their turn.
-    fn expire(&mut self, item: &Item, now: Now, count: &mut usize) -> bool {
+    /// Settles a delivery without an attempt; tells whether it is time to let others have their turn.
+    fn give_up(&mut self, item: &Item, next: Next, now: Now, count: &mut usize) -> bool {
         self.queue.finish(item.key());
         self.effects.push(Effect::Settle(Settlement {
             delivery: self.delivery(item),
             attempt: None,
             spent: item.spent,
-            next: Next::DeadLettered(DeadReason::Expired),
+            next,
             at: now.wall,
         }));
         *count += 1;
-        *count >= EXPIRED_AT_ONCE
+        self.expired_left = *count >= GIVEN_UP_AT_ONCE;
+        self.expired_left
     }
 
     fn ask_for_page(&mut self, now: Now) {
@@ -324,30 +361,46 @@ impl Machine {
         self.shrink();
     }
 
-    fn inform_breaker(&mut self, flight: &InFlight, outcome: Outcome, now: Now) {
+    /// `ended` tells whether this was the delivery's last attempt.
+    fn inform_breaker(&mut self, flight: &InFlight, outcome: Outcome, ended: bool, now: Now) {
         let asked = matches!(outcome, Outcome::Asked(_)).then(|| asked_delay(outcome, now)).flatten();
         let (seq, policy) = (flight.item.event.seq, &self.policy.breaker);
-        let transition = self.breaker.finish(flight.generation, seq, outcome.health(), asked, policy, now);
+        let counts = ended || policy.unit == Unit::Attempt || !self.breaker.is_closed();
+        let health = if counts { outcome.health() } else { Health::Neutral };
+        let transition = self.breaker.finish(flight.generation, seq, health, asked, policy, now);
         let Some(transition) = transition else { return };
         if transition == Transition::Closed {
             self.ramp = (self.policy.in_flight > 1).then_some(1);
             self.queue.release(now);
         }
         self.shrink();
-        self.effects.push(Effect::Breaker(transition, self.breaker.record()));
+        let record = BreakerRecord { failing_since: self.failing_since, ..self.breaker.record() };
+        self.effects.push(Effect::Breaker(transition, record));
     }
 
     fn shrink(&mut self) {
         self.queue.shrink(self.cautious || !self.breaker.is_closed());
     }
 
-    fn settle(&mut self, flight: InFlight, outcome: Outcome, attempt: AttemptRecord, now: Now) {
-        let InFlight { mut item, dropped, .. } = flight;
-        item.attempts = attempt.number;
-        if !matches!(outcome, Outcome::Asked(_)) {
-            item.spent += 1;
+    /// What an answer says about the endpoint as a whole.
+    fn judge_endpoint(&mut self, outcome: Outcome, now: Now) {
+        let limit = self.policy.disable_after;
+        let failing = self.failing_since.zip(limit).is_some_and(|(since, limit)| now.wall.since(since) >= limit);
+        match outcome {
+            Outcome::Gone => self.effects.push(Effect::Disable(Disabled::Gone)),
+            _ if failing => self.effects.push(Effect::Disable(Disabled::Failing)),
+            _ => {}
         }
-        let next = self.judge(&item, outcome, now);
+    }
+
+    fn settle(&mut self, mut flight: InFlight, outcome: Outcome, attempt: AttemptRecord, now: Now) {
+        flight.item.attempts = attempt.number;
+        if !matches!(outcome, Outcome::Asked(_)) {
+            flight.item.spent += 1;
+        }
+        let next = self.judge(&mut flight.item, outcome, now);
+        self.inform_breaker(&flight, outcome, next.is_err(), now);
+        let InFlight { item, dropped, .. } = flight;
         let delivery = self.delivery(&item);
         let (spent, at) = (item.spent, now.wall);
         let next = match next {
@@ -369,19 +422,26 @@ impl Machine {
     }
 
     /// Another attempt, or the end.
-    fn judge(&mut self, item: &Item, outcome: Outcome, now: Now) -> Result<RetryAt, Next> {
+    fn judge(&mut self, item: &mut Item, outcome: Outcome, now: Now) -> Result<RetryAt, Next> {
         let retry = &self.policy.retry;
         match outcome {
             Outcome::Success => return Err(Next::Delivered),
             Outcome::Gone => return Err(Next::DeadLettered(DeadReason::Gone)),
-            _ if !outcome.is_retried(retry.when) => return Err(Next::DeadLettered(DeadReason::NotRetried)),
+            _ if !outcome.is_retried(retry.when) => return Err(self.end(DeadReason::NotRetried)),
             _ => {}
         }
         let computed = match outcome {
             Outcome::Asked(_) => Some(Duration::ZERO),
             _ => retry.backoff.delay(item.spent),
         };
-        let Some(computed) = computed else { return Err(Next::DeadLettered(DeadReason::Exhausted)) };
+        let computed = match (computed, retry.exhausted) {
+            (Some(computed), _) => computed,
+            (None, Exhausted::Requeue) => {
+                item.spent = 0;
+                retry.backoff.longest().max(REQUEUE_AT_LEAST)
+            }
+            (None, _) => return Err(self.end(DeadReason::Exhausted)),
+        };
         let (delay, asked) = match asked_delay(outcome, now) {
             Some(delay) => (delay, true),
             None => (computed.mul_f64(1.0 + retry.jitter * self.random.f64()), false),
@@ -390,6 +450,14 @@ impl Machine {
             return Err(Next::DeadLettered(DeadReason::Expired));
         }
         Ok(RetryAt { delay, asked })
+    }
+
+    /// The end of a delivery that failed, as the endpoint wants it.
+    fn end(&self, reason: DeadReason) -> Next {
+        match self.policy.retry.exhausted {
+            Exhausted::Drop => Next::Dropped(DropReason::Exhausted),
+            Exhausted::DeadLetter | Exhausted::Requeue => Next::DeadLettered(reason),
+        }
     }
 
     fn delivery(&self, item: &Item) -> DeliveryId {

@@ -8,13 +8,14 @@ pub(crate) mod death;
 pub mod machine;
 pub mod outcome;
 pub mod queue;
+pub mod rate;
 
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -34,7 +35,7 @@ use crate::{
     transport::{Answer, Attempt, Failure, FailureKind, Transport},
 };
 use breaker::Transition;
-use machine::{Bounds, Effect, Machine, Origin, Snapshot, Start};
+use machine::{Bounds, Disabled, Effect, Machine, Origin, Snapshot, Start};
 use queue::Key;
 
 /// Everything about one endpoint: its window, attempts in flight, timers and breaker.
@@ -61,7 +62,12 @@ pub struct Parts {
     pub bounds: Bounds,
     /// Attempts in flight, of all endpoints.
     pub in_flight: Arc<AtomicU64>,
+    /// Told when an endpoint is to be disabled. A leaf: nothing comes back from it.
+    pub disabler: Arc<OnceLock<Disabler>>,
 }
+
+/// Disables an endpoint that wants no more, or does not work.
+pub type Disabler = Box<dyn Fn(EndpointKey, Disabled) + Send + Sync>;
 
 /// What a Delivery starts from.
 pub struct Birth {
@@ -190,6 +196,11 @@ impl Delivery {
                     self.obituary.notice.breaker = record;
                     self.parts.store.keep_breaker(self.endpoint.key, record);
                 }
+                Effect::Disable(why) => {
+                    if let Some(disable) = self.parts.disabler.get() {
+                        disable(self.endpoint.key, why);
+                    }
+                }
             }
         }
         self.tell_drained();
@@ -229,6 +240,10 @@ impl Delivery {
             Next::DeadLettered(reason) => {
                 let reason = DeadReason::as_str(reason);
                 warn!(event = "delivery.dead_lettered", %endpoint, %delivery, attempt = number, reason, error, "dead letter");
+            }
+            Next::Dropped(reason) => {
+                let reason = reason.as_str();
+                warn!(event = "delivery.dropped", %endpoint, %delivery, attempt = number, reason, error, "dropped");
             }
         }
         self.parts.store.settle(settlement);

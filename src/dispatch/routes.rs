@@ -183,7 +183,7 @@ mod tests {
     }
 
     /// How often data is read for an event that three endpoints want, with these filters.
-    fn reads(filters: [Option<Filter>; 3], expected: usize) -> usize {
+    fn reads(filters: &[Option<Filter>; 3], expected: usize) -> usize {
         let (mut routes, settings) = (Routes::default(), settings(None, &["*".to_owned()]));
         (1..=3).for_each(|key| routes.insert(EndpointKey(key), &settings));
         let mut event = event(None, "a");
@@ -198,11 +198,11 @@ mod tests {
             let value = json!({"url": "https://a.b/", "filter": {"pointer": pointer, "exists": true}});
             Settings::parse(&value, Origin::Code, |_: &_, _| Ok(())).unwrap().filter
         };
-        assert_eq!(reads([None, None, None], 3), 0);
-        assert_eq!(reads([filter("/topic"), filter("/key"), None], 2), 0);
-        assert_eq!(reads([filter("/data/a"), filter("/data/c"), filter("/data/x")], 2), 1);
+        assert_eq!(reads(&[None, None, None], 3), 0);
+        assert_eq!(reads(&[filter("/topic"), filter("/key"), None], 2), 0);
+        assert_eq!(reads(&[filter("/data/a"), filter("/data/c"), filter("/data/x")], 2), 1);
         // The whole, and once what is in `a`.
-        assert_eq!(reads([filter("/data/a/b"), filter("/data/c"), filter("/data/a/b")], 3), 2);
+        assert_eq!(reads(&[filter("/data/a/b"), filter("/data/c"), filter("/data/a/b")], 3), 2);
     }
 
     #[test]

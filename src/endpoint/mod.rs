@@ -142,6 +142,8 @@ pub struct Endpoint {
     pub updated_at: Timestamp,
     /// Since when it is in its state.
     pub state_since: Timestamp,
+    /// Why, where it was not its user who put it there: `gone` (it answered 410), `failing` (for `disable_after`).
+    pub state_reason: Option<String>,
 }
 
 impl Settings {

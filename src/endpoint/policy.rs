@@ -23,8 +23,22 @@ pub struct Retry {
     pub jitter: f64,
     /// No attempt starts when the delivery is older than this.
     pub max_age: Duration,
-    /// Which outcomes are repeated; the others are dead-lettered at once.
+    /// Which outcomes are repeated; the others end the delivery at once.
     pub when: RetryWhen,
+    /// What becomes of a delivery whose attempts have all failed.
+    pub exhausted: Exhausted,
+}
+
+/// What becomes of a delivery whose attempts have all failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exhausted {
+    /// It is a dead letter.
+    #[default]
+    DeadLetter,
+    /// It is dropped, reason `exhausted`.
+    Drop,
+    /// It starts over, until it is older than `max_age`; then it is a dead letter.
+    Requeue,
 }
 
 /// The waits between attempts.
@@ -69,6 +83,41 @@ pub struct BreakerPolicy {
     pub cooldown: Duration,
     /// The longest it stays open between probes.
     pub max_cooldown: Duration,
+    /// What becomes of deliveries that are due while it is open.
+    pub while_open: WhileOpen,
+    /// What counts as one failure.
+    pub unit: Unit,
+}
+
+/// What becomes of deliveries that are due while the breaker is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhileOpen {
+    /// They wait.
+    #[default]
+    Hold,
+    /// They are dead letters, reason `circuit_open`.
+    DeadLetter,
+    /// They are dropped, reason `circuit_open`.
+    Skip,
+}
+
+/// What the breaker counts as one failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// A failed attempt.
+    #[default]
+    Attempt,
+    /// A delivery whose attempts have all failed. A probe is one attempt all the same.
+    Event,
+}
+
+/// How many attempts may start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: f64,
+    /// At once, after a pause.
+    pub burst: u32,
 }
 
 /// Which addresses an endpoint may resolve to.
@@ -95,6 +144,10 @@ pub struct Policy {
     pub in_flight: u16,
     /// One deadline over the whole exchange: resolve, connect, TLS, head, body.
     pub timeout: Duration,
+    /// How many attempts may start; `None` sets no bound.
+    pub rate: Option<Rate>,
+    /// An endpoint that has failed for so long without one success is disabled; `None` is never.
+    pub disable_after: Option<Duration>,
 }
 
 const MINUTE: u64 = 60;
@@ -110,6 +163,7 @@ impl Default for Retry {
             jitter: 0.2,
             max_age: Duration::from_secs(4 * DAY),
             when: RetryWhen::default(),
+            exhausted: Exhausted::default(),
         }
     }
 }
@@ -128,6 +182,8 @@ impl Default for BreakerPolicy {
             min_events: 3,
             cooldown: Duration::from_secs(30),
             max_cooldown: Duration::from_secs(10 * MINUTE),
+            while_open: WhileOpen::default(),
+            unit: Unit::default(),
         }
     }
 }
@@ -140,6 +196,8 @@ impl Default for Policy {
             breaker: BreakerPolicy::default(),
             in_flight: 8,
             timeout: Duration::from_secs(15),
+            rate: None,
+            disable_after: Some(Duration::from_secs(5 * DAY)),
         }
     }
 }

@@ -191,6 +191,7 @@ impl Builder {
             clock: self.clock,
             bounds: Bounds { window_bytes: Quota::new(WINDOW_BYTES), in_flight: Quota::new(IN_FLIGHT) },
             in_flight: Arc::new(AtomicU64::new(0)),
+            disabler: Arc::default(),
         };
         // Sink first: each stage is started with the address of the one behind it.
         let known = known(&endpoints, &loaded);
@@ -299,7 +300,12 @@ async fn endpoints(
                 settings.keep_secret_of(&old.settings);
                 settings.state = old.settings.state;
                 let same = settings == old.settings;
-                let change = EndpointChange { settings: print(&settings), state_changed: false, drop_pending: None };
+                let change = EndpointChange {
+                    settings: print(&settings),
+                    state_changed: false,
+                    state_reason: None,
+                    drop_pending: None,
+                };
                 if same { continue } else { store.update_endpoint(old.key, change).await? }
             }
             None => {
@@ -322,8 +328,8 @@ pub(super) fn print(settings: &Settings) -> String {
 }
 
 pub(super) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
-    let EndpointRow { key, id, version, created_at, updated_at, state_since, .. } = row.clone();
-    Endpoint { key, id, settings, version, created_at, updated_at, state_since }
+    let EndpointRow { key, id, version, created_at, updated_at, state_since, state_reason, .. } = row.clone();
+    Endpoint { key, id, settings, version, created_at, updated_at, state_since, state_reason }
 }
 
 fn read_endpoint(row: &EndpointRow, allow_loopback: bool) -> Result<Endpoint, StartError> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
-use tracing::info;
+use tracing::{info, warn};
 use url::Url;
 
 use super::{
@@ -13,9 +13,9 @@ use super::{
 use crate::{
     clock::Timestamp,
     debounce::{self, Rule, RuleName},
-    deliver::machine::Snapshot,
+    deliver::machine::{Disabled, Snapshot},
     dispatch,
-    endpoint::{Endpoint, EndpointId, Origin, Settings, State, policy::Guard},
+    endpoint::{Endpoint, EndpointId, EndpointKey, Origin, Settings, State, policy::Guard},
     error::StoreError,
     store::{DeliveryId, DeliveryTotals, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
     transport::guard,
@@ -112,16 +112,36 @@ impl Hookmill {
 
     async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         self.expect_changeable(old, &settings)?;
-        let settings = with_secret(settings)?;
+        self.store_and_apply(old, with_secret(settings)?, None).await
+    }
+
+    async fn store_and_apply(
+        &self,
+        old: &Endpoint,
+        settings: Settings,
+        reason: Option<Disabled>,
+    ) -> Result<Arc<Endpoint>, ManageError> {
         let state = settings.state;
         let change = EndpointChange {
             settings: print(&settings),
             state_changed: state != old.settings.state,
+            state_reason: reason.map(|reason| reason.as_str().to_owned()),
             drop_pending: (state == State::Disabled).then_some(DropReason::EndpointDisabled),
         };
         let row = self.0.store.update_endpoint(old.key, change).await?;
         info!(event = "endpoint.changed", endpoint_id = %row.id, version = row.version, ?state, "endpoint changed");
         Ok(self.put_in_force(&row, settings).await)
+    }
+
+    /// Disables an endpoint that wants no more, or has failed for too long.
+    pub(super) async fn disable_for(&self, key: EndpointKey, reason: Disabled) -> Result<(), ManageError> {
+        let _one_at_a_time = self.0.changes.lock().await;
+        let old = self.endpoints().into_iter().find(|endpoint| endpoint.key == key);
+        let Some(old) = old.filter(|old| old.settings.state != State::Disabled) else { return Ok(()) };
+        let settings = Settings { state: State::Disabled, ..old.settings.clone() };
+        warn!(event = "endpoint.disabled", endpoint_id = %old.id, reason = reason.as_str(), "endpoint disabled");
+        self.store_and_apply(&old, settings, Some(reason)).await?;
+        Ok(())
     }
 
     /// An endpoint of the program's own can be paused and resumed, nothing else.

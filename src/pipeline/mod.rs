@@ -131,7 +131,18 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 
 impl Hookmill {
     pub(crate) fn new(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+        let hooks = Self(Arc::new(inner));
+        let weak = Arc::downgrade(&hooks.0);
+        let _second = hooks.0.parts.disabler.set(Box::new(move |endpoint, reason| {
+            let Some(hooks) = weak.upgrade().map(Self) else { return };
+            let arbiter = hooks.0.arbiter.clone();
+            arbiter.spawn(async move {
+                if let Err(error) = hooks.disable_for(endpoint, reason).await {
+                    warn!(%error, "an endpoint could not be disabled");
+                }
+            });
+        }));
+        hooks
     }
 
     /// Describes a Hookmill.
@@ -249,6 +260,11 @@ impl Hookmill {
         Ok(totals)
     }
 
+    /// Bytes of events that wait in memory for their turn, of all endpoints together. The rest waits in the store.
+    pub fn window_bytes(&self) -> usize {
+        self.0.parts.bounds.window_bytes.used()
+    }
+
     /// Why no event can be accepted at this time; `None` when it can.
     pub fn unready(&self) -> Option<&'static str> {
         if self.0.intake.is_closed() {
@@ -283,8 +299,11 @@ impl Hookmill {
         let durable = store.durable();
         let before = store.totals().await.unwrap_or_default();
         let drained = tokio::time::timeout(deadline, async {
-            let _closed = store.flush().await;
-            self.routed().await;
+            if !durable {
+                // What was accepted is to be delivered yet; with a disk it can wait there, and nothing more starts.
+                let _closed = store.flush().await;
+                self.routed().await;
+            }
             let _gone = dispatcher.send(dispatch::Drain { empty: !durable }).await;
         });
         if drained.await.is_err() {

@@ -129,14 +129,23 @@ pub enum DropReason {
     EndpointDisabled,
     /// Its endpoint was deleted.
     EndpointDeleted,
+    /// Every attempt failed, and its endpoint keeps no dead letters.
+    Exhausted,
+    /// It was due while its endpoint's breaker was open.
+    CircuitOpen,
 }
 
 impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::EndpointDisabled, Self::EndpointDeleted, Self::Exhausted, Self::CircuitOpen];
+
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EndpointDisabled => "endpoint_disabled",
             Self::EndpointDeleted => "endpoint_deleted",
+            Self::Exhausted => "exhausted",
+            Self::CircuitOpen => "circuit_open",
         }
     }
 }
@@ -153,6 +162,8 @@ pub enum DeadReason {
     Gone,
     /// It failed in a way that its endpoint does not retry.
     NotRetried,
+    /// It was due while its endpoint's breaker was open.
+    CircuitOpen,
 }
 
 impl DeadReason {
@@ -163,6 +174,7 @@ impl DeadReason {
             Self::Expired => "expired",
             Self::Gone => "gone",
             Self::NotRetried => "not_retried",
+            Self::CircuitOpen => "circuit_open",
         }
     }
 }
@@ -196,6 +208,8 @@ pub enum Next {
     },
     /// Nothing: it is a dead letter.
     DeadLettered(DeadReason),
+    /// Nothing: it is given up.
+    Dropped(DropReason),
 }
 
 /// One attempt as it is kept.
@@ -226,6 +240,8 @@ pub struct BreakerRecord {
     pub cooldown: Duration,
     /// Since when it is open, or when it last closed.
     pub since: Option<Timestamp>,
+    /// Since when every attempt has failed.
+    pub failing_since: Option<Timestamp>,
 }
 
 /// Asks for pending deliveries of one endpoint.
@@ -304,6 +320,8 @@ pub struct EndpointRow {
     pub updated_at: Timestamp,
     /// Since when it is in its state.
     pub state_since: Timestamp,
+    /// Why, where it was not its user who put it there.
+    pub state_reason: Option<String>,
 }
 
 /// A change of an endpoint.
@@ -313,6 +331,8 @@ pub struct EndpointChange {
     pub settings: String,
     /// Whether its state is another one now.
     pub state_changed: bool,
+    /// Why, where it is not its user who puts it there.
+    pub state_reason: Option<String>,
     /// Whether what is pending is dropped, and why.
     pub drop_pending: Option<DropReason>,
 }

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod blackbox;
 mod layering;
 mod paused;
 mod threads;

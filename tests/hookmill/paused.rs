@@ -8,6 +8,7 @@ mod intake;
 mod isolation;
 mod order;
 mod outage;
+mod policies;
 mod replay;
 mod retries;
 mod routing;

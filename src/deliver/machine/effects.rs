@@ -24,6 +24,27 @@ pub enum Effect {
     Page(PageRequest),
     /// The breaker changed: write it down.
     Breaker(Transition, BreakerRecord),
+    /// The endpoint is to be disabled.
+    Disable(Disabled),
+}
+
+/// Why an endpoint is disabled without its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disabled {
+    /// It answered 410 Gone.
+    Gone,
+    /// It failed for `disable_after` without one success.
+    Failing,
+}
+
+impl Disabled {
+    /// As it is stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+        }
+    }
 }
 
 /// An attempt to be made.

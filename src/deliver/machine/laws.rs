@@ -13,7 +13,7 @@ use self::{
     model::{Law, Op, Setting, World},
     receiver::Weather,
 };
-use crate::endpoint::policy::{Backoff, BreakerPolicy, Policy, Retry, RetryWhen};
+use crate::endpoint::policy::{Backoff, BreakerPolicy, Policy, Rate, Retry, RetryWhen};
 
 fn seconds<const N: usize>(delays: [u64; N]) -> Backoff {
     Backoff::Delays(delays.map(Duration::from_secs).to_vec())
@@ -39,13 +39,16 @@ fn policy(which: u8) -> Policy {
             jitter: [0.0, 0.2][which / 4 % 2],
             max_age: Duration::from_secs([4 * 86_400, 4000][which / 8 % 2]),
             when: RetryWhen { client_error: which % 7 != 0, ..RetryWhen::default() },
+            ..Retry::default()
         },
         breaker: BreakerPolicy {
             failures: 3,
             min_events: 2,
             cooldown: Duration::from_secs(10),
             max_cooldown: Duration::from_secs(60),
+            ..BreakerPolicy::default()
         },
+        rate: (which % 5 == 0).then_some(Rate { per_second: 7.0, burst: 3 }),
         in_flight: [1, 2, 8][which / 16 % 3],
         ..Policy::default()
     }

@@ -12,7 +12,7 @@ use crate::{
         Auth, Secret, Settings, Signing, State, TenantScope,
         filter::tests::a_filter,
         format::tests::format,
-        policy::{Backoff, BreakerPolicy, Guard, Policy, Retry, RetryWhen, Success},
+        policy::{Backoff, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
     },
     error::Invalid,
     event::TopicPattern,
@@ -129,21 +129,38 @@ fn policy() -> impl Strategy<Value = Policy> {
         client_error,
         other,
     });
-    let retry =
-        (backoff(), 0..=1000_u32, millis(1..=2_592_000_000), when).prop_map(|(backoff, jitter, max_age, when)| Retry {
+    let exhausted = select(vec![Exhausted::DeadLetter, Exhausted::Drop, Exhausted::Requeue]);
+    let retry = (backoff(), 0..=1000_u32, millis(1..=2_592_000_000), when, exhausted).prop_map(
+        |(backoff, jitter, max_age, when, exhausted)| Retry {
             backoff,
             jitter: f64::from(jitter) / 1000.0,
             max_age,
             when,
-        });
-    let breaker =
-        (1..=100_u32, 1..=100_u32, 1..=10_000_u64, 0..=10_000_u64).prop_map(|(failures, min_events, c, more)| {
+            exhausted,
+        },
+    );
+    let open = select(vec![WhileOpen::Hold, WhileOpen::DeadLetter, WhileOpen::Skip]);
+    let unit = select(vec![Unit::Attempt, Unit::Event]);
+    let breaker = (1..=100_u32, 1..=100_u32, 1..=10_000_u64, 0..=10_000_u64, open, unit).prop_map(
+        |(failures, min_events, c, more, while_open, unit)| {
             let (cooldown, max_cooldown) = (Duration::from_millis(c), Duration::from_millis(c + more));
-            BreakerPolicy { failures, min_events, cooldown, max_cooldown }
-        });
+            BreakerPolicy { failures, min_events, cooldown, max_cooldown, while_open, unit }
+        },
+    );
     let success = select(vec![Success::Status2xx, Success::Below400, Success::Json200]);
-    (success, retry, breaker, 1..=4096_u16, millis(100..=300_000)).prop_map(
-        |(success, retry, breaker, in_flight, timeout)| Policy { success, retry, breaker, in_flight, timeout },
+    let rate = option::of((1..=100_000_u32, 1..=1000_u32))
+        .prop_map(|rate| rate.map(|(n, burst)| Rate { per_second: f64::from(n) / 100.0, burst }));
+    let disable_after = option::of(millis(1..=2_592_000_000));
+    (success, retry, breaker, 1..=4096_u16, millis(100..=300_000), rate, disable_after).prop_map(
+        |(success, retry, breaker, in_flight, timeout, rate, disable_after)| Policy {
+            success,
+            retry,
+            breaker,
+            in_flight,
+            timeout,
+            rate,
+            disable_after,
+        },
     )
 }
 

@@ -32,6 +32,10 @@ pub const RETRY_TIME: RangeInclusive<Duration> = Duration::from_millis(1)..=MONT
 pub const FACTOR: RangeInclusive<f64> = 1.0..=100.0;
 /// `retry.max_attempts`.
 pub const MAX_ATTEMPTS: RangeInclusive<u32> = 1..=10_000;
+/// `rate.per_second`.
+pub const RATE: RangeInclusive<f64> = 0.001..=1_000_000.0;
+/// `rate.burst`.
+pub const BURST: RangeInclusive<u32> = 1..=1_000_000;
 /// `retry.jitter`, as a share of each wait.
 pub const JITTER: RangeInclusive<f64> = 0.0..=1.0;
 /// `breaker.failures` and `breaker.min_events`.

@@ -5,11 +5,18 @@ use std::time::Duration;
 use super::limits;
 use crate::{
     config::fields::{Field, Fields},
-    endpoint::policy::{Backoff, BreakerPolicy, Policy, Retry, RetryWhen, Success},
+    endpoint::policy::{Backoff, BreakerPolicy, Exhausted, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
 };
 
 pub(super) const SUCCESSES: [(&str, Success); 3] =
     [("2xx", Success::Status2xx), ("below_400", Success::Below400), ("200_json", Success::Json200)];
+pub(super) const EXHAUSTED: [(&str, Exhausted); 3] =
+    [("dead_letter", Exhausted::DeadLetter), ("drop", Exhausted::Drop), ("requeue", Exhausted::Requeue)];
+pub(super) const WHILE_OPEN: [(&str, WhileOpen); 3] =
+    [("hold", WhileOpen::Hold), ("dead_letter", WhileOpen::DeadLetter), ("skip", WhileOpen::Skip)];
+pub(super) const UNITS: [(&str, Unit); 2] = [("attempt", Unit::Attempt), ("event", Unit::Event)];
+/// `disable_after` that never comes.
+pub(super) const NEVER: &str = "never";
 
 /// `initial` where only other exponential settings are given.
 const INITIAL: Duration = Duration::from_secs(5);
@@ -27,13 +34,27 @@ pub(super) fn policy(fields: &mut Fields<'_>) -> Policy {
     let in_flight = fields.take("in_flight").and_then(|field| field.whole(limits::IN_FLIGHT));
     let retry = fields.take("retry").and_then(|field| field.object(retry));
     let breaker = fields.take("breaker").and_then(|field| field.object(breaker));
+    let rate = fields.take("rate").and_then(|field| field.object(rate));
+    let disable_after = match fields.take("disable_after") {
+        None => default.disable_after,
+        Some(field) if field.value() == NEVER => None,
+        Some(field) => field.duration(limits::RETRY_TIME),
+    };
     Policy {
         success: success.unwrap_or(default.success),
         retry: retry.unwrap_or(default.retry),
         breaker: breaker.unwrap_or(default.breaker),
         in_flight: in_flight.unwrap_or(default.in_flight),
         timeout: timeout.unwrap_or(default.timeout),
+        rate,
+        disable_after,
     }
+}
+
+fn rate(fields: &mut Fields<'_>) -> Option<Rate> {
+    let per_second = fields.require("per_second").and_then(|field| field.number(limits::RATE));
+    let burst = fields.take("burst").and_then(|field| field.whole(limits::BURST));
+    Some(Rate { per_second: per_second?, burst: burst.unwrap_or(1) })
 }
 
 fn retry(fields: &mut Fields<'_>) -> Option<Retry> {
@@ -47,11 +68,13 @@ fn retry(fields: &mut Fields<'_>) -> Option<Retry> {
     let jitter = fields.take("jitter").and_then(|field| field.number(limits::JITTER));
     let max_age = fields.take("max_age").and_then(|field| field.duration(limits::RETRY_TIME));
     let when = fields.take("when").and_then(|field| when(&field));
+    let exhausted = fields.take("exhausted").and_then(|field| field.choice(&EXHAUSTED));
     Some(Retry {
         backoff: delays.or(exponential).unwrap_or(default.backoff),
         jitter: jitter.unwrap_or(default.jitter),
         max_age: max_age.unwrap_or(default.max_age),
         when: when.unwrap_or(default.when),
+        exhausted: exhausted.unwrap_or(default.exhausted),
     })
 }
 
@@ -112,12 +135,16 @@ fn breaker(fields: &mut Fields<'_>) -> Option<BreakerPolicy> {
     let min_events = fields.take("min_events").and_then(|field| field.whole(limits::BREAKER_COUNT));
     let cooldown = fields.take("cooldown").and_then(|field| field.duration(limits::COOLDOWN));
     let cooldown = cooldown.unwrap_or(default.cooldown);
+    let while_open = fields.take("while_open").and_then(|field| field.choice(&WHILE_OPEN));
+    let unit = fields.take("unit").and_then(|field| field.choice(&UNITS));
     let max_cooldown = no_less(fields.take("max_cooldown"), &limits::COOLDOWN, cooldown, "cooldown");
     Some(BreakerPolicy {
         failures: failures.unwrap_or(default.failures),
         min_events: min_events.unwrap_or(default.min_events),
         cooldown,
         max_cooldown: max_cooldown.unwrap_or(default.max_cooldown.max(cooldown)),
+        while_open: while_open.unwrap_or(default.while_open),
+        unit: unit.unwrap_or(default.unit),
     })
 }
 

@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{MASK, parse::STATES, policy::SUCCESSES};
+use super::{
+    MASK,
+    parse::STATES,
+    policy::{EXHAUSTED, NEVER, SUCCESSES, UNITS, WHILE_OPEN},
+};
 use crate::{
     config::duration,
     endpoint::{
@@ -52,6 +56,8 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "retry": retry(&policy.retry),
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
+        "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
+        "disable_after": policy.disable_after.map_or_else(|| NEVER.to_owned(), duration::print),
     })
 }
 
@@ -103,6 +109,7 @@ fn retry(retry: &Retry) -> Value {
         members.insert("jitter".to_owned(), retry.jitter.into());
         members.insert("max_age".to_owned(), duration::print(retry.max_age).into());
         members.insert("when".to_owned(), when(retry.when));
+        members.insert("exhausted".to_owned(), name_of(&retry.exhausted, &EXHAUSTED).into());
     }
     json
 }
@@ -119,5 +126,7 @@ fn breaker(breaker: &BreakerPolicy) -> Value {
         "min_events": breaker.min_events,
         "cooldown": duration::print(breaker.cooldown),
         "max_cooldown": duration::print(breaker.max_cooldown),
+        "while_open": name_of(&breaker.while_open, &WHILE_OPEN),
+        "unit": name_of(&breaker.unit, &UNITS),
     })
 }

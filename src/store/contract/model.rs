@@ -315,7 +315,8 @@ fn append(store: &dyn Store, group: &[(u8, bool, bool)]) -> Result<Vec<Receipt>,
 
 fn update(store: &dyn Store, key: EndpointKey, drops: bool, step: i64) -> Answer {
     let drop_pending = drops.then_some(DropReason::EndpointDisabled);
-    let change = EndpointChange { settings: format!("[{step}]"), state_changed: drops, drop_pending };
+    let change =
+        EndpointChange { settings: format!("[{step}]"), state_changed: drops, state_reason: None, drop_pending };
     let row = wait(store.update_endpoint(key, change));
     if row.is_ok() && drops {
         wait_until_dropped(store, key);

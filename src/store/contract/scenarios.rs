@@ -241,7 +241,12 @@ pub(in crate::store) fn deleting_drops_what_is_pending(bench: &Bench) {
 pub(in crate::store) fn disabling_drops_what_is_pending_until_enabled(bench: &Bench) {
     let endpoint = bench.endpoint("e");
     bench.routed("a", &[endpoint]);
-    let change = |drop_pending| EndpointChange { settings: "{}".to_owned(), state_changed: true, drop_pending };
+    let change = |drop_pending| EndpointChange {
+        settings: "{}".to_owned(),
+        state_changed: true,
+        state_reason: None,
+        drop_pending,
+    };
     get(bench.store.update_endpoint(endpoint, change(Some(DropReason::EndpointDisabled))));
     wait_until_dropped(bench.store.as_ref(), endpoint);
     let late = bench.accept(event("late", "t"));
@@ -260,6 +265,7 @@ pub(in crate::store) fn versions_count_changes(bench: &Bench) {
     let change = |settings: &str, state_changed| EndpointChange {
         settings: settings.to_owned(),
         state_changed,
+        state_reason: state_changed.then(|| "gone".to_owned()),
         drop_pending: None,
     };
     let second = get(bench.store.update_endpoint(made.key, change("[]", false)));
@@ -487,7 +493,12 @@ pub(in crate::store) fn rules_go_with_their_windows(bench: &Bench) {
 
 pub(in crate::store) fn breakers_are_kept(bench: &Bench) {
     let (one, two) = (bench.endpoint("one"), bench.endpoint("two"));
-    let open = BreakerRecord { open_until: Some(at(60)), cooldown: Duration::from_secs(30), since: Some(at(30)) };
+    let open = BreakerRecord {
+        open_until: Some(at(60)),
+        cooldown: Duration::from_secs(30),
+        since: Some(at(30)),
+        failing_since: Some(at(20)),
+    };
     let breakers = || get(bench.store.load()).breakers;
     assert_eq!(breakers(), []);
     bench.store.keep_breaker(one, open);

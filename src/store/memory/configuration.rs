@@ -25,6 +25,7 @@ impl State {
             created_at: now,
             updated_at: now,
             state_since: now,
+            state_reason: None,
         };
         let endpoint = EndpointState {
             id,
@@ -51,6 +52,7 @@ impl State {
         row.updated_at = now;
         if change.state_changed {
             row.state_since = now;
+            row.state_reason = change.state_reason;
         }
         let row = row.clone();
         endpoint.dropping = change.drop_pending;

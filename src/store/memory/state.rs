@@ -228,6 +228,12 @@ impl State {
                 delivery.standing = Standing::Dead { reason, since: at, replayed_as: None };
                 self.bury(id);
             }
+            Next::Dropped(reason) => {
+                endpoint.totals.pending -= 1;
+                endpoint.count_dropped(reason);
+                delivery.standing = Standing::Dropped(reason);
+                self.release(id.seq);
+            }
         }
     }
 }

@@ -54,13 +54,14 @@ impl Chores {
 
     fn prune_events(&mut self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<bool> {
         let cutoff = before(wall, self.retention.events);
-        let end: Option<i64> = writer.db.query_row(
-            "SELECT max(seq) FROM (SELECT seq FROM events WHERE seq > ?1 AND accepted_at < ?2
-                 AND seq <= (SELECT value FROM meta WHERE name = 'judged_through') ORDER BY seq LIMIT ?3)",
-            params![self.events_at, cutoff, STEP],
-            |row| row.get(0),
+        // Seqs and times grow together: where a whole step is young, nothing behind it needs to be read.
+        let (end, oldest): (Option<i64>, Option<i64>) = writer.db.query_row(
+            "SELECT max(seq), min(accepted_at) FROM (SELECT seq, accepted_at FROM events WHERE seq > ?1
+                 AND seq <= (SELECT value FROM meta WHERE name = 'judged_through') ORDER BY seq LIMIT ?2)",
+            params![self.events_at, STEP],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        let Some(end) = end else {
+        let Some(end) = end.filter(|_| oldest.is_some_and(|oldest| oldest < cutoff)) else {
             self.events_at = 0;
             return Ok(false);
         };
@@ -68,6 +69,12 @@ impl Chores {
             "DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3 AND NOT EXISTS
                  (SELECT 1 FROM deliveries d WHERE d.seq = events.seq AND d.state IN (0, 2))",
             params![self.events_at, end, cutoff],
+        )?;
+        // What a verdict says is only asked together with its event.
+        writer.db.execute(
+            "DELETE FROM verdicts WHERE seq > ?1 AND seq <= ?2 AND NOT EXISTS
+                 (SELECT 1 FROM events e WHERE e.seq = verdicts.seq)",
+            params![self.events_at, end],
         )?;
         self.events_at = end;
         Ok(true)
@@ -100,10 +107,6 @@ impl Chores {
             params![first, end, cutoff],
         )?;
         db.execute(&format!("DELETE FROM deliveries WHERE {old}"), params![first, end, cutoff])?;
-        db.execute(
-            "DELETE FROM verdicts WHERE seq <= ?1 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = verdicts.seq)",
-            [end],
-        )?;
         self.deliveries_at = end;
         Ok(true)
     }
@@ -214,10 +217,12 @@ mod tests {
             )
             .unwrap();
         }
+        tx.execute("INSERT INTO verdicts SELECT seq, 1 FROM events", []).unwrap();
         tx.execute("UPDATE meta SET value = ?1 WHERE name = 'judged_through'", [3 * STEP]).unwrap();
         tx.commit().unwrap();
         let mut chores = Chores::new(Retention::default(), Mono::default());
         assert!(all_steps(&db, &mut chores, Timestamp::from_millis(100 * DAY)) > 3);
         assert!(seqs(&db, "events").is_empty());
+        assert!(seqs(&db, "verdicts").is_empty());
     }
 }

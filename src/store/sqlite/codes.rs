@@ -22,7 +22,7 @@ pub(super) fn unsigned(value: i64) -> u64 {
 
 /// The reason as it was stored.
 pub(super) fn drop_reason(text: &str) -> rusqlite::Result<DropReason> {
-    [DropReason::EndpointDisabled, DropReason::EndpointDeleted]
+    DropReason::ALL
         .into_iter()
         .find(|reason| reason.as_str() == text)
         .ok_or_else(|| text_error(format!("{text} is not a reason this program knows")))

@@ -49,14 +49,15 @@ impl Writer<'_> {
     ) -> rusqlite::Result<EndpointRow> {
         self.db.execute(
             "UPDATE endpoints SET settings = ?2, version = version + 1, updated_at = ?3, dropping = ?4,
-                 state_since = iif(?5, ?3, state_since)
+                 state_since = iif(?5, ?3, state_since), state_reason = iif(?5, ?6, state_reason)
              WHERE key = ?1 AND deleted_at IS NULL",
             params![
                 key.0,
                 change.settings,
                 self.now.as_millis(),
                 change.drop_pending.map(DropReason::as_str),
-                change.state_changed
+                change.state_changed,
+                change.state_reason
             ],
         )?;
         match change.drop_pending {

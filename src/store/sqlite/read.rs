@@ -61,7 +61,7 @@ pub(super) fn limit(count: usize) -> i64 {
 
 pub(super) fn endpoint(db: &Connection, key: EndpointKey) -> Sql<EndpointRow> {
     db.prepare_cached(
-        "SELECT key, id, settings, version, created_at, updated_at, state_since FROM endpoints
+        "SELECT key, id, settings, version, created_at, updated_at, state_since, state_reason FROM endpoints
          WHERE key = ?1 AND deleted_at IS NULL",
     )?
     .query_row([key.0], endpoint_row)
@@ -76,6 +76,7 @@ fn endpoint_row(row: &Row<'_>) -> Sql<EndpointRow> {
         created_at: moment(row, 4)?,
         updated_at: moment(row, 5)?,
         state_since: moment(row, 6)?,
+        state_reason: row.get(7)?,
     })
 }
 
@@ -95,12 +96,13 @@ pub(super) fn dropping(db: &Connection) -> Sql<Vec<(EndpointKey, String)>> {
 
 pub(super) fn load(db: &Connection) -> Sql<Loaded> {
     let mut endpoints = db.prepare(
-        "SELECT key, id, settings, version, created_at, updated_at, state_since FROM endpoints
+        "SELECT key, id, settings, version, created_at, updated_at, state_since, state_reason FROM endpoints
          WHERE deleted_at IS NULL ORDER BY key",
     )?;
     let mut breakers = db.prepare(
-        "SELECT key, breaker_until, breaker_cooldown, breaker_since FROM endpoints
-         WHERE deleted_at IS NULL AND (breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0)",
+        "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since FROM endpoints
+         WHERE deleted_at IS NULL AND (breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0
+             OR failing_since IS NOT NULL)",
     )?;
     let mut pending =
         db.prepare("SELECT endpoint FROM totals WHERE name = 'pending' AND value > 0 AND endpoint > 0")?;
@@ -121,6 +123,7 @@ fn breaker_row(row: &Row<'_>) -> Sql<(EndpointKey, BreakerRecord)> {
         open_until: moment_or_none(row, 1)?,
         cooldown: Duration::from_millis(unsigned(row.get(2)?)),
         since: moment_or_none(row, 3)?,
+        failing_since: moment_or_none(row, 4)?,
     };
     Ok((EndpointKey(row.get(0)?), record))
 }

@@ -83,11 +83,13 @@ CREATE TABLE endpoints (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     state_since INTEGER NOT NULL,
+    state_reason TEXT,
     deleted_at INTEGER,
     dropping TEXT,                 -- why its pending deliveries are dropped
     breaker_until INTEGER,
     breaker_cooldown INTEGER,
-    breaker_since INTEGER
+    breaker_since INTEGER,
+    failing_since INTEGER
 );
 CREATE UNIQUE INDEX endpoints_by_id ON endpoints (id) WHERE deleted_at IS NULL;
 

@@ -218,6 +218,7 @@ impl<'a> Writer<'a> {
             Next::Delivered => (DELIVERED, None, None, false),
             Next::Retry { due, asked } => (PENDING, None, Some(due.as_millis()), asked),
             Next::DeadLettered(reason) => (DEAD, Some(reason.as_str()), None, false),
+            Next::Dropped(reason) => (DROPPED, Some(reason.as_str()), None, false),
         };
         let settled_at = (state != PENDING).then_some(settlement.at.as_millis());
         let attempt = settlement.attempt.as_ref();
@@ -248,14 +249,14 @@ impl<'a> Writer<'a> {
         if changed == 0 {
             return Ok(());
         }
-        let ended = match settlement.next {
-            Next::Delivered => Some("delivered"),
-            Next::DeadLettered(_) => Some("dead_lettered"),
-            Next::Retry { .. } => None,
-        };
-        if let Some(name) = ended {
+        if state != PENDING {
             self.count_delivery(endpoint, "pending", -1);
-            self.count_delivery(endpoint, name, 1);
+        }
+        match settlement.next {
+            Next::Delivered => self.count_delivery(endpoint, "delivered", 1),
+            Next::DeadLettered(_) => self.count_delivery(endpoint, "dead_lettered", 1),
+            Next::Dropped(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
+            Next::Retry { .. } => {}
         }
         match attempt {
             Some(attempt) if attempt.number > 1 || settlement.next != Next::Delivered => {
@@ -306,11 +307,13 @@ impl<'a> Writer<'a> {
 
     pub(super) fn breaker(&mut self, endpoint: EndpointKey, breaker: &BreakerRecord) -> rusqlite::Result<()> {
         let mut update = self.db.prepare_cached(
-            "UPDATE endpoints SET breaker_until = ?2, breaker_cooldown = ?3, breaker_since = ?4 WHERE key = ?1",
+            "UPDATE endpoints SET breaker_until = ?2, breaker_cooldown = ?3, breaker_since = ?4, failing_since = ?5
+             WHERE key = ?1",
         )?;
         let cooldown = i64::try_from(breaker.cooldown.as_millis()).unwrap_or(i64::MAX);
-        let (until, since) = (breaker.open_until.map(Timestamp::as_millis), breaker.since.map(Timestamp::as_millis));
-        update.execute(params![endpoint.0, until, cooldown, since])?;
+        let [until, since, failing_since] =
+            [breaker.open_until, breaker.since, breaker.failing_since].map(|moment| moment.map(Timestamp::as_millis));
+        update.execute(params![endpoint.0, until, cooldown, since, failing_since])?;
         Ok(())
     }
 

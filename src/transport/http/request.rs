@@ -35,10 +35,11 @@ const FRAMING: [HeaderName; 8] = [
 ];
 
 /// The request of an attempt and its body. Of headers with the same name, the last in this order is sent: content type,
-/// the endpoint's own, credentials, signature.
+/// the endpoint's own, the format's, credentials, signature.
 ///
 /// # Errors
-/// As for [`body::render`]; [`FailureKind::Internal`] when the settings hold what HTTP cannot carry, which no validated ones do.
+/// As for [`body::render`]; [`FailureKind::Internal`] when the settings hold what HTTP cannot carry, which no validated
+/// ones do.
 pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest, Bytes), Failure> {
     let settings = &attempt.endpoint.settings;
     let method = Method::from_bytes(settings.method.as_bytes()).map_err(|_| internal("method"))?;

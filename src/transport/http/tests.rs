@@ -75,6 +75,7 @@ fn attempt(settings: Settings) -> Attempt {
         created_at: AT,
         updated_at: AT,
         state_since: AT,
+        state_reason: None,
     };
     let event = Event::from_json("user.created", r#"{ "n":1.0 }"#).id("signup-7").validate(AT).unwrap();
     Attempt { event: Arc::new(Accepted::new(1, AT, event)), endpoint: Arc::new(endpoint), number: 1, at: AT }

@@ -431,6 +431,8 @@ impl World {
                 self.paging = Some(Paging { request, read: None });
             }
             Effect::Breaker(transition, record) => self.broke(transition, record),
+            // Whoever hears of it may disable the endpoint, or not: nothing here depends on it.
+            Effect::Disable(_) => {}
         }
     }
 

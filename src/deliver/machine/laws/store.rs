@@ -72,6 +72,10 @@ impl FakeStore {
                 self.pending.remove(&key);
                 self.delivered.insert(key);
             }
+            Next::Dropped(_) => {
+                self.pending.remove(&key);
+                self.dropped.insert(key);
+            }
             Next::DeadLettered(_) => {
                 if let Some(row) = self.pending.remove(&key) {
                     self.dead.insert(key, row.event);

@@ -142,10 +142,12 @@ impl World {
                     DeadReason::Gone => status == Some(410),
                     DeadReason::NotRetried => status == Some(404) && !retry.when.client_error,
                     DeadReason::Exhausted => computed.is_none(),
+                    DeadReason::CircuitOpen => false,
                     DeadReason::Expired => self.is_late(row, &answer, computed.unwrap_or_default()),
                 };
                 self.hold_to(Law::NothingLost, just, || format!("{key:?} is a dead letter: {reason:?}, {answer:?}"));
             }
+            Next::Dropped(reason) => self.breach(Law::NothingLost, &format!("{key:?} is dropped: {reason:?}")),
             Next::Retry { due, asked } => {
                 self.hold_to(Law::Allowed, computed.is_some(), || format!("{key:?} gets attempt after {spent}"));
                 let young = due.since(row.created_at) <= retry.max_age + Duration::from_millis(1);

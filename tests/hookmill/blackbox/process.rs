@@ -1,0 +1,94 @@
+//! The binary as a child process: started, read, ended and reaped.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use super::{PATIENCE, until};
+
+/// A command of the binary; killed and reaped when dropped.
+pub(super) struct Process {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    log: PathBuf,
+}
+
+/// The binary with these arguments, and nothing from the environment that could change what it does.
+pub(super) fn hookmill(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookmill"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HOOKMILL_")) {
+        command.env_remove(name);
+    }
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+impl Process {
+    /// Starts a command whose log goes to `log`.
+    pub(super) fn start(args: &[&str], log: &Path) -> Self {
+        let stderr = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut child = hookmill(args).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // It ends with the process, whose output it must go on reading.
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let _nobody_reads = sender.send(line);
+            }
+        });
+        Self { child, lines, log: log.to_owned() }
+    }
+
+    /// The next line on standard output that holds `text`.
+    pub(super) fn line_with(&self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("no line with {text:?}: {error}\n{}", self.log()));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Everything on standard error so far.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGKILL, and gone.
+    pub(super) fn kill(&mut self) {
+        let _ended_before = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM.
+    pub(super) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Whether it runs.
+    pub(super) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(super) fn ended(&mut self) -> ExitStatus {
+        until("the process ends", PATIENCE, || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended_before = self.child.kill();
+        let _reaped = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of the process:\n{}", self.log());
+        }
+    }
+}

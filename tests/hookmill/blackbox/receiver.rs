@@ -1,0 +1,187 @@
+//! A receiver of webhooks that shares no code with the sender: it records every request and answers as it is told.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use serde_json::Value;
+use standardwebhooks::Webhook;
+
+use super::{PATIENCE, http, until};
+
+/// What a request is answered with.
+#[derive(Clone)]
+pub(super) enum Reply {
+    Status(u16),
+    /// Nothing, until the sender goes.
+    Never,
+    /// 200 once the gate is open.
+    Behind(Gate),
+}
+
+/// Keeps answers back until it is opened.
+#[derive(Clone, Default)]
+pub(super) struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    pub(super) fn open(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn pass(&self) {
+        until("the gate opens", PATIENCE, || self.0.load(Ordering::Acquire).then_some(()));
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) path: String,
+    headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+    /// When it had been read as a whole.
+    pub(super) at: Instant,
+    /// The status that was decided on, if any.
+    pub(super) status: Option<u16>,
+}
+
+impl Request {
+    pub(super) fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// The event's id.
+    pub(super) fn id(&self) -> &str {
+        self.header("webhook-id")
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Whether the signature is the one that the reference implementation makes.
+    pub(super) fn is_signed_with(&self, secret: &str) -> bool {
+        let at = self.header("webhook-timestamp").parse().unwrap();
+        let expected = Webhook::new(secret).unwrap().sign(self.id(), at, &self.body).unwrap();
+        self.header("webhook-signature").split(' ').any(|signature| signature == expected)
+    }
+}
+
+type Script = dyn Fn(&Request) -> Reply + Send + Sync;
+
+struct Shared {
+    script: Box<Script>,
+    seen: Mutex<Vec<Request>>,
+    closed: AtomicBool,
+}
+
+/// Listens until it is dropped.
+pub(super) struct Receiver {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Receiver {
+    /// A receiver that answers by `script`.
+    pub(super) fn new(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let shared =
+            Arc::new(Shared { script: Box::new(script), seen: Mutex::default(), closed: AtomicBool::new(false) });
+        let acceptor = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || accept(&listener, &shared))
+        };
+        Self { addr, shared, acceptor: Some(acceptor) }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    /// Every request so far, in the order of their arrival.
+    pub(super) fn seen(&self) -> Vec<Request> {
+        self.shared.seen.lock().unwrap().clone()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.shared.seen.lock().unwrap().len()
+    }
+
+    /// How many requests came in since.
+    pub(super) fn count_since(&self, since: Instant) -> usize {
+        self.shared.seen.lock().unwrap().iter().filter(|request| request.at >= since).count()
+    }
+
+    /// The ids that came to this path and were answered 200.
+    pub(super) fn taken(&self, path: &str) -> BTreeSet<String> {
+        let seen = self.shared.seen.lock().unwrap();
+        let taken = seen.iter().filter(|request| request.path == path && request.status == Some(200));
+        taken.map(|request| request.id().to_owned()).collect()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        // Wakes the acceptor up.
+        let _woken = TcpStream::connect(self.addr);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ended = acceptor.join();
+        }
+    }
+}
+
+/// Nobody listens on this port.
+pub(super) const REFUSING: &str = "http://127.0.0.1:1/";
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming() {
+        if shared.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        let shared = Arc::clone(shared);
+        // It ends when the sender closes the connection.
+        thread::spawn(move || serve(stream, &shared));
+    }
+}
+
+fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (start, headers) = http::head(&mut stream)?;
+        let body = http::body(&mut stream, &headers)?;
+        let path = start.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut request = Request { path, headers, body, at: Instant::now(), status: None };
+        let reply = (shared.script)(&request);
+        request.status = match reply {
+            Reply::Status(status) => Some(status),
+            Reply::Behind(_) => Some(200),
+            Reply::Never => None,
+        };
+        let status = request.status;
+        shared.seen.lock().unwrap().push(request);
+        match reply {
+            Reply::Never => {
+                let _until_it_goes = stream.read(&mut [0])?;
+                return Ok(());
+            }
+            Reply::Behind(gate) => gate.pass(),
+            Reply::Status(_) => {}
+        }
+        let status = status.unwrap_or_default();
+        write!(stream.get_mut(), "HTTP/1.1 {status} Scripted\r\ncontent-length: 0\r\n\r\n")?;
+    }
+}
