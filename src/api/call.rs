@@ -113,16 +113,28 @@ impl Call {
         parsed.map_err(|error: T::Err| crate::Invalid::at(format!("#/{name}"), error.to_string()).into())
     }
 
+    /// The content type without its parameters, in lower case; empty when there is none.
+    pub(super) fn content_type(&self) -> String {
+        let given = self.request.headers().get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok());
+        given.and_then(|given| given.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
+    }
+
     /// The body, if its content type is one of `types`.
     ///
     /// # Errors
     /// The problem to answer with.
     pub(super) async fn body(&self, types: &[&str], limit: Limit) -> Result<Body, Problem> {
-        let given = self.request.headers().get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok());
-        let essence = given.and_then(|given| given.split(';').next()).unwrap_or_default().trim();
-        if !types.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+        if !types.contains(&self.content_type().as_str()) {
             return Err(Problem::new(Kind::UnsupportedMediaType, format!("send {}", types.join(" or "))));
         }
+        self.body_of_any_type(limit).await
+    }
+
+    /// The body, whatever its content type.
+    ///
+    /// # Errors
+    /// The problem to answer with.
+    pub(super) async fn body_of_any_type(&self, limit: Limit) -> Result<Body, Problem> {
         body::read(&self.request, &self.unread, limit, self.shared.read_deadline, &self.shared.hooks.0.bodies).await
     }
 

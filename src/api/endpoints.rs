@@ -23,7 +23,7 @@ use crate::{
     endpoint::{Endpoint, EndpointId, Signing},
     error::{Fault, Invalid},
     event::NameError,
-    pipeline::Standing,
+    pipeline::{Standing, Switch},
 };
 
 const JSON: &[&str] = &["application/json"];
@@ -87,6 +87,28 @@ pub(super) async fn delete(call: Call) -> Answer {
     let version = expected_version(&call, &id)?;
     call.hooks().delete_endpoint(&id, version).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+macro_rules! switches {
+    ($($name:ident: $switch:expr;)*) => {$(
+        pub(super) async fn $name(call: Call) -> Answer {
+            switch(&call, $switch).await
+        }
+    )*};
+}
+
+switches! {
+    pause: Switch::Pause;
+    resume: Switch::Resume;
+    disable: Switch::Disable;
+    enable: Switch::Enable;
+}
+
+async fn switch(call: &Call, switch: Switch) -> Answer {
+    let id: EndpointId = call.named("id", "endpoint")?;
+    let version = expected_version(call, &id)?;
+    let endpoint = call.hooks().switch_endpoint(&id, switch, version).await?;
+    tagged(ok(&shown(call.hooks(), &endpoint)), &endpoint)
 }
 
 pub(super) async fn state(call: Call) -> Answer {

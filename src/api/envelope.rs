@@ -41,17 +41,33 @@ pub(super) fn read(body: &Bytes, now: Timestamp) -> Result<Published, Problem> {
         Invalid::unless_empty(faults)?;
         return Ok(Published::One(event));
     }
-    let Items { first: items, count } = syntax(text)?;
-    if count == 0 {
-        return Err(Invalid::at("#", "must hold at least one event").into());
-    }
-    if count > MAX_EVENTS {
-        return Err(Problem::new(Kind::TooLarge, format!("{count} events; {MAX_EVENTS} at most")));
-    }
-    several(&items, now)
+    Ok(Published::Several(several(&items(text)?, now)?))
 }
 
-fn several(items: &[&RawValue], now: Timestamp) -> Result<Published, Problem> {
+/// The items of an array of events.
+///
+/// # Errors
+/// The problem to answer with: no array, none or too many in it.
+pub(super) fn items(text: &str) -> Result<Vec<&RawValue>, Problem> {
+    let Items { first, count } = syntax(text)?;
+    expect_some(count)?;
+    Ok(first)
+}
+
+/// Refuses none at all, and too many.
+pub(super) fn expect_some(count: usize) -> Result<(), Problem> {
+    match count {
+        0 => Err(Invalid::at("#", "must hold at least one event").into()),
+        1..=MAX_EVENTS => Ok(()),
+        _ => Err(Problem::new(Kind::TooLarge, format!("{count} events; {MAX_EVENTS} at most"))),
+    }
+}
+
+/// Reads several events, each named by its index.
+///
+/// # Errors
+/// Every mistake in their form, up to a bound.
+pub(super) fn several(items: &[&RawValue], now: Timestamp) -> Result<Vec<Event>, Problem> {
     let (mut events, mut faults) = (Vec::with_capacity(items.len()), Vec::new());
     for (index, item) in items.iter().enumerate() {
         // Copied: one event that waits must not hold the whole array in memory.
@@ -67,10 +83,14 @@ fn several(items: &[&RawValue], now: Timestamp) -> Result<Published, Problem> {
         }
     }
     Invalid::unless_empty(faults)?;
-    Ok(Published::Several(events))
+    Ok(events)
 }
 
-fn syntax<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+/// Reads a text as `T`.
+///
+/// # Errors
+/// Malformed: what is wrong with the syntax.
+pub(super) fn syntax<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     serde_json::from_str(text).map_err(|error| Problem::malformed("#", format!("is not JSON: {error}")))
 }
 

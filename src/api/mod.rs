@@ -4,7 +4,9 @@
 mod access;
 mod body;
 mod call;
+mod cloud_events;
 mod dead_letters;
+mod deliveries;
 mod endpoints;
 mod envelope;
 mod events;
@@ -12,14 +14,17 @@ mod health;
 mod history;
 mod json;
 mod list;
+mod ndjson;
 mod problem;
 mod publish;
 mod query;
 mod routes;
 mod rules;
+mod selection;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trials;
 
 use std::{sync::Arc, time::Duration};
 

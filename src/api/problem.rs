@@ -105,6 +105,11 @@ impl Problem {
         self
     }
 
+    /// How many mistakes it names.
+    pub(crate) fn mistakes(&self) -> usize {
+        self.errors.len()
+    }
+
     /// The connection ends with this answer.
     pub(crate) fn closing(mut self) -> Self {
         self.close = true;
@@ -191,6 +196,7 @@ impl From<ManageError> for Problem {
             ManageError::Invalid(invalid) => invalid.into(),
             ManageError::Store(error) => error.into(),
             ManageError::NotFound(_) => Self::new(Kind::NotFound, detail),
+            ManageError::Busy(_) => Self::new(Kind::Overloaded, detail),
             ManageError::Conflict(_) => Self::new(Kind::Conflict, detail),
             ManageError::Stale { .. } => Self::new(Kind::Stale, detail),
         }

@@ -12,9 +12,9 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use super::{
     Shared,
     call::{Answer, Call, serve},
-    dead_letters, endpoints, events, health, history,
+    dead_letters, deliveries, endpoints, events, health, history,
     problem::Problem,
-    publish, rules,
+    publish, rules, trials,
 };
 
 /// Adds everything to `config`. What no route matches is a problem too, in the scope that is configured.
@@ -42,8 +42,14 @@ fn v1(router: &Router) -> actix_web::Scope {
                 .delete(endpoints::delete)
                 .done(),
         )
+        .service(router.at("/endpoints/{id}/pause").post(endpoints::pause).done())
+        .service(router.at("/endpoints/{id}/resume").post(endpoints::resume).done())
+        .service(router.at("/endpoints/{id}/disable").post(endpoints::disable).done())
+        .service(router.at("/endpoints/{id}/enable").post(endpoints::enable).done())
+        .service(router.at("/endpoints/{id}/test").post(trials::test).done())
         .service(router.at("/endpoints/{id}/state").get(endpoints::state).done())
         .service(router.at("/endpoints/{id}/attempts").get(history::of_endpoint).done())
+        .service(router.at("/deliveries/cancel").post(deliveries::cancel).done())
         .service(router.at("/dead-letters").get(dead_letters::list).done())
         .service(router.at("/dead-letters/{id}").get(dead_letters::show).done())
         .service(router.at("/dead-letters/{id}/replay").post(dead_letters::replay).done())

@@ -1,9 +1,12 @@
 //! The API as its clients see it.
 
+mod bulk;
 mod configuration;
 mod doors;
+mod formats;
 mod publishing;
 mod sockets;
+mod switches;
 
 use std::{future::Future, time::Duration};
 

@@ -52,6 +52,8 @@ struct InFlight {
     started: Now,
     /// The endpoint has been disabled since: the store has given the delivery up.
     dropped: bool,
+    /// Deliveries have been cancelled since, perhaps this one: the store knows.
+    unsure: bool,
     _slot: Option<Share>,
 }
 
@@ -166,6 +168,16 @@ impl Machine {
             self.queue.reset(is_strict(&self.policy), longest, !disabled);
         } else {
             self.queue.limit_waits(longest);
+        }
+        self.pump(now);
+    }
+
+    /// Deliveries have been cancelled in the store: what waits is read from there again, and so is what is in flight, should
+    /// it fail.
+    pub fn cancelled(&mut self, now: Now) {
+        if self.state != State::Disabled {
+            self.in_flight.values_mut().for_each(|flight| flight.unsure = true);
+            self.queue.reset(is_strict(&self.policy), longest_wait(&self.policy), true);
         }
         self.pump(now);
     }
@@ -316,7 +328,10 @@ impl Machine {
             self.pace.start(rate, now.mono);
         }
         let generation = self.breaker.start(gate);
-        self.in_flight.insert(self.tickets, InFlight { item, generation, started: now, dropped: false, _slot: slot });
+        self.in_flight.insert(
+            self.tickets,
+            InFlight { item, generation, started: now, dropped: false, unsure: false, _slot: slot },
+        );
         self.effects.push(Effect::Send(start));
     }
 
@@ -400,7 +415,7 @@ impl Machine {
         }
         let next = self.judge(&mut flight.item, outcome, now);
         self.inform_breaker(&flight, outcome, next.is_err(), now);
-        let InFlight { item, dropped, .. } = flight;
+        let InFlight { item, dropped, unsure, .. } = flight;
         let delivery = self.delivery(&item);
         let (spent, at) = (item.spent, now.wall);
         let next = match next {
@@ -408,6 +423,8 @@ impl Machine {
                 let due = now.wall.after(retry.delay);
                 if dropped {
                     self.queue.finish(item.key());
+                } else if unsure {
+                    self.queue.leave_to_store(item.key(), due);
                 } else {
                     self.queue.put_back(item, retry, now);
                 }

@@ -87,6 +87,8 @@ pub struct Push(pub Vec<Arc<Accepted>>);
 pub struct Configure(pub Arc<Endpoint>);
 /// A delivery was made anew in the store.
 pub struct Replayed(pub Key);
+/// Deliveries of this endpoint have been cancelled in the store. Answered once no attempt of them starts any more.
+pub struct Forget;
 /// Starts nothing any more and tells when nothing is in flight; with `empty`, works on until nothing waits.
 pub struct Drain {
     /// Whether what waits is to be delivered first: where there is no disk to keep it.
@@ -118,6 +120,9 @@ told!(Push, Replayed, Drain, Died, Loaded, Finished);
 impl Message for Configure {
     type Result = ();
 }
+impl Message for Forget {
+    type Result = ();
+}
 impl Message for Cancel {
     type Result = usize;
 }
@@ -142,6 +147,14 @@ impl Drop for Obituary {
     fn drop(&mut self) {
         self.owner.do_send(self.notice);
     }
+}
+
+/// Makes one attempt. The transport may be a host's own code: its panic is an answer like others.
+pub(crate) async fn exchange(transport: &dyn Transport, attempt: Attempt) -> Answer {
+    let exchange = AssertUnwindSafe(async { transport.send(attempt).await }).catch_unwind();
+    exchange
+        .await
+        .unwrap_or_else(|_| Err(Failure { kind: FailureKind::Internal, detail: "the transport panicked".to_owned() }))
 }
 
 impl Delivery {
@@ -220,11 +233,7 @@ impl Delivery {
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
         let task = actix_rt::spawn(async move {
-            // The transport may be a host's own code: its panic is an outcome like others.
-            let exchange = AssertUnwindSafe(async { transport.send(attempt).await }).catch_unwind();
-            let answer = exchange.await.unwrap_or_else(|_| {
-                Err(Failure { kind: FailureKind::Internal, detail: "the transport panicked".to_owned() })
-            });
+            let answer = exchange(transport.as_ref(), attempt).await;
             addr.do_send(Finished { ticket, answer });
         });
         self.tasks.insert(ticket, task);
@@ -317,6 +326,14 @@ impl Handler<Replayed> for Delivery {
 
     fn handle(&mut self, Replayed(key): Replayed, ctx: &mut Self::Context) {
         self.input(ctx, |machine, now| machine.replayed(key, now));
+    }
+}
+
+impl Handler<Forget> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, _: Forget, ctx: &mut Self::Context) {
+        self.input(ctx, Machine::cancelled);
     }
 }
 

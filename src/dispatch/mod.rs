@@ -4,6 +4,7 @@
 pub(crate) mod death;
 mod placement;
 pub mod routes;
+mod trial;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,6 +27,8 @@ use crate::{
 };
 pub use placement::Placement;
 use routes::Routes;
+use trial::Trials;
+pub use trial::{NoTrial, Trial};
 
 /// An event that the Debouncer has judged.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct Remove(pub EndpointKey);
 pub struct Barrier(pub oneshot::Sender<()>);
 /// A delivery was made anew in the store.
 pub struct Replayed(pub DeliveryId);
+/// Deliveries of these endpoints have been cancelled in the store. Answered once no attempt of them starts any more.
+pub struct Forget(pub Vec<EndpointKey>);
 /// Starts no attempt any more; answers when none is in flight. See [`deliver::Drain`].
 pub struct Drain {
     /// Whether what waits is to be delivered first.
@@ -65,6 +70,9 @@ impl Message for Configure {
     type Result = ();
 }
 impl Message for Remove {
+    type Result = ();
+}
+impl Message for Forget {
     type Result = ();
 }
 impl Message for Drain {
@@ -89,6 +97,7 @@ pub struct Dispatcher {
     incarnations: u64,
     random: fastrand::Rng,
     closing: bool,
+    trials: Trials,
     yielder: Yielder,
 }
 
@@ -122,8 +131,17 @@ impl Dispatcher {
         };
         let endpoints = known.into_iter().map(slot).collect();
         let random = fastrand::Rng::with_seed(seed);
-        let yielder = Yielder::default();
-        Self { parts, placement, routes, endpoints, incarnations: 0, random, closing: false, yielder }
+        Self {
+            parts,
+            placement,
+            routes,
+            endpoints,
+            incarnations: 0,
+            random,
+            closing: false,
+            trials: Trials::default(),
+            yielder: Yielder::default(),
+        }
     }
 
     /// Routes one event; notes for whom it is.
@@ -276,6 +294,16 @@ impl Handler<Replayed> for Dispatcher {
     }
 }
 
+impl Handler<Forget> for Dispatcher {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Forget(keys): Forget, _: &mut Self::Context) -> Self::Result {
+        let deliveries = keys.iter().filter_map(|key| self.endpoints.get(key)?.delivery.as_ref());
+        let told = join_all(deliveries.map(|delivery| delivery.send(deliver::Forget)));
+        Box::pin(async move { drop(told.await) })
+    }
+}
+
 impl Handler<Died> for Dispatcher {
     type Result = ();
 
@@ -310,7 +338,11 @@ impl Handler<Drain> for Dispatcher {
             drained
         };
         let drained = join_all(self.running().into_iter().map(drain));
-        Box::pin(async move { drop(drained.await) })
+        let trials = self.trials.ended();
+        Box::pin(async move {
+            drop(drained.await);
+            trials.await;
+        })
     }
 }
 
@@ -320,7 +352,13 @@ impl Handler<Cancel> for Dispatcher {
     fn handle(&mut self, _: Cancel, _: &mut Self::Context) -> Self::Result {
         self.closing = true;
         let cut = join_all(self.running().iter().map(|delivery| delivery.send(deliver::Cancel)));
-        Box::pin(async move { cut.await.into_iter().map(Result::unwrap_or_default).sum() })
+        self.trials.cut();
+        let trials = self.trials.ended();
+        Box::pin(async move {
+            let cut = cut.await.into_iter().map(Result::unwrap_or_default).sum();
+            trials.await;
+            cut
+        })
     }
 }
 

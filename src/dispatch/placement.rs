@@ -44,13 +44,29 @@ impl Placement {
 
     /// Starts a Delivery on the thread of its endpoint.
     pub fn start(&self, birth: Birth, parts: Parts) -> Option<Addr<Delivery>> {
-        let EndpointKey(key) = birth.endpoint.key;
-        let place = usize::try_from(key).unwrap_or(0).checked_rem(self.lanes.len())?;
-        let Lane { arbiter, id } = self.lanes.get(place)?;
+        let Lane { arbiter, id } = self.lane(birth.endpoint.key)?;
         let (id, make) = (*id, self.transport.clone());
-        Some(Delivery::start_in_arbiter(arbiter, move |_| {
-            let transport = TRANSPORTS.with_borrow_mut(|all| Rc::clone(all.entry(id).or_insert_with(|| make())));
-            Delivery::new(birth, parts, transport)
-        }))
+        Some(Delivery::start_in_arbiter(arbiter, move |_| Delivery::new(birth, parts, transport(id, &make))))
     }
+
+    /// Runs `work` on the thread of an endpoint, with the transport there. Tells whether that thread is there.
+    pub fn run<F: Future<Output = ()> + 'static>(
+        &self,
+        endpoint: EndpointKey,
+        work: impl FnOnce(Rc<dyn Transport>) -> F + Send + 'static,
+    ) -> bool {
+        let Some(Lane { arbiter, id }) = self.lane(endpoint) else { return false };
+        let (id, make) = (*id, self.transport.clone());
+        arbiter.spawn_fn(move || drop(actix_rt::spawn(work(transport(id, &make)))))
+    }
+
+    fn lane(&self, EndpointKey(key): EndpointKey) -> Option<&Lane> {
+        let place = usize::try_from(key).unwrap_or(0).checked_rem(self.lanes.len())?;
+        self.lanes.get(place)
+    }
+}
+
+/// The transport of a lane that this thread serves, made at its first use.
+fn transport(lane: u64, make: &TransportFactory) -> Rc<dyn Transport> {
+    TRANSPORTS.with_borrow_mut(|all| Rc::clone(all.entry(lane).or_insert_with(|| make())))
 }

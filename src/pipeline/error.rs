@@ -99,6 +99,9 @@ pub enum ManageError {
     /// The present state of things does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// Too much of this kind is being done already; try again later.
+    #[error("{0}")]
+    Busy(String),
     /// It has changed since the caller looked.
     #[error("it has changed meanwhile: its version is {version} now")]
     Stale {

@@ -34,6 +34,32 @@ pub struct Standing {
     pub oldest_pending_at: Option<Timestamp>,
 }
 
+/// What people do to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// Holds what comes until it is resumed.
+    Pause,
+    /// Delivers what was held.
+    Resume,
+    /// Drops what is pending and what comes.
+    Disable,
+    /// Takes events again; one that is paused stays so.
+    Enable,
+}
+
+impl Switch {
+    /// The state afterwards, if this can be done in `state`.
+    const fn after(self, state: State) -> Option<State> {
+        match (self, state) {
+            (Self::Pause | Self::Resume, State::Disabled) => None,
+            (Self::Pause, _) => Some(State::Paused),
+            (Self::Disable, _) => Some(State::Disabled),
+            (Self::Enable, State::Paused) => Some(State::Paused),
+            (Self::Resume | Self::Enable, _) => Some(State::Active),
+        }
+    }
+}
+
 impl Hookmill {
     /// Creates an endpoint from its JSON form; one without `id` gets an id, and one that signs without a secret gets a secret.
     ///
@@ -108,6 +134,28 @@ impl Hookmill {
         expect_version(&old, version)?;
         let settings = old.settings.patched(patch, self.origin(), self.judge())?;
         self.update(&old, settings).await
+    }
+
+    /// Pauses, resumes, disables or enables an endpoint. One that is in that state already stays as it is.
+    ///
+    /// # Errors
+    /// As for [`Hookmill::replace_endpoint`]; a conflict when the endpoint is disabled and was to be paused or resumed: what
+    /// it was sent is dropped until it is enabled.
+    pub async fn switch_endpoint(
+        &self,
+        id: &EndpointId,
+        switch: Switch,
+        version: Option<u64>,
+    ) -> Result<Arc<Endpoint>, ManageError> {
+        let _one_at_a_time = self.0.changes.lock().await;
+        let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
+        expect_version(&old, version)?;
+        let state = switch.after(old.settings.state);
+        let state = state.ok_or_else(|| ManageError::Conflict(format!("{id} is disabled: enable it first")))?;
+        if state == old.settings.state {
+            return Ok(old);
+        }
+        self.update(&old, Settings { state, ..old.settings.clone() }).await
     }
 
     async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {

@@ -1,8 +1,10 @@
 //! The handle of a running Hookmill: publish, manage, look, shut down.
 
 mod builder;
+mod cancel;
 mod error;
 mod manage;
+mod trial;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -36,7 +38,8 @@ use crate::{
 
 pub use builder::Builder;
 pub use error::{ManageError, PublishError, StartError};
-pub use manage::Standing;
+pub use manage::{Standing, Switch};
+pub use trial::{Tested, Trial};
 
 /// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
 /// store nothing is lost. [`Hookmill::shutdown`] ends it in good order.

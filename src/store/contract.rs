@@ -4,6 +4,7 @@
 //! A store may answer on threads of its own; the scenarios wait for each answer and assume no turn.
 
 pub(in crate::store) mod bench;
+pub(in crate::store) mod cancelling;
 pub(in crate::store) mod model;
 pub(in crate::store) mod scenarios;
 
@@ -11,7 +12,7 @@ pub(in crate::store) mod scenarios;
 /// `Arc<dyn Store>`, and whatever must live as long as it, such as its directory.
 macro_rules! contract {
     ($open:expr) => {
-        $crate::store::contract::contract!($open;
+        $crate::store::contract::contract!($open, scenarios;
             seqs_are_gapless_and_duplicates_take_none,
             the_sink_gets_each_new_event_once_in_order,
             a_conflict_refuses_the_whole_group,
@@ -48,13 +49,19 @@ macro_rules! contract {
             totals_of_endpoints_add_up_to_the_whole,
             calls_after_close_fail,
         );
+        $crate::store::contract::contract!($open, cancelling;
+            cancelling_drops_what_is_pending,
+            cancelling_asks_for_topic_and_time,
+            cancelling_goes_in_steps,
+            what_was_cancelled_in_flight_may_still_arrive,
+        );
     };
-    ($open:expr; $($scenario:ident,)*) => {
+    ($open:expr, $part:ident; $($scenario:ident,)*) => {
         $(
             #[test]
             fn $scenario() {
                 let (store, _alive) = $open();
-                $crate::store::contract::scenarios::$scenario(&$crate::store::contract::bench::Bench::new(store));
+                $crate::store::contract::$part::$scenario(&$crate::store::contract::bench::Bench::new(store));
             }
         )*
     };

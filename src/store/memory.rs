@@ -184,6 +184,10 @@ impl Store for MemoryStore {
         self.answer(|state, now| Ok(state.replay(dead_letter, now)))
     }
 
+    fn cancel(&self, step: CancelStep) -> Reply<CancelledStep> {
+        self.answer(|state, _| Ok(state.cancel(&step)))
+    }
+
     fn load(&self) -> Reply<Loaded> {
         self.read(State::load)
     }

@@ -106,7 +106,7 @@ pub trait Store: Send + Sync {
     fn record(&self, verdicts: Vec<Verdict>);
 
     /// Writes down what became of a delivery, after the verdict that made it. Without effect on a delivery that is not
-    /// pending any more.
+    /// pending any more; but one that was cancelled while it was in flight and arrived is delivered, not dropped.
     fn settle(&self, settlement: Settlement);
 
     /// Writes down how an endpoint's breaker stands. Without effect when the endpoint is deleted.
@@ -133,6 +133,10 @@ pub trait Store: Send + Sync {
     /// Makes a new delivery of a dead letter, with the next run; the dead letter stays as it is, marked as replayed. The
     /// outcome says when there was nothing to replay; the state of the endpoint is for the caller to check.
     fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome>;
+
+    /// Drops pending deliveries, reason `cancelled`: one step, which looks at 500 of them at most, so that nobody waits for
+    /// long; the answer says where the next begins.
+    fn cancel(&self, step: CancelStep) -> Reply<CancelledStep>;
 
     /// Everything the pipeline needs to start.
     fn load(&self) -> Reply<Loaded>;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey},
-    event::{Accepted, NameError},
+    event::{Accepted, NameError, Topic, TopicPattern},
     intake::Permit,
 };
 
@@ -133,11 +133,14 @@ pub enum DropReason {
     Exhausted,
     /// It was due while its endpoint's breaker was open.
     CircuitOpen,
+    /// Somebody asked for it: [`Store::cancel`](super::Store::cancel).
+    Cancelled,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::EndpointDisabled, Self::EndpointDeleted, Self::Exhausted, Self::CircuitOpen];
+    pub const ALL: [Self; 5] =
+        [Self::EndpointDisabled, Self::EndpointDeleted, Self::Exhausted, Self::CircuitOpen, Self::Cancelled];
 
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
@@ -146,6 +149,7 @@ impl DropReason {
             Self::EndpointDeleted => "endpoint_deleted",
             Self::Exhausted => "exhausted",
             Self::CircuitOpen => "circuit_open",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -336,6 +340,60 @@ pub struct EndpointChange {
     /// Whether what is pending is dropped, and why.
     pub drop_pending: Option<DropReason>,
 }
+
+/// Which pending deliveries to cancel. Every condition given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct CancelFilter {
+    /// Of this endpoint.
+    pub endpoint: Option<EndpointKey>,
+    /// Of events of these topics.
+    pub topic: Option<TopicPattern>,
+    /// Made before this moment.
+    pub until: Option<Timestamp>,
+}
+
+impl CancelFilter {
+    /// Whether a delivery made at this moment of an event of this topic is meant.
+    pub(super) fn matches(&self, topic: &Topic, created_at: Timestamp) -> bool {
+        self.topic.as_ref().is_none_or(|wanted| wanted.matches(topic))
+            && self.until.is_none_or(|until| created_at < until)
+    }
+}
+
+/// One step of cancelling, through the pending deliveries by (endpoint, seq, run).
+#[derive(Clone, Debug, Default)]
+pub struct CancelStep {
+    /// Which.
+    pub filter: CancelFilter,
+    /// Only counts.
+    pub dry_run: bool,
+    /// From above this one on: where the step before ended.
+    pub after: Option<DeliveryId>,
+}
+
+/// What a step of cancelling came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CancelledStep {
+    /// Deliveries found, and dropped unless it was a dry run.
+    pub matched: u64,
+    /// Endpoints they were for, each once, by key.
+    pub endpoints: Vec<EndpointKey>,
+    /// Where the next step begins; `None` at the end.
+    pub next: Option<DeliveryId>,
+}
+
+impl CancelledStep {
+    /// Counts one that was found.
+    pub(super) fn found(&mut self, endpoint: EndpointKey) {
+        self.matched += 1;
+        if self.endpoints.last() != Some(&endpoint) {
+            self.endpoints.push(endpoint);
+        }
+    }
+}
+
+/// Deliveries that one step of cancelling looks at.
+pub(super) const CANCEL_STEP: usize = 500;
 
 /// What came of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -114,7 +114,7 @@ fn other_content_is_not_taken() {
     run(async {
         let client = Client::new(200).await;
         let event = r#"{"topic": "a", "data": 1}"#;
-        for kind in ["text/plain", "application/x-ndjson", "application/cloudevents+json", "application/jsonx", ""] {
+        for kind in ["text/plain", "application/x-ndjsons", "application/vnd.a+json", "application/jsonx", ""] {
             let request = request(Method::POST, "/v1/events").insert_header(("content-type", kind)).set_payload(event);
             client.send(request).await.problem(415, "unsupported-media-type");
         }

@@ -271,6 +271,12 @@ impl Queue {
         }
     }
 
+    /// A delivery that was in flight waits for its next attempt in the store alone, if it is there still.
+    pub fn leave_to_store(&mut self, key: Key, due: Timestamp) {
+        self.finish(key);
+        if self.strict { self.rewind(key) } else { self.leave(due) }
+    }
+
     /// Whether there may be earlier ones in the store alone.
     fn is_unplaced(&self, key: Key) -> bool {
         self.behind && self.cursor < Some(key)

@@ -1,7 +1,7 @@
 //! Endpoints, rules, breakers and replays: what people change.
 
 use super::{
-    super::*,
+    super::{rows::CANCEL_STEP, *},
     pending::Pending,
     state::{EndpointState, Origin, Standing, State},
 };
@@ -81,6 +81,46 @@ impl State {
             }
         }
         pending.ids().for_each(|(seq, _)| self.release(seq));
+    }
+
+    pub(super) fn cancel(&mut self, step: &CancelStep) -> CancelledStep {
+        let mut cancelled = CancelledStep::default();
+        let looked_at = self.pending_above(step.filter.endpoint, step.after);
+        cancelled.next = looked_at.last().copied().filter(|_| looked_at.len() == CANCEL_STEP);
+        for id in looked_at.into_iter().filter(|id| self.is_meant(*id, &step.filter)).collect::<Vec<_>>() {
+            cancelled.found(id.endpoint);
+            if !step.dry_run {
+                self.cancel_one(id);
+            }
+        }
+        cancelled
+    }
+
+    /// The pending deliveries by (endpoint, seq, run), from above this one.
+    fn pending_above(&self, endpoint: Option<EndpointKey>, after: Option<DeliveryId>) -> Vec<DeliveryId> {
+        let above = after.map(|id| (id.endpoint, id.seq, id.run));
+        let endpoints = self.endpoints.iter().filter(|(key, _)| endpoint.is_none_or(|wanted| **key == wanted));
+        let ids = endpoints.flat_map(|(key, endpoint)| endpoint.pending.ids().map(|(seq, run)| (*key, seq, run)));
+        ids.filter(|place| above.is_none_or(|above| *place > above))
+            .map(|(endpoint, seq, run)| DeliveryId { seq, endpoint, run })
+            .take(CANCEL_STEP)
+            .collect()
+    }
+
+    fn is_meant(&self, id: DeliveryId, filter: &CancelFilter) -> bool {
+        let event = self.events.get(&id.seq).map(|kept| &kept.event);
+        event.zip(self.deliveries.get(&id)).is_some_and(|(event, one)| filter.matches(&event.topic, one.created_at))
+    }
+
+    fn cancel_one(&mut self, id: DeliveryId) {
+        let found = self.deliveries.get_mut(&id).zip(self.endpoints.get_mut(&id.endpoint));
+        let Some((delivery, endpoint)) = found else { return };
+        let Standing::Pending { due, .. } = delivery.standing else { return };
+        delivery.standing = Standing::Dropped(DropReason::Cancelled);
+        endpoint.pending.remove(id, due);
+        endpoint.totals.pending -= 1;
+        endpoint.count_dropped(DropReason::Cancelled);
+        self.release(id.seq);
     }
 
     pub(super) fn keep_breaker(&mut self, key: EndpointKey, breaker: BreakerRecord) {

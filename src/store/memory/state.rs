@@ -205,7 +205,17 @@ impl State {
         let Settlement { delivery: id, attempt, spent, next, at } = settlement;
         let delivery = self.deliveries.get_mut(&id);
         let Some((delivery, endpoint)) = delivery.zip(self.endpoints.get_mut(&id.endpoint)) else { return };
-        let Standing::Pending { due: before, .. } = delivery.standing else { return };
+        let before = match delivery.standing {
+            Standing::Pending { due, .. } => due,
+            // It was in flight, and arrived all the same.
+            Standing::Dropped(DropReason::Cancelled) if next == Next::Delivered => {
+                endpoint.uncount_cancelled();
+                endpoint.totals.pending += 1;
+                self.hold_again(id);
+                return self.settle(Settlement { delivery: id, attempt, spent, next, at });
+            }
+            _ => return,
+        };
         delivery.spent = spent;
         if let Some(attempt) = attempt {
             delivery.attempted(attempt, next != Next::Delivered);
@@ -238,6 +248,17 @@ impl State {
     }
 }
 
+impl State {
+    /// Makes a delivery that was dropped pending again.
+    fn hold_again(&mut self, id: DeliveryId) {
+        if let Some((delivery, endpoint)) = self.deliveries.get_mut(&id).zip(self.endpoints.get_mut(&id.endpoint)) {
+            delivery.standing = Standing::Pending { due: None, asked: false };
+            endpoint.pending.insert(id, None);
+        }
+        self.hold(id.seq);
+    }
+}
+
 impl Delivery {
     fn attempted(&mut self, mut attempt: AttemptRecord, failed: bool) {
         if !failed {
@@ -250,6 +271,12 @@ impl Delivery {
 }
 
 impl EndpointState {
+    fn uncount_cancelled(&mut self) {
+        if let Some(count) = self.totals.dropped.get_mut(DropReason::Cancelled.as_str()) {
+            *count -= 1;
+        }
+    }
+
     pub(super) fn count_dropped(&mut self, reason: DropReason) {
         *self.totals.dropped.entry(reason.as_str().to_owned()).or_default() += 1;
     }

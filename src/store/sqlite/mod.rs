@@ -2,6 +2,7 @@
 //!
 //! A write is durable when its transaction has been synced (`synchronous=FULL` in WAL mode); everything that waits shares one.
 
+mod cancel;
 mod checkpoint;
 mod chores;
 mod codes;
@@ -30,9 +31,9 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, DeadLetterFilter, DeadLetterRow, DeliveryId,
-    DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded, PageReply, PageRequest,
-    ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
+    AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, DeadLetterFilter,
+    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded,
+    PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -195,6 +196,13 @@ impl Store for SqliteStore {
 
     fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome> {
         self.change(move |writer| writer.replay(dead_letter))
+    }
+
+    fn cancel(&self, step: CancelStep) -> Reply<CancelledStep> {
+        if step.dry_run {
+            return self.read(move |db| Ok(cancel::look(db, &step)?.0));
+        }
+        self.change(move |writer| writer.cancel(&step))
     }
 
     fn load(&self) -> Reply<Loaded> {

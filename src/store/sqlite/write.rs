@@ -247,7 +247,9 @@ impl<'a> Writer<'a> {
             attempt.and_then(|attempt| attempt.error.as_deref()),
         ])?;
         if changed == 0 {
-            return Ok(());
+            // What was cancelled while it was in flight may have arrived all the same.
+            let arrived = settlement.next == Next::Delivered && self.uncancel(settlement.delivery)?;
+            return if arrived { self.settle(settlement) } else { Ok(()) };
         }
         if state != PENDING {
             self.count_delivery(endpoint, "pending", -1);

@@ -1,0 +1,71 @@
+//! Giving up what is pending because somebody asks for it.
+
+use rusqlite::{Connection, params};
+
+use super::{
+    codes::{signed, unsigned},
+    read::{moment, parsed},
+    write::Writer,
+};
+use crate::{
+    endpoint::EndpointKey,
+    event::Topic,
+    store::{CancelStep, CancelledStep, DeliveryId, DropReason, rows::CANCEL_STEP},
+};
+
+/// What a step comes to, and the deliveries that it is about.
+pub(super) fn look(db: &Connection, step: &CancelStep) -> rusqlite::Result<(CancelledStep, Vec<DeliveryId>)> {
+    let mut select = db.prepare_cached(
+        "SELECT d.seq, d.endpoint, d.run, d.created_at, e.topic FROM deliveries d JOIN events e ON e.seq = d.seq
+         WHERE d.state = 0 AND d.endpoint >= ?1 AND d.endpoint <= ?2 AND (d.endpoint, d.seq, d.run) > (?3, ?4, ?5)
+         ORDER BY d.endpoint, d.seq, d.run LIMIT ?6",
+    )?;
+    let (first, last) = step.filter.endpoint.map_or((i64::MIN, i64::MAX), |EndpointKey(key)| (key, key));
+    let after = step.after.map_or((i64::MIN, 0, 0), |id| (id.endpoint.0, signed(id.seq), id.run));
+    let limit = i64::try_from(CANCEL_STEP).unwrap_or(i64::MAX);
+    let mut rows = select.query(params![first.max(after.0), last, after.0, after.1, after.2, limit])?;
+    let (mut found, mut ids, mut seen) = (CancelledStep::default(), Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let id = DeliveryId { seq: unsigned(row.get(0)?), endpoint: EndpointKey(row.get(1)?), run: row.get(2)? };
+        seen += 1;
+        found.next = (seen == CANCEL_STEP).then_some(id);
+        let topic: Topic = parsed(4, row.get_ref(4)?.as_str()?)?;
+        if step.filter.matches(&topic, moment(row, 3)?) {
+            found.found(id.endpoint);
+            ids.push(id);
+        }
+    }
+    Ok((found, ids))
+}
+
+impl Writer<'_> {
+    pub(super) fn cancel(&mut self, step: &CancelStep) -> rusqlite::Result<CancelledStep> {
+        let (found, ids) = look(self.db, step)?;
+        let reason = DropReason::Cancelled.as_str();
+        let mut update = self.db.prepare_cached(
+            "UPDATE deliveries SET state = 3, reason = ?4, due = NULL, settled_at = ?5
+             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3",
+        )?;
+        for DeliveryId { seq, endpoint, run } in ids {
+            update.execute(params![signed(seq), endpoint.0, run, reason, self.now.as_millis()])?;
+            self.count_delivery(endpoint, "pending", -1);
+            self.count_dropped(endpoint, reason, 1);
+        }
+        Ok(found)
+    }
+
+    /// Takes back that a delivery was cancelled: it is pending again. Tells whether it had been.
+    pub(super) fn uncancel(&mut self, id: DeliveryId) -> rusqlite::Result<bool> {
+        let reason = DropReason::Cancelled.as_str();
+        let mut update = self.db.prepare_cached(
+            "UPDATE deliveries SET state = 0, reason = NULL
+             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 3 AND reason = ?4",
+        )?;
+        let was = update.execute(params![signed(id.seq), id.endpoint.0, id.run, reason])? > 0;
+        if was {
+            self.count_dropped(id.endpoint, reason, -1);
+            self.count_delivery(id.endpoint, "pending", 1);
+        }
+        Ok(was)
+    }
+}
