@@ -2,7 +2,8 @@
 //!
 //! The topic is the `type`, the ordering key the `subject`. Of the metadata, what can be an extension attribute is one: names
 //! of 1 to 20 lower-case letters and digits that mean nothing else, values that are strings, numbers or booleans. Texts
-//! with control characters cannot be attributes and are left out.
+//! with control characters cannot be attributes and are left out. An event that came in as a CloudEvent goes out with the
+//! `id` and `dataschema` it had, which its metadata keep as `ce_id` and `dataschema`.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -36,26 +37,21 @@ pub(super) fn binary(event: &Accepted) -> Rendered {
 
 /// Context attributes and extensions, in this order.
 fn attributes(event: &Accepted) -> Vec<(String, Value)> {
-    let source = event.source.as_deref().map_or_else(|| SOURCE.to_owned(), uri_reference);
+    let metadata = event.metadata.as_deref().and_then(|metadata| serde_json::from_str(metadata).ok());
+    let metadata: Map<String, Value> = metadata.unwrap_or_default();
+    let kept = |name| metadata.get(name).and_then(Value::as_str).filter(|text| !text.is_empty() && is_attribute(text));
     let own = [
         ("specversion", Some("1.0".to_owned())),
-        ("id", Some(event.id.to_string())),
-        ("source", Some(source)),
+        ("id", Some(kept("ce_id").unwrap_or(event.id.as_str()).to_owned())),
+        ("source", Some(event.source.as_deref().map_or_else(|| SOURCE.to_owned(), uri_reference))),
         ("type", Some(event.topic.to_string())),
         ("subject", event.key.as_deref().filter(|key| is_attribute(key)).map(str::to_owned)),
         ("time", Some(event.timestamp.to_string())),
+        ("dataschema", kept("dataschema").map(uri_reference)),
     ];
     let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
-    own.chain(extensions(event)).collect()
-}
-
-fn extensions(event: &Accepted) -> impl Iterator<Item = (String, Value)> {
-    let metadata = event.metadata.as_deref().and_then(|metadata| serde_json::from_str(metadata).ok());
-    let metadata: Map<String, Value> = metadata.unwrap_or_default();
-    metadata
-        .into_iter()
-        .filter(|(name, _)| is_extension(name))
-        .filter_map(|(name, value)| Some((name, extension(value)?)))
+    let extensions = metadata.iter().filter(|(name, _)| is_extension(name));
+    own.chain(extensions.filter_map(|(name, value)| Some((name.clone(), extension(value)?)))).collect()
 }
 
 fn is_extension(name: &str) -> bool {
@@ -64,13 +60,13 @@ fn is_extension(name: &str) -> bool {
 }
 
 /// Numbers of the standard are whole and have 32 bits; others are written as strings.
-fn extension(value: Value) -> Option<Value> {
+fn extension(value: &Value) -> Option<Value> {
     match value {
-        Value::String(text) => is_attribute(&text).then_some(Value::String(text)),
-        Value::Bool(_) => Some(value),
+        Value::String(text) => is_attribute(text).then(|| value.clone()),
+        Value::Bool(_) => Some(value.clone()),
         Value::Number(number) => {
             let fits = number.as_i64().is_some_and(|number| i32::try_from(number).is_ok());
-            Some(if fits { Value::Number(number) } else { number.to_string().into() })
+            Some(if fits { value.clone() } else { number.to_string().into() })
         }
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }

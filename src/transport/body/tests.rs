@@ -93,6 +93,14 @@ fn a_cloudevent_always_has_a_source_and_no_control_characters() {
     assert!(body.get("subject").is_none() && body.get("x").is_none());
 }
 
+#[test]
+fn what_came_as_a_cloudevent_goes_with_its_own_id_and_schema() {
+    let event = event("1").metadata("ce_id", "a.b/c").metadata("dataschema", "https://example.org/s");
+    let body: Value = serde_json::from_str(&body(json!("cloudevents"), event)).unwrap();
+    assert_eq!((&body["id"], &body["dataschema"]), (&json!("a.b/c"), &json!("https://example.org/s")));
+    assert!(body.get("ce_id").is_none());
+}
+
 fn any_json() -> impl Strategy<Value = String> {
     let leaf =
         prop_oneof![Just("1.0".to_owned()), Just("null".to_owned()), ".*".prop_map(|text| json!(text).to_string())];
