@@ -385,6 +385,9 @@ impl Machine {
 
     fn note_health(&mut self, outcome: Outcome, answer: &Answer, now: Now) {
         let timeout = matches!(answer, Err(failure) if failure.kind == crate::transport::FailureKind::Timeout);
+        if outcome.health() == Health::Unknown {
+            return;
+        }
         if outcome == Outcome::Success {
             self.last_success_at = Some(now.wall);
             self.failing_since = None;
