@@ -116,6 +116,13 @@ impl Breaker {
         self.generation
     }
 
+    /// The probe ended without an outcome: there will be another at once.
+    fn forget_probe(&mut self, generation: u32, now: Now) {
+        if generation == self.generation && matches!(self.state, State::HalfOpen) {
+            self.enter(open(Duration::ZERO, now));
+        }
+    }
+
     /// Closes it: there is another receiver.
     pub fn reset(&mut self, now: Now) {
         self.cooldown = Duration::ZERO;

@@ -17,7 +17,8 @@ const RESTART_AT: i64 = 4096;
 /// Starts the thread; it checkpoints at each message and, one last time, when the sender has gone.
 pub(super) fn start(path: &Path) -> Result<(mpsc::SyncSender<()>, thread::JoinHandle<()>), StoreError> {
     let db = Connection::open(path).map_err(failed)?;
-    db.busy_timeout(std::time::Duration::from_secs(2)).map_err(failed)?;
+    // Waiting for readers holds the writer up: rather try again the next time.
+    db.busy_timeout(std::time::Duration::from_millis(20)).map_err(failed)?;
     db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     let (sender, receiver) = mpsc::sync_channel::<()>(1);
     let run = move || {

@@ -43,6 +43,8 @@ impl Chores {
 
     /// Makes one step, in the transaction of `writer`.
     pub(super) fn step(&mut self, writer: &mut Writer<'_>, now: Mono, wall: Timestamp) -> rusqlite::Result<()> {
+        // A step that fails is not made again at once.
+        self.next = now.after(IDLE);
         let more = drop_pending(writer)? | self.prune_events(writer, wall)? | self.prune_deliveries(writer, wall)?;
         if !more {
             // Gives a little of the freed room back to the disk; the rest is used again.

@@ -1,9 +1,15 @@
 //! The one thread that writes: it takes everything that waits, writes one transaction, syncs, and answers all.
 
-use std::{collections::HashMap, sync::Arc, sync::atomic::Ordering, sync::mpsc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    sync::atomic::Ordering,
+    sync::mpsc,
+    time::Duration,
+};
 
 use rusqlite::{Connection, TransactionBehavior};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info};
 
 use super::{
     Shared, checkpoint,
@@ -63,7 +69,7 @@ pub(super) struct Committer {
 #[derive(Default)]
 struct Waiting {
     appends: Vec<Append>,
-    changes: Vec<Change>,
+    changes: VecDeque<Change>,
     fences: Vec<Answer>,
     close: Option<Answer>,
 }
@@ -133,7 +139,7 @@ impl Committer {
             let due = self.ledger.due().is_some_and(|due| now >= due) || now >= self.chores.due();
             let full = self.ledger.len() >= GROUP;
             let mut result = Ok(());
-            if close.is_some() || !waiting.is_empty() || due || full || self.unsaved.is_some() {
+            if close.is_some() || !waiting.is_empty() || due || full || !self.shared.writable.load(Ordering::Acquire) {
                 result = self.commit(waiting, close.is_some());
             }
             if let Some(close) = close {
@@ -144,7 +150,7 @@ impl Committer {
 
     /// How long nothing has to be written.
     fn patience(&self) -> Duration {
-        if self.unsaved.is_some() {
+        if !self.shared.writable.load(Ordering::Acquire) {
             return RETRY;
         }
         let now = self.clock.now().mono;
@@ -164,7 +170,7 @@ impl Committer {
                 self.breakers.insert(endpoint, breaker);
                 self.ledger.touch(now);
             }
-            Message::Change(change) => waiting.changes.push(change),
+            Message::Change(change) => waiting.changes.push_back(change),
             Message::Fence(answer) => waiting.fences.push(answer),
             Message::Close(answer) => waiting.close = Some(answer),
         }
@@ -207,22 +213,27 @@ impl Committer {
     fn write(
         &mut self,
         appends: &[Append],
-        changes: Vec<Change>,
+        mut changes: VecDeque<Change>,
         group: &Group,
     ) -> Result<(Vec<Appended>, Vec<Answer>), StoreError> {
         let now = self.clock.now();
         let mut answers = Vec::new();
         let dropping = (!changes.is_empty()).then(|| self.dropping.clone());
+        #[cfg(test)]
+        super::tests::limit_pages(&self.db, &self.shared);
         let result = (|| {
             let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut writer = Writer::new(&tx, now.wall, self.last_seq, &mut self.dropping);
+            if !self.shared.writable.load(Ordering::Acquire) {
+                writer.try_to_write()?;
+            }
             group.verdicts.iter().try_for_each(|held| writer.verdict(held))?;
             group.settlements.iter().try_for_each(|settlement| writer.settle(settlement))?;
             self.breakers.iter().try_for_each(|(endpoint, breaker)| writer.breaker(*endpoint, breaker))?;
             if now.mono >= self.chores.due() {
                 self.chores.step(&mut writer, now.mono, now.wall)?;
             }
-            for change in changes {
+            while let Some(change) = changes.pop_front() {
                 answers.push(writer.alone(change)?);
             }
             let appended = appends.iter().map(|append| writer.append(&append.events));
@@ -241,6 +252,7 @@ impl Committer {
             Err(error) => {
                 self.dropping = dropping.unwrap_or_else(|| std::mem::take(&mut self.dropping));
                 answers.into_iter().for_each(|answer: Answer| answer(Err(error.clone())));
+                changes.into_iter().for_each(|change| drop(change(Err(error.clone()))));
                 Err(error)
             }
         }
@@ -280,10 +292,10 @@ impl Committer {
 
     fn broken(&mut self, error: &StoreError, group: Group) {
         self.unsaved = (!group.is_empty()).then_some(group);
-        if self.unsaved.is_some() && self.shared.writable.swap(false, Ordering::AcqRel) {
+        if self.shared.writable.swap(false, Ordering::AcqRel) {
             error!(event = "store.full", %error, "store cannot write; no attempt starts until it can");
         } else {
-            warn!(%error, "store could not write");
+            debug!(%error, "store still cannot write");
         }
     }
 

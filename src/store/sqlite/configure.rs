@@ -9,8 +9,9 @@ use crate::{
     store::{DeliveryId, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
 };
 
-/// A change of configuration, made in a transaction. It tells how to answer once that has been committed, or not.
-pub(super) type Change = Box<dyn FnOnce(&mut Writer<'_>) -> Changed + Send>;
+/// A change of configuration, made in a transaction. It tells how to answer once that has been committed, or not. Given an
+/// error in place of a transaction, it answers that at once.
+pub(super) type Change = Box<dyn FnOnce(Result<&mut Writer<'_>, StoreError>) -> Changed + Send>;
 /// A change that failed is taken back alone, and its answer says so.
 pub(super) type Changed = Result<Answer, Answer>;
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -20,7 +21,7 @@ impl Writer<'_> {
     pub(super) fn alone(&mut self, change: Change) -> rusqlite::Result<Answer> {
         let (deltas, dropping) = (self.deltas.clone(), self.dropping.clone());
         self.db.execute_batch("SAVEPOINT change")?;
-        match change(self) {
+        match change(Ok(self)) {
             Ok(answer) => {
                 self.db.execute_batch("RELEASE change")?;
                 Ok(answer)

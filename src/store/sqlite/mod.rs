@@ -33,7 +33,7 @@ use tokio::sync::oneshot;
 use super::{
     AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, DeadLetterFilter,
     DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded,
-    PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
+    Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -59,6 +59,9 @@ pub struct SqliteStore {
 struct Shared {
     sink: OnceLock<AcceptedSink>,
     writable: AtomicBool,
+    /// How many pages the file may have: a full disk, for tests. 0 is no limit.
+    #[cfg(test)]
+    max_pages: std::sync::atomic::AtomicI64,
 }
 
 impl SqliteStore {
@@ -70,8 +73,14 @@ impl SqliteStore {
         make_dir(dir)?;
         let lock = lock(dir)?;
         let path = dir.join("hookmill.db");
+        keep_private(&path)?;
         let db = schema::open_writer(&path)?;
-        let shared = Arc::new(Shared { sink: OnceLock::new(), writable: AtomicBool::new(true) });
+        let shared = Arc::new(Shared {
+            sink: OnceLock::new(),
+            writable: AtomicBool::new(true),
+            #[cfg(test)]
+            max_pages: Default::default(),
+        });
         let pages = Reader::start("store-pages", &path, clock)?;
         let lists = Reader::start("store-lists", &path, clock)?;
         let (checkpoint, checkpointer) = checkpoint::start(&path)?;
@@ -104,9 +113,15 @@ impl SqliteStore {
         change: impl FnOnce(&mut Writer<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Reply<T> {
         let (reply, result) = oneshot::channel();
-        self.tell(Message::Change(Box::new(move |writer| match change(writer) {
-            Ok(value) => Ok(Box::new(move |committed| drop(reply.send(committed.map(|()| value))))),
-            Err(error) => Err(Box::new(move |_committed| drop(reply.send(Err(failed(error)))))),
+        self.tell(Message::Change(Box::new(move |writer| {
+            let changed = writer.and_then(|writer| change(writer).map_err(failed));
+            match changed {
+                Ok(value) => Ok(Box::new(move |committed| drop(reply.send(committed.map(|()| value))))),
+                Err(error) => {
+                    drop(reply.send(Err(error)));
+                    Err(Box::new(|_committed| ()))
+                }
+            }
         })));
         awaited(result)
     }
@@ -126,6 +141,25 @@ impl SqliteStore {
     }
 }
 
+/// Somebody waits for a page, and hears of it also when nobody is left to read it.
+struct Asked(Option<PageReply>);
+
+impl Asked {
+    fn answer(mut self, page: Result<Page, StoreError>) {
+        if let Some(reply) = self.0.take() {
+            reply(page);
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(reply) = self.0.take() {
+            reply(Err(StoreError::Failed("the page was not read".to_owned())));
+        }
+    }
+}
+
 /// An answer that never comes means that the store has been closed.
 fn awaited<T: Send + 'static>(result: oneshot::Receiver<Result<T, StoreError>>) -> Reply<T> {
     Box::pin(async move { result.await.unwrap_or(Err(StoreError::Closed)) })
@@ -136,7 +170,8 @@ fn refuse(message: Message) {
     match message {
         Message::Append(_, reply) => drop(reply.send(Err(AppendError::Store(StoreError::Closed)))),
         Message::Fence(answer) | Message::Close(answer) => answer(Err(StoreError::Closed)),
-        Message::Record(_) | Message::Settle(_) | Message::Breaker(..) | Message::Change(_) => {}
+        Message::Change(change) => drop(change(Err(StoreError::Closed))),
+        Message::Record(_) | Message::Settle(_) | Message::Breaker(..) => {}
     }
 }
 
@@ -170,11 +205,11 @@ impl Store for SqliteStore {
     }
 
     fn page(&self, request: PageRequest, reply: PageReply) {
-        let pages = self.pages.clone();
+        let (pages, asked) = (self.pages.clone(), Asked(Some(reply)));
         self.tell(Message::Fence(Box::new(move |written| match written {
-            Ok(()) => pages.read(Box::new(move |db| reply(read::page(db, &request).map_err(read_error)))),
+            Ok(()) => pages.read(Box::new(move |db| asked.answer(read::page(db, &request).map_err(read_error)))),
             // What is in the file is older than what is known: a delivery that was settled would be made again.
-            Err(error) => reply(Err(error)),
+            Err(error) => asked.answer(Err(error)),
         })));
     }
 
@@ -275,6 +310,16 @@ fn make_dir(dir: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(dir).map_err(|error| StoreError::Unusable(format!("{}: {error}", dir.display())))
+}
+
+/// Makes the file if it is not there, and lets nobody else read it, whoever may read the directory. What SQLite puts beside it
+/// takes its mode.
+fn keep_private(path: &Path) -> Result<(), StoreError> {
+    let unusable = |error| StoreError::Unusable(format!("{}: {error}", path.display()));
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(unusable)?;
+    Ok(())
 }
 
 fn lock(dir: &Path) -> Result<File, StoreError> {

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::{
-    contract::{contract, model},
+    AttemptRecord, Cursor,
+    contract::{bench::*, contract, model},
     memory::MemoryStore,
 };
 
@@ -35,4 +36,62 @@ fn a_second_store_in_the_same_directory_is_refused() {
     assert!(matches!(second, Err(StoreError::Unusable(detail)) if detail.contains("another process")));
     drop(store);
     assert!(SqliteStore::open(dir.path(), Clock::system(), Retention::default()).is_ok());
+}
+
+/// Limits the file as a full disk would.
+pub(super) fn limit_pages(db: &Connection, shared: &Shared) {
+    let pages = match shared.max_pages.load(Ordering::Acquire) {
+        0 => i64::from(u32::MAX),
+        pages => pages,
+    };
+    db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+}
+
+#[test]
+fn a_full_disk_refuses_what_is_new_keeps_what_is_known_and_writes_it_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap());
+    let bench = Bench::new(Arc::clone(&store) as Arc<dyn Store>);
+    let endpoint = bench.endpoint("one");
+    let events: Vec<_> = (0..20).map(|n| bench.routed(&format!("e{n}"), &[endpoint])).collect();
+    get(store.flush());
+
+    store.shared.max_pages.store(1, Ordering::Release);
+    let big = crate::Event::new("a", &"x".repeat(200_000)).unwrap();
+    let refused = publish(store.as_ref(), vec![submit(&big)]);
+    assert!(matches!(refused, Err(AppendError::Store(StoreError::Full(_)))), "{refused:?}");
+    for event in &events {
+        let attempt = AttemptRecord { response: vec![b'x'; 4096].into(), ..attempt(1, 1) };
+        let (delivery, next) = (delivery(event, endpoint), DEAD);
+        store.settle(Settlement { delivery, attempt: Some(attempt), spent: 1, next, at: at(1) });
+    }
+    assert!(matches!(wait(store.flush()), Err(StoreError::Full(_))));
+    assert!(!store.writable());
+    let request = PageRequest { endpoint, cursor: Cursor::Fresh(None), items: 10, bytes: 1000 };
+    assert!(page(store.as_ref(), request).is_err(), "what is pending in the file has been settled");
+    let changed = wait(store.create_endpoint("two".parse().unwrap(), "{}".to_owned()));
+    assert!(matches!(changed, Err(StoreError::Full(_))), "{changed:?}");
+    let known = get(store.totals());
+    assert_eq!((known.accepted, known.deliveries.pending, known.deliveries.dead_lettered), (20, 20, 0));
+    assert!(known.add_up());
+
+    store.shared.max_pages.store(0, Ordering::Release);
+    get(store.flush());
+    assert!(store.writable());
+    let after = bench.totals();
+    assert_eq!((after.accepted, after.deliveries.pending, after.deliveries.dead_lettered), (20, 0, 20));
+    assert_eq!(publish(store.as_ref(), vec![submit(&big)]).unwrap()[0].seq, 21);
+}
+
+#[test]
+fn nobody_else_can_read_the_files_whoever_may_read_the_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let store = SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap();
+    get(store.create_endpoint("one".parse().unwrap(), "{}".to_owned()));
+    for name in ["hookmill.db", "hookmill.db-wal", "hookmill.db-shm"] {
+        let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use tracing::warn;
 
 use crate::{
     clock::Timestamp,
@@ -53,12 +54,29 @@ impl<'a> Writer<'a> {
         for ((endpoint, name), delta) in self.deltas.iter().filter(|(_, delta)| **delta != 0) {
             upsert.execute(params![endpoint, name, delta])?;
         }
+        self.log_dropped();
         let mut meta = self.db.prepare_cached("UPDATE meta SET value = ?2 WHERE name = ?1 AND value <> ?2")?;
         meta.execute(params!["last_seq", signed(self.last_seq)])?;
         if let Some(seq) = judged_through {
             meta.execute(params!["judged_through", signed(seq)])?;
         }
         Ok(self.last_seq)
+    }
+
+    /// Writes something, whatever else there is to write: to find out whether that works.
+    pub(super) fn try_to_write(&self) -> rusqlite::Result<()> {
+        let mut write = self.db.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('tried_at', ?1)")?;
+        write.execute([self.now.as_millis()])?;
+        Ok(())
+    }
+
+    /// One line for each endpoint and reason.
+    fn log_dropped(&self) {
+        for ((endpoint, name), count) in &self.deltas {
+            if let (Some(reason), 1.., 1..) = (name.strip_prefix("dropped:"), *endpoint, *count) {
+                warn!(event = "delivery.dropped", endpoint, reason, count, "deliveries dropped");
+            }
+        }
     }
 
     /// Accepts a group, or nothing of it.
