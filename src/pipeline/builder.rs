@@ -291,7 +291,9 @@ async fn endpoints(
 ) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
     let mut endpoints = BTreeMap::new();
     for row in &loaded.endpoints {
-        let endpoint = read_endpoint(row, allow_loopback)?;
+        let is_own = own.iter().any(|(id, _)| *id == row.id);
+        let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback } };
+        let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
     }
     for (id, mut settings) in own {
@@ -332,11 +334,11 @@ pub(super) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
     Endpoint { key, id, settings, version, created_at, updated_at, state_since, state_reason }
 }
 
-fn read_endpoint(row: &EndpointRow, allow_loopback: bool) -> Result<Endpoint, StartError> {
+fn read_endpoint(row: &EndpointRow, origin: Origin) -> Result<Endpoint, StartError> {
     let unusable = |detail: String| StoreError::Unusable(format!("endpoint {}: {detail}", row.id));
     let value: Value = serde_json::from_str(&row.settings).map_err(|error| unusable(error.to_string()))?;
     // It was judged when it was made, and its addresses are judged again at each connection.
-    let settings = Settings::parse(&value, Origin::Api { allow_loopback }, |_: &_, _| Ok(()));
+    let settings = Settings::parse(&value, origin, |_: &_, _| Ok(()));
     Ok(endpoint_of(row, settings.map_err(|invalid| unusable(invalid.to_string()))?))
 }
 

@@ -26,7 +26,8 @@ pub enum Origin {
     Operator,
     /// The configuration API. Guard `public` unless the caller says otherwise.
     Api {
-        /// `public` means [`Guard::PublicAndLoopback`]: for development and demonstration.
+        /// `public` and `private` reach this machine too, which neither does otherwise: [`Guard::PublicAndLoopback`],
+        /// [`Guard::Private`]. For development and demonstration.
         allow_loopback: bool,
     },
 }
@@ -37,6 +38,14 @@ impl Origin {
         match self {
             Self::Code | Self::Operator => Guard::Private,
             Self::Api { .. } => self.public(),
+        }
+    }
+
+    /// What `"private"` means here.
+    const fn private(self) -> Guard {
+        match self {
+            Self::Api { allow_loopback: false } => Guard::PrivateNoLoopback,
+            _ => Guard::Private,
         }
     }
 
