@@ -182,10 +182,10 @@ impl Builder {
             Some(transport) => transport,
             None => http().map_err(|source| StartError::System { what: "no TLS", source })?,
         };
-        let loaded = store.load().await?;
+        let mut loaded = store.load().await?;
         let code_owned = own.iter().map(|(id, _)| id.clone()).collect();
         let endpoints = endpoints(store.as_ref(), &loaded, own, self.allow_loopback).await?;
-        let rules = rules(store.as_ref(), &loaded, own_rules).await?;
+        let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
             clock: self.clock,
@@ -342,9 +342,10 @@ fn read_endpoint(row: &EndpointRow, origin: Origin) -> Result<Endpoint, StartErr
     Ok(endpoint_of(row, settings.map_err(|invalid| unusable(invalid.to_string()))?))
 }
 
+/// What the store holds, with the program's own rules as they are to be; those that change forget their windows.
 async fn rules(
     store: &dyn Store,
-    loaded: &Loaded,
+    loaded: &mut Loaded,
     own: Vec<(RuleName, Rule)>,
 ) -> Result<BTreeMap<RuleName, Rule>, StartError> {
     let mut rules = BTreeMap::new();
@@ -357,6 +358,7 @@ async fn rules(
     for (name, rule) in own {
         if rules.get(&name) != Some(&rule) {
             store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
+            loaded.windows.retain(|window| window.rule != name.as_str());
         }
         rules.insert(name, rule);
     }

@@ -257,9 +257,6 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.rules().remove(&name);
         if old.as_ref() != Some(&rule) {
-            if old.is_some() {
-                self.0.store.put_rule(name.to_string(), None).await?;
-            }
             self.0.store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
             self.set_rule(name, Some(rule.clone())).await;
         }
