@@ -125,4 +125,11 @@ mod tests {
         let many: serde_json::Map<_, _> = (0..33).map(|n| (format!("x-{n}"), json!(""))).collect();
         assert_eq!(places(with(json!({"headers": many}))), ["#/headers"]);
     }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let settings = with(json!({"headers": {"x-key": "hush"}})).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(shown.contains("x-key") && !shown.contains("hush"), "{shown}");
+    }
 }
