@@ -15,6 +15,7 @@ use std::io;
 use url::Url;
 
 use super::{Secret, Settings, Signing, policy::Guard};
+pub(crate) use headers::is_reserved;
 pub(super) use print::guard_name;
 
 /// Who configures an endpoint, which decides what addresses it may reach.
