@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 pub(super) use binary::{binary, is_binary};
 
 use super::{
-    envelope::{items, syntax},
+    envelope::{items, kept, syntax},
     json::{Members, below, text},
     problem::Problem,
 };
@@ -39,7 +39,7 @@ type Attributes = Vec<(String, Value)>;
 /// The problem to answer with.
 pub(super) fn structured(body: &Bytes) -> Result<Event, Problem> {
     let mut faults = Vec::new();
-    let event = member_event(syntax(text(body)?)?, "#", &mut faults, |data| body.slice_ref(data));
+    let event = member_event(syntax(text(body)?)?, "#", &mut faults, |data| kept(body, data));
     Invalid::unless_empty(faults)?;
     Ok(event)
 }

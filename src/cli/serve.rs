@@ -1,10 +1,18 @@
 //! `hookmill serve`: the server.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    time::Duration,
+};
 
 use actix_web::{App, HttpServer, dev::ServerHandle};
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpSocket,
+    signal::unix::{SignalKind, signal},
+};
 use tracing::{error, info};
 
 use super::{Failed, Outcome, block_on, bound, parse_duration};
@@ -63,6 +71,8 @@ const HEAD: Duration = Duration::from_secs(5);
 impl Running {
     pub(super) async fn start(listen: SocketAddr, data_dir: PathBuf, allow_loopback: bool) -> anyhow::Result<Self> {
         info!(event = "server.started", version = env!("CARGO_PKG_VERSION"), "starting");
+        // Before anything is delivered: when the port is taken, nothing has happened.
+        let listener = listener(listen).with_context(|| format!("cannot listen on {listen}"))?;
         let builder = Hookmill::builder().data_dir(&data_dir).allow_loopback(allow_loopback);
         let hooks = builder.start().await.with_context(|| format!("cannot start on {}", data_dir.display()))?;
         let token = admin_token(&data_dir).context("cannot make the admin token")?;
@@ -70,7 +80,7 @@ impl Running {
         let server = HttpServer::new(move || App::new().configure(api.clone()))
             .client_request_timeout(HEAD)
             .disable_signals()
-            .bind(listen)
+            .listen(listener)
             .with_context(|| format!("cannot listen on {listen}"))?;
         let url = bound(&server.addrs());
         let server = server.run();
@@ -90,6 +100,17 @@ impl Running {
         self.server.stop(false).await;
         report
     }
+}
+
+/// Connections that wait to be taken, at most; the system may allow less.
+const BACKLOG: u32 = 2048;
+
+/// Takes the address, also when connections of the last server on it have not quite ended.
+fn listener(listen: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 struct Signals {

@@ -45,10 +45,11 @@ impl Windows {
     }
 
     /// What an event of `key`, accepted at `at`, would come to. On the leading edge the first passes, and later ones are
-    /// suppressed until one window after the last that passed; one that comes exactly then passes.
+    /// suppressed until one window after the last that passed; one that comes exactly then passes. One that comes more than
+    /// a window before the last passes too: the clock was set back, and what lies ahead of it says nothing.
     pub fn judge(&self, key: &str, at: Timestamp) -> Ruling {
         match self.slots.get(key) {
-            Some(slot) if at < slot.passed_at.after(self.window) => Ruling::Suppress,
+            Some(slot) if self.is_near(slot.passed_at, at) => Ruling::Suppress,
             _ => Ruling::Pass,
         }
     }
@@ -72,16 +73,31 @@ impl Windows {
         Some(*slot)
     }
 
+    fn is_near(&self, passed_at: Timestamp, at: Timestamp) -> bool {
+        at < passed_at.after(self.window) && passed_at <= at.after(self.window)
+    }
+
     fn prune(&mut self, at: Timestamp) -> Vec<(String, Option<WindowSlot>)> {
         let mut pruned = Vec::new();
         while pruned.len() < PRUNED_AT_ONCE
-            && self.by_age.first().is_some_and(|(passed_at, _)| passed_at.after(self.window) <= at)
-            && let Some((_, key)) = self.by_age.pop_first()
+            && let Some((_, key)) = self.pop_past(at)
         {
             self.slots.remove(&key);
             pruned.push((key, None));
         }
         pruned
+    }
+
+    /// Takes out the oldest window if it has ended, or the newest if it lies ahead of a clock that was set back.
+    fn pop_past(&mut self, at: Timestamp) -> Option<(Timestamp, String)> {
+        let is_past = |(passed_at, _): &&(Timestamp, String)| !self.is_near(*passed_at, at);
+        if self.by_age.first().filter(is_past).is_some() {
+            self.by_age.pop_first()
+        } else if self.by_age.last().filter(is_past).is_some() {
+            self.by_age.pop_last()
+        } else {
+            None
+        }
     }
 
     /// Open windows, and a few that have ended.
@@ -119,6 +135,21 @@ mod tests {
         let rulings = [0, 1, 99, 100, 150, 200].map(|at| offer(&mut windows, "k", at));
         use Ruling::{Pass, Suppress};
         assert_eq!(rulings, [Pass, Suppress, Suppress, Pass, Suppress, Pass]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_suppresses_for_one_window_at_most() {
+        let mut windows = Windows::new(WINDOW, 10);
+        let rulings = [100_000, 99_900, 99_899, 99_900, 99_999, 99_950].map(|at| offer(&mut windows, "k", at));
+        use Ruling::{Pass, Suppress};
+        assert_eq!(rulings, [Pass, Suppress, Pass, Suppress, Pass, Suppress]);
+    }
+
+    #[test]
+    fn windows_ahead_of_a_clock_that_was_set_back_make_room() {
+        let mut windows = Windows::new(WINDOW, 1);
+        assert_eq!(offer(&mut windows, "a", 100_000), Ruling::Pass);
+        assert_eq!([0, 1].map(|at| offer(&mut windows, "b", at)), [Ruling::Pass, Ruling::Suppress]);
     }
 
     #[test]

@@ -107,11 +107,18 @@ impl EndpointBuilder {
         self.set("auth", json!({"type": "bearer", "token": token.into()}))
     }
 
-    /// Sets which addresses may be reached: [`Guard::Private`] unless set. [`Guard::PublicAndLoopback`] is refused, it
-    /// comes of the server's `--allow-loopback` alone.
+    /// Sets which addresses may be reached: [`Guard::Private`] unless set. [`Guard::PublicAndLoopback`] and
+    /// [`Guard::PrivateNoLoopback`] are refused, they are for endpoints made through the API.
     pub fn guard(mut self, guard: Guard) -> Self {
-        if guard == Guard::PublicAndLoopback {
-            self.faults.push(Fault::new("#/guard", "comes of `--allow-loopback` alone: use `Guard::Private`"));
+        match guard {
+            Guard::Private | Guard::Public => {}
+            Guard::PublicAndLoopback => {
+                self.faults.push(Fault::new("#/guard", "comes of `--allow-loopback` alone: use `Guard::Private`"));
+            }
+            Guard::PrivateNoLoopback => {
+                self.faults
+                    .push(Fault::new("#/guard", "is for the API alone: use `Guard::Private` or `Guard::Public`"));
+            }
         }
         self.set("guard", guard_name(guard))
     }

@@ -93,7 +93,7 @@ pub enum Signing {
 }
 
 /// Everything a user can say about an endpoint.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Settings {
     /// A name for people.
     pub name: Option<String>,
@@ -123,6 +123,31 @@ pub struct Settings {
     pub guard: Guard,
     /// How deliveries behave.
     pub policy: Policy,
+}
+
+/// Of headers their names alone: values may be secrets.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, tenant, url, topics, filter, state, format, .. } = self;
+        let Self { method, headers, metadata, auth, signing, guard, policy, .. } = self;
+        let headers: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Settings")
+            .field("name", name)
+            .field("tenant", tenant)
+            .field("url", &url.as_str())
+            .field("topics", topics)
+            .field("filter", filter)
+            .field("state", state)
+            .field("format", format)
+            .field("method", method)
+            .field("headers", &headers)
+            .field("metadata", metadata)
+            .field("auth", auth)
+            .field("signing", signing)
+            .field("guard", guard)
+            .field("policy", policy)
+            .finish()
+    }
 }
 
 /// An endpoint as it stands.

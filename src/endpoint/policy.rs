@@ -125,9 +125,11 @@ pub struct Rate {
 pub enum Guard {
     /// All but link-local and cloud metadata addresses.
     Private,
+    /// The same without this machine: what `private` means through the API without `--allow-loopback`.
+    PrivateNoLoopback,
     /// Global addresses only.
     Public,
-    /// Global addresses and loopback: what `--allow-loopback` makes of `Public`.
+    /// Global addresses and this machine: what `--allow-loopback` makes of `Public`.
     PublicAndLoopback,
 }
 

@@ -182,10 +182,10 @@ impl Builder {
             Some(transport) => transport,
             None => http().map_err(|source| StartError::System { what: "no TLS", source })?,
         };
-        let loaded = store.load().await?;
+        let mut loaded = store.load().await?;
         let code_owned = own.iter().map(|(id, _)| id.clone()).collect();
         let endpoints = endpoints(store.as_ref(), &loaded, own, self.allow_loopback).await?;
-        let rules = rules(store.as_ref(), &loaded, own_rules).await?;
+        let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
             clock: self.clock,
@@ -291,7 +291,9 @@ async fn endpoints(
 ) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
     let mut endpoints = BTreeMap::new();
     for row in &loaded.endpoints {
-        let endpoint = read_endpoint(row, allow_loopback)?;
+        let is_own = own.iter().any(|(id, _)| *id == row.id);
+        let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback } };
+        let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
     }
     for (id, mut settings) in own {
@@ -332,17 +334,18 @@ pub(super) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
     Endpoint { key, id, settings, version, created_at, updated_at, state_since, state_reason }
 }
 
-fn read_endpoint(row: &EndpointRow, allow_loopback: bool) -> Result<Endpoint, StartError> {
+fn read_endpoint(row: &EndpointRow, origin: Origin) -> Result<Endpoint, StartError> {
     let unusable = |detail: String| StoreError::Unusable(format!("endpoint {}: {detail}", row.id));
     let value: Value = serde_json::from_str(&row.settings).map_err(|error| unusable(error.to_string()))?;
     // It was judged when it was made, and its addresses are judged again at each connection.
-    let settings = Settings::parse(&value, Origin::Api { allow_loopback }, |_: &_, _| Ok(()));
+    let settings = Settings::parse(&value, origin, |_: &_, _| Ok(()));
     Ok(endpoint_of(row, settings.map_err(|invalid| unusable(invalid.to_string()))?))
 }
 
+/// What the store holds, with the program's own rules as they are to be; those that change forget their windows.
 async fn rules(
     store: &dyn Store,
-    loaded: &Loaded,
+    loaded: &mut Loaded,
     own: Vec<(RuleName, Rule)>,
 ) -> Result<BTreeMap<RuleName, Rule>, StartError> {
     let mut rules = BTreeMap::new();
@@ -355,6 +358,7 @@ async fn rules(
     for (name, rule) in own {
         if rules.get(&name) != Some(&rule) {
             store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
+            loaded.windows.retain(|window| window.rule != name.as_str());
         }
         rules.insert(name, rule);
     }

@@ -4,7 +4,6 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
 use tracing::{info, warn};
-use url::Url;
 
 use super::{
     Hookmill, ManageError,
@@ -15,7 +14,7 @@ use crate::{
     debounce::{self, Rule, RuleName},
     deliver::machine::{Disabled, Snapshot},
     dispatch,
-    endpoint::{Endpoint, EndpointId, Origin, Settings, State, policy::Guard},
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State},
     error::StoreError,
     store::{DeliveryId, DeliveryTotals, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
     transport::guard,
@@ -70,7 +69,7 @@ impl Hookmill {
         id: Option<EndpointId>,
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let settings = Settings::parse(settings, self.origin(), self.judge())?;
+        let settings = Settings::parse(settings, self.api_origin(), guard::judge_url)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
             Some(id) => id,
@@ -85,7 +84,7 @@ impl Hookmill {
     /// Whether [`Hookmill::create_endpoint`] would take these settings.
     #[cfg(feature = "api")]
     pub(crate) fn check_endpoint(&self, settings: &Value) -> Result<(), crate::Invalid> {
-        Settings::parse(settings, self.origin(), self.judge()).map(drop)
+        Settings::parse(settings, self.api_origin(), guard::judge_url).map(drop)
     }
 
     async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
@@ -106,7 +105,7 @@ impl Hookmill {
         settings: &Value,
         version: Option<u64>,
     ) -> Result<(Arc<Endpoint>, bool), ManageError> {
-        let mut settings = Settings::parse(settings, self.origin(), self.judge())?;
+        let mut settings = Settings::parse(settings, self.origin_of(&id), guard::judge_url)?;
         let _one_at_a_time = self.0.changes.lock().await;
         match self.endpoint(&id) {
             None if version.is_some() => Err(not_found(&id)),
@@ -132,7 +131,7 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
-        let settings = old.settings.patched(patch, self.origin(), self.judge())?;
+        let settings = old.settings.patched(patch, self.origin_of(id), guard::judge_url)?;
         self.update(&old, settings).await
     }
 
@@ -262,9 +261,6 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.rules().remove(&name);
         if old.as_ref() != Some(&rule) {
-            if old.is_some() {
-                self.0.store.put_rule(name.to_string(), None).await?;
-            }
             self.0.store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
             self.set_rule(name, Some(rule.clone())).await;
         }
@@ -321,23 +317,13 @@ impl Hookmill {
         }
     }
 
-    fn origin(&self) -> Origin {
-        Origin::Api { allow_loopback: self.0.allow_loopback }
+    /// Who configures the endpoint `id`: the program keeps its own when they are paused through the API.
+    fn origin_of(&self, id: &EndpointId) -> Origin {
+        if self.is_code_owned(id) { Origin::Code } else { self.api_origin() }
     }
 
-    /// Judges the address of an endpoint that is made through the API: whatever its guard, this machine is out of bounds
-    /// unless that was allowed.
-    fn judge(&self) -> impl Fn(&Url, Guard) -> Result<(), String> + use<> {
-        let allow_loopback = self.0.allow_loopback;
-        move |url, level| {
-            guard::judge_url(url, level)?;
-            let public = guard::judge_url(url, Guard::Public);
-            let loopback_only = public.is_err() && guard::judge_url(url, Guard::PublicAndLoopback).is_ok();
-            if loopback_only && !allow_loopback {
-                return Err("points to this machine, which is allowed only with --allow-loopback".to_owned());
-            }
-            Ok(())
-        }
+    fn api_origin(&self) -> Origin {
+        Origin::Api { allow_loopback: self.0.allow_loopback }
     }
 }
 

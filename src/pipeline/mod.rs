@@ -87,6 +87,7 @@ pub(crate) struct Counters {
     emitted: AtomicU64,
     refused: AtomicU64,
     unsynced: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
 }
 
 /// How [`Hookmill::emit`] went so far.
@@ -97,8 +98,11 @@ pub struct Emitted {
     pub admitted: u64,
     /// Events that were refused: invalid, or the intake was full or closed.
     pub refused: u64,
-    /// Of those let in: not in the store yet. A crash loses them, and nothing else.
+    /// Of those let in: what the store has not answered for yet. A crash loses them, and nothing else.
     pub unsynced: u64,
+    /// Of those let in: what the store refused, because it failed or their id is taken by another event. The log tells why
+    /// of each.
+    pub lost: u64,
 }
 
 /// What publishing an event came to.
@@ -179,16 +183,12 @@ impl Hookmill {
                 .into_iter()
                 .map(|one| Acceptance { id: one.id, seq: one.seq, duplicate: one.duplicate, durable })
                 .collect()),
-            Err(AppendError::Conflict { id, index }) => Err(PublishError::Conflict { id: id.to_string(), index }),
-            Err(AppendError::Store(StoreError::Full(reason))) => Err(PublishError::StoreFull { reason, events }),
-            Err(AppendError::Store(StoreError::Closed)) => Err(PublishError::Closed { events }),
-            Err(AppendError::Store(error)) => Err(PublishError::Store(error)),
+            Err(error) => Err(append_error(error, events)),
         }
     }
 
     /// Lets an event in without waiting; it is accepted a moment later, or counted in [`Hookmill::emitted`]. Never blocks and
     /// never fails; after a shutdown it does nothing.
-    #[expect(clippy::needless_pass_by_value, reason = "what is emitted is given away")]
     pub fn emit(&self, event: Event) {
         let counters = &self.0.counters;
         let (reply, result) = oneshot::channel();
@@ -202,10 +202,12 @@ impl Hookmill {
         }
         counters.emitted.fetch_add(1, Ordering::Relaxed);
         counters.unsynced.fetch_add(1, Ordering::Relaxed);
-        let unsynced = Arc::clone(&counters.unsynced);
+        let (unsynced, lost) = (Arc::clone(&counters.unsynced), Arc::clone(&counters.lost));
         self.0.arbiter.spawn(async move {
-            if !matches!(result.await, Ok(Ok(_))) {
-                warn!(event = "intake.refused", "an emitted event could not be stored");
+            if let Err(error) = result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed))) {
+                lost.fetch_add(1, Ordering::Relaxed);
+                let error = append_error(error, Vec::new());
+                warn!(event = "intake.lost", topic = event.topic, %error, "an emitted event could not be stored");
             }
             unsynced.fetch_sub(1, Ordering::Relaxed);
         });
@@ -213,9 +215,9 @@ impl Hookmill {
 
     /// How [`Hookmill::emit`] went so far.
     pub fn emitted(&self) -> Emitted {
-        let Counters { emitted, refused, unsynced } = &self.0.counters;
-        let [admitted, refused, unsynced] = [emitted, refused, unsynced].map(|count| count.load(Ordering::Relaxed));
-        Emitted { admitted, refused, unsynced }
+        let Counters { emitted, refused, unsynced, lost } = &self.0.counters;
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Emitted { admitted: load(emitted), refused: load(refused), unsynced: load(unsynced), lost: load(lost) }
     }
 
     fn validate(&self, events: &[Event]) -> Result<Vec<ValidEvent>, PublishError> {
@@ -368,6 +370,15 @@ impl Hookmill {
     /// The debounce rules, by name.
     pub fn rules(&self) -> BTreeMap<RuleName, Rule> {
         self.0.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn append_error(error: AppendError, events: Vec<Event>) -> PublishError {
+    match error {
+        AppendError::Conflict { id, index } => PublishError::Conflict { id: id.to_string(), index },
+        AppendError::Store(StoreError::Full(reason)) => PublishError::StoreFull { reason, events },
+        AppendError::Store(StoreError::Closed) => PublishError::Closed { events },
+        AppendError::Store(error) => PublishError::Store(error),
     }
 }
 

@@ -45,6 +45,7 @@ macro_rules! contract {
             what_is_not_judged_is_there_for_recovery,
             windows_follow_their_verdicts,
             rules_go_with_their_windows,
+            a_rule_that_changes_forgets_its_windows,
             breakers_are_kept,
             totals_of_endpoints_add_up_to_the_whole,
             calls_after_close_fail,

@@ -127,7 +127,7 @@ pub trait Store: Send + Sync {
     /// under its id. Fails when there is no such endpoint.
     fn delete_endpoint(&self, key: EndpointKey) -> Reply<()>;
 
-    /// Sets a debounce rule, or removes it together with its windows.
+    /// Sets a debounce rule, forgetting its windows when it changes, or removes it together with them. Either is one change.
     fn put_rule(&self, name: String, rule: Option<String>) -> Reply<()>;
 
     /// Makes a new delivery of a dead letter, with the next run; the dead letter stays as it is, marked as replayed. The

@@ -31,7 +31,8 @@ pub fn judge(ip: IpAddr, guard: Guard) -> Result<(), Blocked> {
     let confidential = || confidential(plain).or_else(|| confidential(embedded(plain)));
     let reason = match guard {
         Guard::Private => confidential(),
-        Guard::PublicAndLoopback if plain.is_loopback() => None,
+        Guard::PrivateNoLoopback => confidential().or_else(|| here(plain)).or_else(|| here(embedded(plain))),
+        Guard::PublicAndLoopback if here(plain).is_some() => None,
         Guard::Public | Guard::PublicAndLoopback => confidential().or_else(|| local(plain)),
     };
     reason.map_or(Ok(()), |reason| Err(Blocked { ip, reason }))
@@ -82,6 +83,7 @@ const fn host6(a: u16, b: u16, h: u16) -> IpNet {
 
 const METADATA: &str = "it serves cloud metadata";
 const LINK_LOCAL: &str = "it is link-local";
+const THIS_MACHINE: &str = "it is this machine, which is allowed only with --allow-loopback";
 const NOT_GLOBAL: &str = "it is not a global address";
 
 /// What no endpoint may reach, also inside a private network: addresses that hand credentials to whoever asks.
@@ -126,6 +128,11 @@ const LOCAL_V6: [IpNet; 4] = [v6(0x2001, 0, 23), v6(0x2001, 0xdb8, 32), v6(0x200
 
 fn confidential(ip: IpAddr) -> Option<&'static str> {
     CONFIDENTIAL.iter().find_map(|(net, reason)| net.contains(&ip).then_some(*reason))
+}
+
+/// Loopback, and the address of nobody: a connection to that goes to loopback.
+fn here(ip: IpAddr) -> Option<&'static str> {
+    (ip.is_loopback() || ip.is_unspecified()).then_some(THIS_MACHINE)
 }
 
 fn local(ip: IpAddr) -> Option<&'static str> {

@@ -39,6 +39,7 @@ pub struct HttpTransport(Rc<Clients>);
 /// one guard allows to an endpoint whose guard does not.
 struct Clients {
     private: Client,
+    private_no_loopback: Client,
     public: Client,
     public_and_loopback: Client,
 }
@@ -48,6 +49,7 @@ impl HttpTransport {
     pub fn new(network: &Network) -> Self {
         Self(Rc::new(Clients {
             private: client(network, Guard::Private),
+            private_no_loopback: client(network, Guard::PrivateNoLoopback),
             public: client(network, Guard::Public),
             public_and_loopback: client(network, Guard::PublicAndLoopback),
         }))
@@ -56,6 +58,7 @@ impl HttpTransport {
     fn client(&self, guard: Guard) -> &Client {
         match guard {
             Guard::Private => &self.0.private,
+            Guard::PrivateNoLoopback => &self.0.private_no_loopback,
             Guard::Public => &self.0.public,
             Guard::PublicAndLoopback => &self.0.public_and_loopback,
         }

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use hookmill::{
-    Endpoint, Event, Hookmill,
+    Debounce, Endpoint, Event, Hookmill,
     testing::{Script, ScriptedTransport, kill_delivery},
 };
 use serde_json::json;
@@ -63,5 +63,26 @@ fn many_publishers_many_endpoints_and_deaths_on_many_threads_lose_nothing() {
             assert!(attempts >= 200 + 40, "{endpoint}: {attempts}");
         }
         assert!(made.iter().all(|one| one.in_flight <= 8 && one.ended.is_some()));
+    });
+}
+
+#[test]
+fn a_restart_takes_the_programs_own_as_they_are_and_forgets_windows_of_a_rule_that_changed() {
+    block_on(async {
+        let home = tempfile::tempdir().unwrap();
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let mut suppressed = Vec::new();
+        for hours in [1, 1, 2] {
+            let debounce = Debounce::on("a").named("noise").within(Duration::from_secs(hours * 3600));
+            let own = Endpoint::http("own", "http://127.0.0.1:9/").unsigned();
+            let builder = Hookmill::builder().data_dir(home.path()).endpoint(own).debounce(debounce);
+            let hooks = builder.transport(receiver.factory()).start().await.unwrap();
+            assert_eq!(hooks.endpoints()[0].version, 1);
+            hooks.publish(Event::new("a", &1).unwrap()).await.unwrap();
+            settled(&hooks).await;
+            suppressed.push(hooks.stats().await.unwrap().suppressed);
+            hooks.shutdown(Duration::from_secs(30)).await;
+        }
+        assert_eq!(suppressed, [0, 1, 1]);
     });
 }

@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Attributes, Event, Fault, Invalid, Problem, Reader, below, text};
+use super::{Attributes, Event, Fault, Invalid, Problem, Reader, below, kept, text};
 
 const PREFIX: &str = "ce-";
 const REQUIRED: [&str; 4] = ["ce-specversion", "ce-type", "ce-source", "ce-id"];
@@ -36,7 +36,7 @@ pub(in super::super) fn binary(headers: &HeaderMap, content_type: &str, body: &B
     }
     let data = match text(body)?.trim_matches([' ', '\t', '\r', '\n']) {
         "" => Bytes::from_static(b"null"),
-        data => body.slice_ref(data.as_bytes()),
+        data => kept(body, data.as_bytes()),
     };
     let event = Reader { attributes, place: "#", faults: &mut faults }.event(data);
     Invalid::unless_empty(faults)?;

@@ -162,6 +162,8 @@ fn what_is_no_binary_cloud_event_is_refused() {
         assert_eq!(places, ["#/source", "#/specversion", "#/type"]);
         let ours = with_body(request(Method::POST, "/v1/events?tenant=a"), "{\"topic\": \"a\", \"data\": 1}");
         assert_eq!(client.send(ours).await.problem(422, "invalid-request"), ["#/tenant"]);
+        let unknown = with_body(request(Method::POST, "/v1/events?dry_run=1"), "{\"topic\": \"a\", \"data\": 1}");
+        assert_eq!(client.send(unknown).await.problem(422, "invalid-request"), ["#/dry_run"]);
         assert_eq!(client.everything().await, before);
     });
 }

@@ -163,3 +163,20 @@ fn tests_are_bounded_in_number_and_end_with_a_shutdown() {
         }
     });
 }
+
+#[test]
+fn an_endpoint_of_the_program_keeps_its_guard_when_it_is_paused() {
+    run(async {
+        let own = crate::Endpoint::http("own", "http://127.0.0.1:9/");
+        let builder = Hookmill::builder().in_memory().endpoint(own).delivery_threads(1);
+        let hooks = builder.transport(|| Scripted(200)).start().await.unwrap();
+        let client = Client { hooks, access: Access::unguarded() };
+        let paused = client.json(Method::PATCH, "/v1/endpoints/own", &json!({"state": "paused"})).await;
+        assert_eq!(paused.value(StatusCode::OK)["state"], "paused");
+        let guard = client.hooks.endpoint(&"own".parse().unwrap()).unwrap().settings.guard;
+        assert_eq!(guard, crate::endpoint::policy::Guard::Private);
+        let same = json!({"url": "http://127.0.0.1:9/", "guard": "private"});
+        let places = client.post("/v1/endpoints", &same).await.problem(422, "invalid-request");
+        assert_eq!(places, ["#/url"]);
+    });
+}

@@ -9,8 +9,15 @@ use crate::config::fields::Field;
 /// Headers that say how the message is framed and routed: the transport's own.
 const OURS: [&str; 9] =
     ["host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"];
+/// Set by `auth`.
+const AUTHORIZATION: &str = "authorization";
 /// Headers of the deliveries' own formats and signatures, and of proxies.
 const OUR_PREFIXES: [&str; 4] = ["proxy-", "webhook-", "svix-", "ce-"];
+
+/// Whether a header, its name in lower case, is never an endpoint's own: Hookmill sets it, or `auth` does, or nobody.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name == AUTHORIZATION || OURS.contains(&name) || OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
 
 /// Names in lower case and values, sorted by name.
 pub(super) fn headers(field: &Field<'_>) -> Option<Vec<(String, String)>> {
@@ -32,9 +39,9 @@ pub(super) fn headers(field: &Field<'_>) -> Option<Vec<(String, String)>> {
 fn broken_name(name: &str) -> Option<&'static str> {
     if name.is_empty() || !name.bytes().all(is_token) {
         Some("is not a header name: a token of letters, digits and !#$%&'*+-.^_`|~ (RFC 9110)")
-    } else if name == "authorization" {
+    } else if name == AUTHORIZATION {
         Some("is set by `auth`")
-    } else if OURS.contains(&name) || OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+    } else if is_reserved(name) {
         Some("is set by Hookmill and cannot be given")
     } else {
         None
@@ -124,5 +131,12 @@ mod tests {
         assert_eq!(places(with(json!({"headers": {"x": "1".repeat(4096)}}))), ["#/headers/x"]);
         let many: serde_json::Map<_, _> = (0..33).map(|n| (format!("x-{n}"), json!(""))).collect();
         assert_eq!(places(with(json!({"headers": many}))), ["#/headers"]);
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let settings = with(json!({"headers": {"x-key": "hush"}})).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(shown.contains("x-key") && !shown.contains("hush"), "{shown}");
     }
 }

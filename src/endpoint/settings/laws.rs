@@ -205,7 +205,7 @@ fn settings() -> impl Strategy<Value = (Settings, Origin)> {
         |(who, place, (filter, format), policy, private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (url, topics, state, method, metadata) = place;
-            let guard = if private { Guard::Private } else { origin.public() };
+            let guard = if private { origin.private() } else { origin.public() };
             let method = method.to_owned();
             let settings = Settings {
                 name,

@@ -15,6 +15,7 @@ use std::io;
 use url::Url;
 
 use super::{Secret, Settings, Signing, policy::Guard};
+pub(crate) use headers::is_reserved;
 pub(super) use {patch::merge_settings, print::guard_name};
 
 /// Who configures an endpoint, which decides what addresses it may reach.
@@ -26,7 +27,8 @@ pub enum Origin {
     Operator,
     /// The configuration API. Guard `public` unless the caller says otherwise.
     Api {
-        /// `public` means [`Guard::PublicAndLoopback`]: for development and demonstration.
+        /// `public` and `private` reach this machine too, which neither does otherwise: [`Guard::PublicAndLoopback`],
+        /// [`Guard::Private`]. For development and demonstration.
         allow_loopback: bool,
     },
 }
@@ -37,6 +39,14 @@ impl Origin {
         match self {
             Self::Code | Self::Operator => Guard::Private,
             Self::Api { .. } => self.public(),
+        }
+    }
+
+    /// What `"private"` means here.
+    const fn private(self) -> Guard {
+        match self {
+            Self::Api { allow_loopback: false } => Guard::PrivateNoLoopback,
+            _ => Guard::Private,
         }
     }
 

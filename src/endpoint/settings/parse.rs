@@ -27,7 +27,7 @@ impl Settings {
 }
 
 fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Option<Settings> {
-    let guards = [("private", Guard::Private), ("public", origin.public())];
+    let guards = [("private", origin.private()), ("public", origin.public())];
     let guard = fields.take("guard").map_or_else(|| Some(origin.default_guard()), |field| field.choice(&guards));
     let url = fields.require("url").and_then(|field| url(&field, guard, judge));
     let name = fields.take("name").and_then(|field| field.label(limits::MAX_NAME_BYTES));
@@ -210,6 +210,11 @@ mod tests {
         assert_eq!(places(api(false)), ["#/url"]);
         assert_eq!(api(true).unwrap().guard, Guard::PublicAndLoopback);
         assert_eq!(Settings::parse(&url, Origin::Operator, judge).unwrap().guard, Guard::Private);
+        let private = json!({"url": "http://10.0.0.1/", "guard": "private"});
+        let guard = |origin| Settings::parse(&private, origin, judge).unwrap().guard;
+        assert_eq!(guard(Origin::Code), Guard::Private);
+        assert_eq!(guard(Origin::Api { allow_loopback: true }), Guard::Private);
+        assert_eq!(guard(Origin::Api { allow_loopback: false }), Guard::PrivateNoLoopback);
         let public = json!({"url": "http://10.0.0.1/", "guard": "public"});
         assert_eq!(places(Settings::parse(&public, Origin::Code, judge)), ["#/url"]);
     }

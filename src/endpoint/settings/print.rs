@@ -18,7 +18,7 @@ use crate::{
 
 impl Settings {
     /// Everything, secrets in clear: for the store. [`Settings::parse`] reads it back to equal settings for an
-    /// [`Origin`](super::Origin) that gives `"public"` the same meaning.
+    /// [`Origin`](super::Origin) that gives `"public"` and `"private"` the same meaning.
     pub fn to_json(&self) -> Value {
         print(self, |secret| secret.into())
     }
@@ -67,7 +67,7 @@ fn name_of<T: PartialEq>(value: &T, names: &[(&'static str, T)]) -> &'static str
 
 pub(in crate::endpoint) fn guard_name(guard: Guard) -> &'static str {
     match guard {
-        Guard::Private => "private",
+        Guard::Private | Guard::PrivateNoLoopback => "private",
         Guard::Public | Guard::PublicAndLoopback => "public",
     }
 }

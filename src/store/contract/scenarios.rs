@@ -491,6 +491,20 @@ pub(in crate::store) fn rules_go_with_their_windows(bench: &Bench) {
     assert_eq!(windows(bench), [window("s", "x", Some((1, 0)))]);
 }
 
+pub(in crate::store) fn a_rule_that_changes_forgets_its_windows(bench: &Bench) {
+    let put = |name: &str, rule: &str| get(bench.store.put_rule(name.to_owned(), Some(rule.to_owned())));
+    put("r", "{}");
+    put("s", "{}");
+    let a = bench.accept(event("a", "t"));
+    let both = [window("r", "x", Some((1, 0))), window("s", "x", Some((1, 0)))];
+    bench.judge_with(&a, Ruling::Unmatched, both.to_vec());
+    put("r", "{}");
+    assert_eq!(windows(bench), both);
+    put("r", "[]");
+    assert_eq!(windows(bench), both[1..]);
+    assert_eq!(get(bench.store.load()).rules[0], ("r".to_owned(), "[]".to_owned()));
+}
+
 pub(in crate::store) fn breakers_are_kept(bench: &Bench) {
     let (one, two) = (bench.endpoint("one"), bench.endpoint("two"));
     let open = BreakerRecord {

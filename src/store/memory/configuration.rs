@@ -130,14 +130,13 @@ impl State {
     }
 
     pub(super) fn put_rule(&mut self, name: String, rule: Option<String>) {
+        if self.rules.get(&name) == rule.as_ref() {
+            return;
+        }
+        self.windows.retain(|(rule, _), _| *rule != name);
         match rule {
-            Some(rule) => {
-                self.rules.insert(name, rule);
-            }
-            None => {
-                self.rules.remove(&name);
-                self.windows.retain(|(rule, _), _| *rule != name);
-            }
+            Some(rule) => drop(self.rules.insert(name, rule)),
+            None => drop(self.rules.remove(&name)),
         }
     }
 

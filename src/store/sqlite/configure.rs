@@ -82,15 +82,16 @@ impl Writer<'_> {
     }
 
     pub(super) fn put_rule(&mut self, name: &str, rule: Option<&str>) -> rusqlite::Result<()> {
-        match rule {
-            Some(rule) => {
-                self.db.execute("INSERT OR REPLACE INTO rules VALUES (?1, ?2)", params![name, rule])?;
-            }
-            None => {
-                self.db.execute("DELETE FROM rules WHERE name = ?1", [name])?;
-                self.db.execute("DELETE FROM windows WHERE rule = ?1", [name])?;
-            }
+        let old: Option<String> =
+            self.db.query_row("SELECT rule FROM rules WHERE name = ?1", [name], |row| row.get(0)).optional()?;
+        if old.as_deref() == rule {
+            return Ok(());
         }
+        self.db.execute("DELETE FROM windows WHERE rule = ?1", [name])?;
+        match rule {
+            Some(rule) => self.db.execute("INSERT OR REPLACE INTO rules VALUES (?1, ?2)", params![name, rule])?,
+            None => self.db.execute("DELETE FROM rules WHERE name = ?1", [name])?,
+        };
         Ok(())
     }
 

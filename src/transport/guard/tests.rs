@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const EVERY: [Guard; 3] = [Guard::Private, Guard::Public, Guard::PublicAndLoopback];
+const EVERY: [Guard; 4] = [Guard::Private, Guard::PrivateNoLoopback, Guard::Public, Guard::PublicAndLoopback];
 
 fn allows(ip: &str, guard: Guard) -> bool {
     judge(ip.parse().unwrap(), guard).is_ok()
@@ -62,7 +62,6 @@ fn metadata_and_link_local_addresses_may_never_be_reached() {
 #[test]
 fn a_private_network_is_for_private_endpoints_alone() {
     let private = [
-        "0.0.0.0",
         "0.1.2.3",
         "10.0.0.1",
         "100.64.0.1",
@@ -81,7 +80,6 @@ fn a_private_network_is_for_private_endpoints_alone() {
         "239.255.255.255",
         "240.0.0.1",
         "255.255.255.255",
-        "::",
         "fc00::1",
         "fd12::1",
         "ff02::1",
@@ -90,7 +88,6 @@ fn a_private_network_is_for_private_endpoints_alone() {
         "2001::1",
         "2001:1ff::1",
         "2001:db8::1",
-        "2002::1",
         "3fff::1",
         "3fff:fff::1",
         "4000::1",
@@ -102,14 +99,21 @@ fn a_private_network_is_for_private_endpoints_alone() {
         "2002:a00:1::1",
     ];
     for ip in private {
-        assert_eq!(EVERY.map(|guard| allows(ip, guard)), [true, false, false], "{ip}");
+        assert_eq!(EVERY.map(|guard| allows(ip, guard)), [true, true, false, false], "{ip}");
     }
 }
 
 #[test]
 fn loopback_is_for_private_endpoints_and_where_it_is_allowed() {
-    for ip in ["127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1"] {
-        assert_eq!(EVERY.map(|guard| allows(ip, guard)), [true, false, true], "{ip}");
+    for ip in ["127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "::ffff:0.0.0.0"] {
+        assert_eq!(EVERY.map(|guard| allows(ip, guard)), [true, false, false, true], "{ip}");
+    }
+}
+
+#[test]
+fn no_gateway_leads_to_this_machine() {
+    for ip in ["64:ff9b::7f00:1", "2002:7f00:1::1", "::127.0.0.1", "64:ff9b::", "2002::1"] {
+        assert_eq!(EVERY.map(|guard| allows(ip, guard)), [true, false, false, false], "{ip}");
     }
 }
 
@@ -146,15 +150,19 @@ fn no_spelling_of_loopback_is_missed() {
         "http:/127.0.0.1",
         "http:\\\\127.0.0.1",
         "https://localhost:8443/x",
+        "http://0",
+        "http://0.0.0.0",
+        "http://0x0",
+        "http://[::]",
+        "http://[::ffff:0.0.0.0]",
     ];
     for url in spellings {
         assert!(!url_allowed(url, Guard::Public), "{url}");
         assert!(url_allowed(url, Guard::PublicAndLoopback), "{url}");
         assert!(url_allowed(url, Guard::Private), "{url}");
+        assert!(!url_allowed(url, Guard::PrivateNoLoopback), "{url}");
     }
-    for url in
-        ["http://0", "http://0.0.0.0", "http://[::]", "http://3232235777", "http://0xc0a80101", "http://[fd00::1]"]
-    {
+    for url in ["http://3232235777", "http://0xc0a80101", "http://[fd00::1]"] {
         assert!(!url_allowed(url, Guard::Public) && !url_allowed(url, Guard::PublicAndLoopback), "{url}");
     }
     for url in ["http://169.254.169.254/latest", "http://2852039166", "http://0xa9fea9fe", "http://[::ffff:a9fe:a9fe]"]
@@ -190,7 +198,8 @@ fn an_endpoint_is_a_plain_web_address() {
 proptest! {
     #[test]
     fn what_private_refuses_every_guard_refuses(ip: IpAddr) {
-        prop_assert!(judge(ip, Guard::Private).is_ok() || judge(ip, Guard::Public).is_err());
+        prop_assert!(judge(ip, Guard::Private).is_ok() || judge(ip, Guard::PrivateNoLoopback).is_err());
+        prop_assert!(judge(ip, Guard::PrivateNoLoopback).is_ok() || judge(ip, Guard::Public).is_err());
         prop_assert!(judge(ip, Guard::Public).is_err() || judge(ip, Guard::PublicAndLoopback).is_ok());
     }
 

@@ -4,7 +4,7 @@ use awc::{
     Client, ClientRequest,
     http::{
         Method,
-        header::{self, HeaderMap, HeaderName, HeaderValue},
+        header::{HeaderMap, HeaderName, HeaderValue},
     },
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use url::{Position, Url};
 
 use crate::{
-    endpoint::{Auth, Signing},
+    endpoint::{Auth, Signing, settings::is_reserved},
     transport::{
         Attempt, Failure, FailureKind,
         body::{self, Rendered},
@@ -21,18 +21,6 @@ use crate::{
 };
 
 const USER_AGENT: &str = concat!("hookmill/", env!("CARGO_PKG_VERSION"));
-
-/// Headers that say how a message is carried; they are the connection's own, and never an endpoint's.
-const FRAMING: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::EXPECT,
-    header::HOST,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// The request of an attempt and its body. Of headers with the same name, the last in this order is sent: content type,
 /// the endpoint's own, the format's, credentials, signature.
@@ -50,7 +38,7 @@ pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest
     set(headers, "user-agent", USER_AGENT)?;
     set(headers, "content-type", content_type)?;
     for (name, value) in &settings.headers {
-        if !FRAMING.iter().any(|framing| framing.as_str().eq_ignore_ascii_case(name)) {
+        if !is_reserved(&name.to_ascii_lowercase()) {
             set(headers, name, value)?;
         }
     }

@@ -1,6 +1,6 @@
 //! The commands together: serve, listen, publish.
 
-use std::{fs, process::Output};
+use std::{fs, net::TcpListener, process::Output};
 
 use serde_json::{Value, json};
 
@@ -76,4 +76,15 @@ fn publish_tells_by_its_exit_code_why_it_failed() {
     let (url, data) = (REFUSING, home.data());
     let output = hookmill(&["publish", "a.b", "--url", url, "--data-dir", data.to_str().unwrap()]).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{output:?}");
+}
+
+#[test]
+fn a_server_whose_port_is_taken_touches_nothing() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, data) = (taken.local_addr().unwrap().to_string(), home.data());
+    let output = hookmill(&["serve", "--listen", &address, "--data-dir", data.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(printed(&output).contains(&format!("cannot listen on {address}")), "{output:?}");
+    assert!(!data.exists(), "the pipeline was started");
 }

@@ -94,6 +94,11 @@ fn endpoints(client: &mut Client) {
         let answer = client.put("/v1/endpoints/known", &json!({"url": url}));
         is_problem(&answer, 422, "invalid-request", "#/url", url);
     }
+    for url in ["http://127.0.0.1:9/", "http://localhost:9/", "http://0.0.0.0:9/", "http://[::]:9/", "http://[::1]:9/"]
+    {
+        let answer = client.post("/v1/endpoints", &json!({"url": url, "guard": "private"}));
+        is_problem(&answer, 422, "invalid-request", "#/url", url);
+    }
     let settings = [
         (json!({}), "#/url"),
         (json!([]), "#"),

@@ -38,6 +38,22 @@ fn a_full_intake_refuses_at_once_and_takes_more_when_the_pipeline_has_caught_up(
 }
 
 #[test]
+fn what_was_emitted_and_could_not_be_stored_is_counted() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let hooks = start_small(&receiver).await;
+        hooks.publish(event("a").id("taken")).await.unwrap();
+        for other in [event("b").id("taken"), event("b")] {
+            hooks.emit(other);
+        }
+        settled(&hooks).await;
+        let emitted = hooks.emitted();
+        assert_eq!((emitted.admitted, emitted.refused, emitted.unsynced, emitted.lost), (2, 0, 0, 1));
+        assert_eq!(look(&hooks).await.accepted, 2);
+    });
+}
+
+#[test]
 fn an_array_is_let_in_whole_or_not_at_all() {
     paused(async {
         let receiver = ScriptedTransport::new(|_| Script::status(200));

@@ -24,7 +24,12 @@ fn an_attempt_is_one_signed_request() {
         .await;
         let mut settings = settings(&format!("http://127.0.0.1:{}/a%20b?c=d#e", server.port));
         settings.method = "PUT".into();
-        settings.headers = vec![("x-extra".into(), "1".into()), ("transfer-encoding".into(), "gzip".into())];
+        settings.headers = vec![
+            ("x-extra".into(), "1".into()),
+            ("transfer-encoding".into(), "gzip".into()),
+            ("keep-alive".into(), "1".into()),
+            ("Proxy-X".into(), "1".into()),
+        ];
         settings.auth = Some(Auth::Basic { user: "u".into(), password: "p:q".into() });
         let answer = transport().send(attempt(settings)).await.unwrap();
         assert_eq!(answer, Response { status: 200, retry_after: None, body: "ok".into(), complete: true });

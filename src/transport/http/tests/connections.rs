@@ -55,9 +55,11 @@ fn a_name_that_is_not_there_is_a_dns_failure() {
 fn names_and_literals_of_loopback_are_blocked_and_never_connected_to() {
     run(async {
         let server = Server::answering(OK).await;
-        for host in ["localhost", "127.0.0.1", "127.1", "2130706433", "[::ffff:127.0.0.1]"] {
+        for host in ["localhost", "127.0.0.1", "127.1", "2130706433", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]"] {
             let url = format!("http://{host}:{}", server.port);
-            assert_eq!(kind(transport().send(guarded(&url, Guard::Public)).await), FailureKind::Blocked, "{url}");
+            for guard in [Guard::Public, Guard::PrivateNoLoopback] {
+                assert_eq!(kind(transport().send(guarded(&url, guard)).await), FailureKind::Blocked, "{url}");
+            }
         }
         assert_eq!(server.accepted(), 0);
         let url = format!("http://localhost:{}", server.port);
@@ -71,7 +73,9 @@ fn a_kept_connection_is_not_lent_past_a_guard() {
     run(async {
         let (server, transport) = (Server::answering(OK).await, transport());
         assert!(transport.send(guarded(&server.url, Guard::Private)).await.is_ok());
-        assert_eq!(kind(transport.send(guarded(&server.url, Guard::Public)).await), FailureKind::Blocked);
+        for guard in [Guard::Public, Guard::PrivateNoLoopback] {
+            assert_eq!(kind(transport.send(guarded(&server.url, guard)).await), FailureKind::Blocked);
+        }
         assert!(transport.send(guarded(&server.url, Guard::PublicAndLoopback)).await.is_ok());
         assert_eq!(server.accepted(), 2);
     });
