@@ -302,7 +302,8 @@ fn check_data(data: &[u8]) -> Result<(), String> {
     if depth(data) > MAX_DATA_DEPTH {
         return Err(format!("is nested deeper than {MAX_DATA_DEPTH} levels"));
     }
-    match serde_json::from_slice::<IgnoredAny>(data) {
+    let text = std::str::from_utf8(data).map_err(|error| format!("is not UTF-8: {error}"))?;
+    match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("is not JSON: {error}")),
     }
@@ -440,6 +441,7 @@ mod tests {
         assert!(check_data(nested(MAX_DATA_DEPTH + 1).as_bytes()).is_err());
         assert!(check_data(format!("\"{}\"", "[".repeat(100)).as_bytes()).is_ok());
         assert!(check_data(format!("\"{}\"", "x".repeat(MAX_DATA_BYTES)).as_bytes()).is_err());
+        assert!(check_data(b"\"\xff\"").is_err());
     }
 
     #[test]

@@ -21,6 +21,7 @@ const NAMES: [&str; 8] = ["topic", "data", "id", "tenant", "key", "source", "tim
 
 /// What a publisher sent.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one for each request, and moved once")]
 pub(super) enum Published {
     One(Event),
     Several(Vec<Event>),

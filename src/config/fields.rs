@@ -58,6 +58,13 @@ impl<'a> Fields<'a> {
         Some(Field { value, place: below(&self.place, name), faults: self.faults })
     }
 
+    /// The member `name`, if it is there, also when it is `null`.
+    pub fn take_even_null(&mut self, name: &'static str) -> Option<Field<'a>> {
+        self.known.push(name);
+        let value = self.map.get(name)?;
+        Some(Field { value, place: below(&self.place, name), faults: self.faults })
+    }
+
     /// The member `name`, which must be there.
     pub fn require(&mut self, name: &'static str) -> Option<Field<'a>> {
         let field = self.take(name);

@@ -14,7 +14,7 @@ pub fn merge(target: &mut Value, patch: Value) {
     let Value::Object(members) = target else { return };
     for (name, change) in changes {
         if change.is_null() {
-            members.remove(&name);
+            members.shift_remove(&name);
         } else {
             merge(members.entry(name).or_insert(Value::Null), change);
         }

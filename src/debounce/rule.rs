@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named() {
-        let value = json!({"topics": [], "key": ["/seq", "x", "/data"], "window": "0s", "edge": "rising", "wait": 1});
+        let value =
+            json!({"topics": [], "key": ["/sequence", "x", "/data"], "window": "0s", "edge": "rising", "wait": 1});
         assert_eq!(places(&value), ["#/topics", "#/key/0", "#/key/1", "#/window", "#/edge", "#/wait"]);
         assert_eq!(places(&json!({})), ["#/topics", "#/window"]);
         let nine = vec!["/id"; MAX_POINTERS + 1];

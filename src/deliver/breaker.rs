@@ -116,11 +116,11 @@ impl Breaker {
         self.generation
     }
 
-    /// The probe ended without an outcome: there will be another at once.
-    pub fn forget_probe(&mut self, generation: u32, now: Now) {
-        if generation == self.generation && matches!(self.state, State::HalfOpen) {
-            self.enter(open(Duration::ZERO, now));
-        }
+    /// Closes it: there is another receiver.
+    pub fn reset(&mut self, now: Now) {
+        self.cooldown = Duration::ZERO;
+        self.since = Some(now.wall);
+        self.enter(State::default());
     }
 
     /// Takes note of how an attempt for event `seq` ended. `asked` is how long the receiver wants to be left alone.
@@ -136,6 +136,10 @@ impl Breaker {
         if generation != self.generation {
             return None;
         }
+        if health == Health::Unknown {
+            self.forget_probe(generation, now);
+            return None;
+        }
         match &mut self.state {
             State::Open { .. } => None,
             State::HalfOpen => Some(self.probed(health, asked, policy, now)),
@@ -145,7 +149,7 @@ impl Breaker {
                     events.clear();
                     None
                 }
-                Health::Neutral => None,
+                Health::Neutral | Health::Unknown => None,
                 Health::Bad => {
                     *failures = failures.saturating_add(1);
                     let wanted = usize::try_from(policy.min_events).unwrap_or(usize::MAX);
@@ -179,7 +183,7 @@ impl Breaker {
                 Transition::Reopened
             }
             // Whatever it thinks of this event, it works again.
-            (Health::Good | Health::Neutral, _) => {
+            (Health::Good | Health::Neutral | Health::Unknown, _) => {
                 self.cooldown = Duration::ZERO;
                 self.since = Some(now.wall);
                 self.enter(State::default());
@@ -253,6 +257,14 @@ mod tests {
         let mut breaker = Breaker::default();
         assert!((0..10).all(|_| fail(&mut breaker, 1, at(0)).is_none()));
         assert_eq!(fail(&mut breaker, 2, at(0)), Some(Transition::Opened));
+    }
+
+    #[test]
+    fn a_probe_that_was_not_sent_says_nothing() {
+        let mut breaker = opened();
+        let probe = breaker.start(breaker.gate(at(10).mono));
+        assert_eq!(breaker.finish(probe, 4, Health::Unknown, None, &policy(), at(10)), None);
+        assert_eq!(breaker.gate(at(10).mono), Gate::Probe);
     }
 
     #[test]

@@ -8,12 +8,13 @@
 mod effects;
 #[cfg(test)]
 mod laws;
+mod record;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     breaker::{Breaker, Gate, Transition},
-    outcome::{Health, Outcome, label},
+    outcome::{Health, Outcome},
     queue::{Item, Key, Queue, RetryAt},
     rate::Pace,
 };
@@ -28,6 +29,8 @@ use crate::{
     store::{AttemptRecord, BreakerRecord, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
     transport::{Answer, RetryAfter},
 };
+
+use record::record;
 
 pub use effects::{Bounds, Disabled, Effect, Origin, Snapshot, Start};
 
@@ -50,10 +53,10 @@ struct InFlight {
     /// The breaker's, when it started.
     generation: u32,
     started: Now,
-    /// The endpoint has been disabled since: the store has given the delivery up.
-    dropped: bool,
-    /// Deliveries have been cancelled since, perhaps this one: the store knows.
+    /// Deliveries have been dropped or cancelled since, perhaps this one: the store knows.
     unsure: bool,
+    /// Which receiver it went to: see [`Machine::renew`].
+    receiver: u32,
     _slot: Option<Share>,
 }
 
@@ -73,6 +76,7 @@ pub struct Machine {
     /// After an outage: the bound on attempts grows with each answer that is no failure of the receiver.
     ramp: Option<u16>,
     pace: Pace,
+    receiver: u32,
     /// The event of the last probe: the next takes another.
     probed: Option<u64>,
     draining: bool,
@@ -107,6 +111,7 @@ impl Machine {
             cautious: false,
             ramp: None,
             pace: Pace::default(),
+            receiver: 0,
             probed: None,
             draining: false,
             held: false,
@@ -147,11 +152,33 @@ impl Machine {
     pub fn finished(&mut self, ticket: u64, answer: &Answer, now: Now) {
         let Some(flight) = self.in_flight.remove(&ticket) else { return };
         let outcome = Outcome::of(answer, self.policy.success);
-        self.note_health(outcome, answer, now);
         let attempt = record(&flight, outcome, answer, now);
+        let present = flight.receiver == self.receiver;
+        let was_failing = self.failing_since.is_some();
+        if present {
+            self.note_health(outcome, answer, now);
+        }
         self.settle(flight, outcome, attempt, now);
-        self.judge_endpoint(outcome, now);
+        if present {
+            self.judge_endpoint(outcome, now);
+        }
+        if was_failing != self.failing_since.is_some() {
+            self.effects.push(Effect::Breaker(None, self.breaker_record()));
+        }
         self.pump(now);
+    }
+
+    /// There is another receiver behind the endpoint, or its user has repaired it: what was known of its health is void, and
+    /// what the old one still answers says nothing.
+    pub fn renew(&mut self, now: Now) {
+        self.receiver = self.receiver.wrapping_add(1);
+        (self.failing_since, self.cautious, self.ramp) = (None, false, None);
+        if !self.breaker.is_closed() {
+            self.queue.release(now);
+        }
+        self.breaker.reset(now);
+        self.shrink();
+        self.effects.push(Effect::Breaker(None, self.breaker_record()));
     }
 
     /// Takes other settings and another state, from the next attempt on.
@@ -161,7 +188,7 @@ impl Machine {
         self.policy = policy;
         self.state = state;
         if disabled {
-            self.in_flight.values_mut().for_each(|flight| flight.dropped = true);
+            self.in_flight.values_mut().for_each(|flight| flight.unsure = true);
         }
         let longest = longest_wait(&self.policy);
         if reorder || was_disabled != disabled {
@@ -328,10 +355,9 @@ impl Machine {
             self.pace.start(rate, now.mono);
         }
         let generation = self.breaker.start(gate);
-        self.in_flight.insert(
-            self.tickets,
-            InFlight { item, generation, started: now, dropped: false, unsure: false, _slot: slot },
-        );
+        let receiver = self.receiver;
+        let flight = InFlight { item, generation, started: now, unsure: false, receiver, _slot: slot };
+        self.in_flight.insert(self.tickets, flight);
         self.effects.push(Effect::Send(start));
     }
 
@@ -359,6 +385,9 @@ impl Machine {
 
     fn note_health(&mut self, outcome: Outcome, answer: &Answer, now: Now) {
         let timeout = matches!(answer, Err(failure) if failure.kind == crate::transport::FailureKind::Timeout);
+        if outcome.health() == Health::Unknown {
+            return;
+        }
         if outcome == Outcome::Success {
             self.last_success_at = Some(now.wall);
             self.failing_since = None;
@@ -386,8 +415,11 @@ impl Machine {
             self.queue.release(now);
         }
         self.shrink();
-        let record = BreakerRecord { failing_since: self.failing_since, ..self.breaker.record() };
-        self.effects.push(Effect::Breaker(transition, record));
+        self.effects.push(Effect::Breaker(Some(transition), self.breaker_record()));
+    }
+
+    fn breaker_record(&self) -> BreakerRecord {
+        BreakerRecord { failing_since: self.failing_since, ..self.breaker.record() }
     }
 
     fn shrink(&mut self) {
@@ -412,15 +444,13 @@ impl Machine {
         }
         let next = self.judge(&mut flight.item, outcome, now);
         self.inform_breaker(&flight, outcome, next.is_err(), now);
-        let InFlight { item, dropped, unsure, .. } = flight;
+        let InFlight { item, unsure, .. } = flight;
         let delivery = self.delivery(&item);
         let (spent, at) = (item.spent, now.wall);
         let next = match next {
             Ok(retry) => {
                 let due = now.wall.after(retry.delay);
-                if dropped {
-                    self.queue.finish(item.key());
-                } else if unsure {
+                if unsure {
                     self.queue.leave_to_store(item.key(), due);
                 } else {
                     self.queue.put_back(item, retry, now);
@@ -496,22 +526,4 @@ fn asked_delay(outcome: Outcome, now: Now) -> Option<Duration> {
         RetryAfter::At(moment) => moment.since(now.wall),
     };
     Some(delay.clamp(ASKED_AT_LEAST, ASKED_AT_MOST))
-}
-
-fn record(flight: &InFlight, outcome: Outcome, answer: &Answer, now: Now) -> AttemptRecord {
-    let failed = outcome.health() != Health::Good;
-    let response = answer.as_ref().ok();
-    let error = match answer {
-        Ok(response) => failed.then(|| format!("answered {}", response.status)),
-        Err(failure) => Some(failure.detail.clone()),
-    };
-    AttemptRecord {
-        number: flight.item.attempts + 1,
-        at: flight.started.wall,
-        duration: now.mono.since(flight.started.mono),
-        status: response.map(|response| response.status),
-        outcome: label(answer),
-        error,
-        response: response.filter(|_| failed).map(|response| response.body.clone()).unwrap_or_default(),
-    }
 }

@@ -67,7 +67,7 @@ pub struct Parts {
 }
 
 /// Disables an endpoint that wants no more, or does not work.
-pub type Disabler = Box<dyn Fn(EndpointKey, Disabled) + Send + Sync>;
+pub type Disabler = Box<dyn Fn(&Arc<Endpoint>, Disabled) + Send + Sync>;
 
 /// What a Delivery starts from.
 pub struct Birth {
@@ -205,13 +205,15 @@ impl Delivery {
                     self.parts.store.page(request, Box::new(reply));
                 }
                 Effect::Breaker(transition, record) => {
-                    self.log_breaker(transition, &record);
+                    if let Some(transition) = transition {
+                        self.log_breaker(transition, &record);
+                    }
                     self.obituary.notice.breaker = record;
                     self.parts.store.keep_breaker(self.endpoint.key, record);
                 }
                 Effect::Disable(why) => {
                     if let Some(disable) = self.parts.disabler.get() {
-                        disable(self.endpoint.key, why);
+                        disable(&self.endpoint, why);
                     }
                 }
             }
@@ -252,7 +254,8 @@ impl Delivery {
             }
             Next::Dropped(reason) => {
                 let reason = reason.as_str();
-                warn!(event = "delivery.dropped", %endpoint, %delivery, attempt = number, reason, error, "dropped");
+                // The store logs what is dropped, for whatever reason.
+                debug!(%endpoint, %delivery, attempt = number, reason, error, "dropped");
             }
         }
         self.parts.store.settle(settlement);
@@ -342,8 +345,15 @@ impl Handler<Configure> for Delivery {
 
     fn handle(&mut self, Configure(endpoint): Configure, ctx: &mut Self::Context) {
         let (policy, state) = (endpoint.settings.policy.clone(), endpoint.settings.state);
-        self.endpoint = endpoint;
-        self.input(ctx, |machine, now| machine.configure(policy, state, now));
+        let old = std::mem::replace(&mut self.endpoint, endpoint);
+        let (was, is) = (&old.settings, &self.endpoint.settings);
+        let renewed = was.url != is.url || (was.state == State::Disabled && state != State::Disabled);
+        self.input(ctx, |machine, now| {
+            if renewed {
+                machine.renew(now);
+            }
+            machine.configure(policy, state, now);
+        });
     }
 }
 

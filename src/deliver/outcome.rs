@@ -33,6 +33,8 @@ pub enum Health {
     Bad,
     /// It works, but did not take this event.
     Neutral,
+    /// Nothing: it was not asked.
+    Unknown,
 }
 
 impl Outcome {
@@ -61,6 +63,8 @@ impl Outcome {
             Self::ClientError(_) => when.client_error,
             Self::ServerError(_) => when.server_error,
             Self::Other(_) => when.other,
+            // It would come out the same: the event has to wait for another format, as a dead letter.
+            Self::Transport(FailureKind::Unrenderable) => false,
             Self::Transport(_) => when.transport,
         }
     }
@@ -69,6 +73,7 @@ impl Outcome {
     pub fn health(self) -> Health {
         match self {
             Self::Success => Health::Good,
+            Self::Transport(FailureKind::Unrenderable) => Health::Unknown,
             Self::ServerError(_) | Self::Transport(_) => Health::Bad,
             Self::Gone | Self::Asked(_) | Self::ClientError(_) | Self::Other(_) => Health::Neutral,
         }
@@ -100,6 +105,7 @@ pub fn label(answer: &Answer) -> &'static str {
             FailureKind::Blocked => "blocked",
             FailureKind::Protocol => "protocol",
             FailureKind::Internal => "internal",
+            FailureKind::Unrenderable => "unrenderable",
         },
     }
 }
@@ -135,6 +141,12 @@ mod tests {
         assert!(is(302, "", Success::Below400) && !is(400, "", Success::Below400));
         assert!(is(200, "", Success::Json200) && is(200, "{\"a\":1}", Success::Json200));
         assert!(!is(200, "<html>", Success::Json200) && !is(201, "{}", Success::Json200));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_no_fault_of_the_receivers_and_not_tried_again() {
+        let outcome = Outcome::Transport(FailureKind::Unrenderable);
+        assert_eq!((outcome.health(), outcome.is_retried(RetryWhen::default())), (Health::Unknown, false));
     }
 
     #[test]

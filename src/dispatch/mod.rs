@@ -21,7 +21,7 @@ use crate::intake::Permit;
 use crate::{
     actor::{Yielder, told, yield_now},
     deliver::{self, Birth, Delivery, Died, Obituary, Parts, machine::Snapshot},
-    endpoint::{Endpoint, EndpointKey, State},
+    endpoint::{Endpoint, EndpointKey, State, filter::Filter},
     event::Accepted,
     store::{BreakerRecord, DeliveryId, DropReason, Ruling, Target, Verdict, WindowChange},
 };
@@ -150,7 +150,7 @@ impl Dispatcher {
         let targets: Vec<_> = if suppressed {
             Vec::new()
         } else {
-            self.routes.matching(&event).into_iter().map(|key| self.target(key)).collect()
+            self.routes.wanting(&event, |key| self.filter(key)).into_iter().map(|key| self.target(key)).collect()
         };
         for target in targets.iter().filter(|target| target.dropped.is_none()) {
             pushes.entry(target.endpoint).or_default().push(Arc::clone(&event));
@@ -161,6 +161,10 @@ impl Dispatcher {
             (false, false) => Ruling::Routed(targets),
         };
         Verdict { event, ruling, windows, permit }
+    }
+
+    fn filter(&self, endpoint: EndpointKey) -> Option<&Filter> {
+        self.endpoints.get(&endpoint)?.endpoint.settings.filter.as_ref()
     }
 
     fn target(&self, endpoint: EndpointKey) -> Target {

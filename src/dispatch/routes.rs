@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    endpoint::{EndpointKey, Settings, TenantScope},
-    event::{Accepted, Tenant, Topic, TopicPattern},
+    endpoint::{EndpointKey, Settings, TenantScope, filter::Filter},
+    event::{Accepted, Tenant, Topic, TopicPattern, pointer::View},
 };
 
 /// The index over all endpoints.
@@ -54,7 +54,20 @@ impl Routes {
         }
     }
 
-    /// The endpoints that want `event`, each once, by key.
+    /// The endpoints that want `event`, each once, by key; `filter` tells an endpoint's own. The filters share one view of the
+    /// event: none reads again what another has read, and nothing is read where no endpoint has a filter.
+    pub fn wanting<'a>(
+        &self,
+        event: &Accepted,
+        filter: impl Fn(EndpointKey) -> Option<&'a Filter>,
+    ) -> Vec<EndpointKey> {
+        let view = View::of(event);
+        let mut keys = self.matching(event);
+        keys.retain(|key| filter(*key).is_none_or(|filter| filter.matches(&view)));
+        keys
+    }
+
+    /// The endpoints whose tenant and topics `event` has, each once, by key.
     pub fn matching(&self, event: &Accepted) -> Vec<EndpointKey> {
         let own = match &event.tenant {
             Some(tenant) => self.tenants.get(tenant),
@@ -113,7 +126,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{clock::Timestamp, endpoint::settings::Origin, event::Event};
+    use crate::{
+        clock::Timestamp,
+        endpoint::settings::Origin,
+        event::{Event, pointer::reads},
+    };
 
     fn settings(tenant: Option<&str>, topics: &[String]) -> Settings {
         let value = json!({"url": "https://example.org/", "tenant": tenant, "topics": topics});
@@ -163,6 +180,29 @@ mod tests {
             }
             prop_assert_eq!(routes.matching(&event), expected);
         }
+    }
+
+    /// How often data is read for an event that three endpoints want, with these filters.
+    fn reads(filters: &[Option<Filter>; 3], expected: usize) -> usize {
+        let (mut routes, settings) = (Routes::default(), settings(None, &["*".to_owned()]));
+        (1..=3).for_each(|key| routes.insert(EndpointKey(key), &settings));
+        let mut event = event(None, "a");
+        event.data = r#"{"a": {"b": 1}, "c": [2]}"#.into();
+        let filter = |key: EndpointKey| filters[usize::try_from(key.0).unwrap() - 1].as_ref();
+        reads::during(|| assert_eq!(routes.wanting(&event, filter).len(), expected))
+    }
+
+    #[test]
+    fn the_data_is_read_at_most_once_and_only_for_filters() {
+        let filter = |pointer: &str| {
+            let value = json!({"url": "https://a.b/", "filter": {"pointer": pointer, "exists": true}});
+            Settings::parse(&value, Origin::Code, |_: &_, _| Ok(())).unwrap().filter
+        };
+        assert_eq!(reads(&[None, None, None], 3), 0);
+        assert_eq!(reads(&[filter("/topic"), filter("/key"), None], 2), 0);
+        assert_eq!(reads(&[filter("/data/a"), filter("/data/c"), filter("/data/x")], 2), 1);
+        // The whole, and once what is in `a`.
+        assert_eq!(reads(&[filter("/data/a/b"), filter("/data/c"), filter("/data/a/b")], 3), 2);
     }
 
     #[test]

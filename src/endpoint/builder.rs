@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use super::{
     Endpoint, EndpointId, Secret, Settings,
     policy::Guard,
-    settings::{Judge, Origin, guard_name},
+    settings::{Judge, Origin, guard_name, merge_settings},
 };
 use crate::{
-    config::{duration, merge::merge},
+    config::duration,
     error::{Fault, Invalid},
 };
 
@@ -116,10 +116,21 @@ impl EndpointBuilder {
         self.set("guard", guard_name(guard))
     }
 
-    /// Merges settings written as in the API's JSON into these (RFC 7396: members replace, `null` removes).
+    /// Sets what requests carry: a name such as `"cloudevents"`, or a map, `json!({"map": {"order": {"from": "/data/id"}}})`.
+    pub fn format(self, format: impl Into<Value>) -> Self {
+        self.set("format", format)
+    }
+
+    /// Sets which events it gets of those whose topics match: `json!({"pointer": "/data/kind", "only": ["refund"]})`.
+    pub fn filter(self, filter: impl Into<Value>) -> Self {
+        self.set("filter", filter)
+    }
+
+    /// Merges settings written as in the API's JSON into these (RFC 7396: members replace, `null` removes; a `format` or a
+    /// `filter` is replaced as a whole).
     pub fn settings(mut self, json: Value) -> Self {
         if json.is_object() {
-            merge(&mut self.json, json);
+            merge_settings(&mut self.json, json);
         } else {
             self.faults.push(Fault::new("#", "must be an object"));
         }

@@ -1,6 +1,8 @@
 //! What a user configures to be delivered to, validated.
 
 mod builder;
+pub mod filter;
+pub mod format;
 pub mod policy;
 mod secret;
 pub mod settings;
@@ -12,9 +14,11 @@ use url::Url;
 
 use crate::{
     clock::Timestamp,
-    event::{Accepted, Tenant, TopicPattern, is_identifier, name},
+    event::{Accepted, Tenant, TopicPattern, is_identifier, name, pointer::View},
 };
 pub use builder::EndpointBuilder;
+use filter::Filter;
+use format::Format;
 use policy::{Guard, Policy};
 pub use secret::Secret;
 pub use settings::Origin;
@@ -99,13 +103,17 @@ pub struct Settings {
     pub url: Url,
     /// Which events; never empty.
     pub topics: Vec<TopicPattern>,
+    /// Which of these events; all of them without.
+    pub filter: Option<Filter>,
     /// Whether it takes events.
     pub state: State,
+    /// What requests carry of an event.
+    pub format: Format,
     /// The request method: POST, PUT or PATCH.
     pub method: String,
     /// Extra headers: lower-case names and values.
     pub headers: Vec<(String, String)>,
-    /// Notes of the owner; not delivered.
+    /// Notes of the owner; not delivered unless the format asks for them.
     pub metadata: Map<String, Value>,
     /// Credentials.
     pub auth: Option<Auth>,
@@ -146,6 +154,8 @@ impl Settings {
             TenantScope::Of(tenant) => event.tenant.as_ref() == Some(tenant),
             TenantScope::None => event.tenant.is_none(),
         };
-        tenant && self.topics.iter().any(|pattern| pattern.matches(&event.topic))
+        tenant
+            && self.topics.iter().any(|pattern| pattern.matches(&event.topic))
+            && self.filter.as_ref().is_none_or(|filter| filter.matches(&View::of(event)))
     }
 }

@@ -1,6 +1,6 @@
 //! JSON Pointers (RFC 6901) into events, and what they point at.
 
-use std::{cell::OnceCell, collections::BTreeMap, fmt, str::FromStr};
+use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap, fmt, str::FromStr};
 
 use serde_json::{Value, value::RawValue};
 
@@ -9,7 +9,8 @@ use super::{Accepted, NameError};
 /// Longest pointer, in bytes.
 pub const MAX_POINTER_BYTES: usize = 256;
 
-/// A place in an event: `/id`, `/topic`, `/tenant`, `/key`, `/source`, or `/data` and `/metadata` with what is below them.
+/// A place in an event: `/id`, `/seq`, `/topic`, `/tenant`, `/key`, `/source`, `/timestamp`, `/accepted_at`, or `/data` and
+/// `/metadata` with what is below them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pointer {
     root: Root,
@@ -20,20 +21,26 @@ pub struct Pointer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Root {
     Id,
+    Seq,
     Topic,
     Tenant,
     Key,
     Source,
+    Timestamp,
+    AcceptedAt,
     Data,
     Metadata,
 }
 
-const ROOTS: [(&str, Root); 7] = [
+const ROOTS: [(&str, Root); 10] = [
     ("id", Root::Id),
+    ("seq", Root::Seq),
     ("topic", Root::Topic),
     ("tenant", Root::Tenant),
     ("key", Root::Key),
     ("source", Root::Source),
+    ("timestamp", Root::Timestamp),
+    ("accepted_at", Root::AcceptedAt),
     ("data", Root::Data),
     ("metadata", Root::Metadata),
 ];
@@ -45,7 +52,10 @@ impl FromStr for Pointer {
         if text.len() > MAX_POINTER_BYTES {
             return Err(NameError("must be 256 bytes at most"));
         }
-        let rule = NameError("must be a JSON Pointer below /data, /metadata, /topic, /tenant, /key, /source or /id");
+        let rule = NameError(
+            "must be a JSON Pointer to /id, /seq, /topic, /tenant, /key, /source, /timestamp, /accepted_at, or below \
+             /data or /metadata",
+        );
         let mut tokens = text.strip_prefix('/').ok_or(rule.clone())?.split('/');
         let first = tokens.next().unwrap_or_default();
         let (_, root) = ROOTS.iter().find(|(name, _)| *name == first).ok_or(rule)?;
@@ -71,11 +81,12 @@ fn unescape(token: &str) -> Option<String> {
     valid.then(|| token.replace("~1", "/").replace("~0", "~"))
 }
 
-/// Answers pointers into one event. The data's outermost level is read once, when the first pointer goes below `/data`.
+/// Answers pointers into one event. Whatever the number of pointers, each level of the data is read at most once, and only
+/// when the first pointer goes below it.
 pub struct View<'a> {
     event: &'a Accepted,
-    data: OnceCell<Level<'a>>,
-    metadata: OnceCell<Level<'a>>,
+    data: OnceCell<Node<'a>>,
+    metadata: OnceCell<Node<'a>>,
 }
 
 impl<'a> View<'a> {
@@ -87,74 +98,135 @@ impl<'a> View<'a> {
     /// What `pointer` points at, as compact JSON with sorted names; `None` when nothing is there. Numbers keep their
     /// spelling, so that two numbers too long for 64 bits stay two.
     pub fn json(&self, pointer: &Pointer) -> Option<String> {
+        match self.node(pointer) {
+            Some(node) => node.map(Node::compact),
+            None => self.field(pointer.root),
+        }
+    }
+
+    /// What `pointer` points at, as the very bytes that were published; `None` when nothing is there.
+    pub fn raw(&self, pointer: &Pointer) -> Option<Cow<'a, str>> {
+        match self.node(pointer) {
+            Some(node) => node.map(|node| Cow::Borrowed(node.json)),
+            None => self.field(pointer.root).map(Cow::Owned),
+        }
+    }
+
+    /// The outer `None` is for what has no members.
+    fn node(&self, pointer: &Pointer) -> Option<Option<&Node<'a>>> {
+        let (outermost, json) = match pointer.root {
+            Root::Data => (&self.data, &self.event.data[..]),
+            Root::Metadata => (&self.metadata, self.event.metadata.as_deref().map_or(&b""[..], str::as_bytes)),
+            _ => return None,
+        };
+        if json.is_empty() {
+            return Some(None);
+        }
+        let outermost = outermost.get_or_init(|| Node::of(std::str::from_utf8(json).unwrap_or("null")));
+        Some(pointer.steps.iter().try_fold(outermost, |node, step| node.get(step)))
+    }
+
+    fn field(&self, root: Root) -> Option<String> {
         let event = self.event;
-        match pointer.root {
+        match root {
             Root::Id => Some(quoted(event.id.as_str())),
+            Root::Seq => Some(event.seq.to_string()),
             Root::Topic => Some(quoted(event.topic.as_str())),
             Root::Tenant => event.tenant.as_ref().map(|tenant| quoted(tenant.as_str())),
             Root::Key => event.key.as_deref().map(quoted),
             Root::Source => event.source.as_deref().map(quoted),
-            Root::Data => below(&self.data, &event.data, &pointer.steps),
-            Root::Metadata => below(&self.metadata, event.metadata.as_ref()?.as_bytes(), &pointer.steps),
+            Root::Timestamp => Some(quoted(&event.timestamp.to_string())),
+            Root::AcceptedAt => Some(quoted(&event.accepted_at.to_string())),
+            Root::Data | Root::Metadata => None,
         }
     }
 }
 
-fn quoted(text: &str) -> String {
+/// `text` as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn below<'a>(outermost: &OnceCell<Level<'a>>, json: &'a [u8], steps: &[String]) -> Option<String> {
-    let outermost = outermost.get_or_init(|| Level::of(json));
-    let Some((first, rest)) = steps.split_first() else { return Some(outermost.compact()) };
-    let start = outermost.get(first)?;
-    let found = rest.iter().try_fold(start, |raw, step| Level::of(raw.get().as_bytes()).get(step))?;
-    Some(Level::of(found.get().as_bytes()).compact())
+/// A JSON text and, once it was asked for, what is one level below it.
+struct Node<'a> {
+    json: &'a str,
+    level: OnceCell<Level<'a>>,
 }
 
-/// A JSON text, read one level deep.
 enum Level<'a> {
-    Object(BTreeMap<String, &'a RawValue>),
-    Array(Vec<&'a RawValue>),
-    Text(String),
-    /// A number, `true`, `false` or `null`.
-    Plain(&'a str),
+    Object(BTreeMap<String, Node<'a>>),
+    Array(Vec<Node<'a>>),
+    /// A string, a number, `true`, `false` or `null`.
+    Leaf,
 }
 
-impl<'a> Level<'a> {
-    /// Reads `json`, which the event's rules have found to be JSON.
-    fn of(json: &'a [u8]) -> Self {
-        let json = json.trim_ascii();
-        let read = match json.first() {
-            Some(b'{') => serde_json::from_slice(json).map(Self::Object),
-            Some(b'[') => serde_json::from_slice(json).map(Self::Array),
-            Some(b'"') => serde_json::from_slice(json).map(Self::Text),
-            _ => Ok(Self::Plain(std::str::from_utf8(json).unwrap_or("null"))),
-        };
-        read.unwrap_or(Self::Plain("null"))
+impl<'a> Node<'a> {
+    /// `json` is what the event's rules have found to be JSON.
+    fn of(json: &'a str) -> Self {
+        Self { json: json.trim_ascii(), level: OnceCell::new() }
     }
 
-    fn get(&self, step: &str) -> Option<&'a RawValue> {
-        match self {
-            Self::Object(members) => members.get(step).copied(),
-            Self::Array(items) => items.get(index(step)?).copied(),
-            Self::Text(_) | Self::Plain(_) => None,
+    fn level(&self) -> &Level<'a> {
+        self.level.get_or_init(|| Level::of(self.json))
+    }
+
+    fn get(&self, step: &str) -> Option<&Self> {
+        match self.level() {
+            Level::Object(members) => members.get(step),
+            Level::Array(items) => items.get(index(step)?),
+            Level::Leaf => None,
         }
     }
 
     fn compact(&self) -> String {
-        let compact = |raw: &RawValue| Level::of(raw.get().as_bytes()).compact();
-        match self {
-            Self::Object(members) => {
-                let members = members.iter().map(|(name, raw)| format!("{}:{}", quoted(name), compact(raw)));
+        match self.level() {
+            Level::Object(members) => {
+                let members = members.iter().map(|(name, node)| format!("{}:{}", quoted(name), node.compact()));
                 format!("{{{}}}", members.collect::<Vec<_>>().join(","))
             }
-            Self::Array(items) => {
-                format!("[{}]", items.iter().map(|raw| compact(raw)).collect::<Vec<_>>().join(","))
+            Level::Array(items) => format!("[{}]", items.iter().map(Self::compact).collect::<Vec<_>>().join(",")),
+            Level::Leaf => {
+                serde_json::from_str(self.json).map_or_else(|_| self.json.to_owned(), |text: String| quoted(&text))
             }
-            Self::Text(text) => quoted(text),
-            Self::Plain(text) => (*text).to_owned(),
         }
+    }
+}
+
+impl<'a> Level<'a> {
+    fn of(json: &'a str) -> Self {
+        #[cfg(test)]
+        reads::count();
+        let read = match json.as_bytes().first() {
+            Some(b'{') => serde_json::from_str(json).map(|members: BTreeMap<String, &'a RawValue>| {
+                Self::Object(members.into_iter().map(|(name, raw)| (name, Node::of(raw.get()))).collect())
+            }),
+            Some(b'[') => serde_json::from_str(json).map(|items: Vec<&'a RawValue>| {
+                Self::Array(items.into_iter().map(|raw| Node::of(raw.get())).collect())
+            }),
+            _ => Ok(Self::Leaf),
+        };
+        read.unwrap_or(Self::Leaf)
+    }
+}
+
+/// Counts how many levels were read, for tests that hold views to their promise.
+#[cfg(test)]
+pub(crate) mod reads {
+    use std::cell::Cell;
+
+    thread_local! {
+        static READS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        READS.set(READS.get() + 1);
+    }
+
+    /// Levels that `work` reads on this thread.
+    pub(crate) fn during(work: impl FnOnce()) -> usize {
+        let before = READS.get();
+        work();
+        READS.get() - before
     }
 }
 
@@ -214,8 +286,31 @@ mod tests {
     }
 
     #[test]
+    fn raw_is_what_was_published() {
+        let event = accepted(r#" { "b" : [ 1.0 , 1e2 ], "a" : "\u0078" } "#);
+        let raw = |pointer: &str| View::of(&event).raw(&pointer.parse().unwrap()).map(Cow::into_owned);
+        assert_eq!(raw("/data").unwrap(), r#"{ "b" : [ 1.0 , 1e2 ], "a" : "\u0078" }"#);
+        assert_eq!(raw("/data/b").unwrap(), "[ 1.0 , 1e2 ]");
+        assert_eq!(raw("/data/a").unwrap(), r#""\u0078""#);
+        let found = ["/seq", "/timestamp", "/accepted_at", "/key", "/metadata/x"].map(raw);
+        let epoch = Some("\"1970-01-01T00:00:00.000Z\"");
+        assert_eq!(found.each_ref().map(Option::as_deref), [Some("1"), epoch, epoch, None, None]);
+    }
+
+    #[test]
+    fn each_level_is_read_once_however_many_pointers_go_there() {
+        let event = accepted(r#"{"a": {"b": 1, "c": 2}, "d": {}}"#);
+        let view = View::of(&event);
+        let pointers = ["/data/a/b", "/data/a/c", "/data/x", "/id"].map(|pointer| pointer.parse().unwrap());
+        assert_eq!(reads::during(|| pointers.iter().for_each(|pointer| drop(view.raw(pointer)))), 2);
+        assert_eq!(reads::during(|| pointers.iter().for_each(|pointer| drop(view.raw(pointer)))), 0);
+    }
+
+    #[test]
     fn other_pointers_are_refused() {
-        for text in ["", "/", "data", "#/data", "/seq", "/topic/x", "/data/~", "/data/~2", "/Data", "/data~1x"] {
+        for text in
+            ["", "/", "data", "#/data", "/sequence", "/seq/0", "/topic/x", "/data/~", "/data/~2", "/Data", "/data~1x"]
+        {
             assert!(text.parse::<Pointer>().is_err(), "{text}");
         }
         assert!(format!("/data/{}", "x".repeat(MAX_POINTER_BYTES)).parse::<Pointer>().is_err());

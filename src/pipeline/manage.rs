@@ -18,7 +18,7 @@ use crate::{
     debounce::{self, Rule, RuleName},
     deliver::machine::{Disabled, Snapshot},
     dispatch,
-    endpoint::{Endpoint, EndpointId, EndpointKey, Origin, Settings, State, policy::Guard},
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State, policy::Guard},
     error::StoreError,
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome},
     transport::guard,
@@ -182,10 +182,14 @@ impl Hookmill {
     }
 
     /// Disables an endpoint that wants no more, or has failed for too long.
-    pub(super) async fn disable_for(&self, key: EndpointKey, reason: Disabled) -> Result<(), ManageError> {
+    /// One that has changed since says so again, if it is still true.
+    pub(super) async fn disable_for(&self, seen: &Endpoint, reason: Disabled) -> Result<(), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.endpoints().into_iter().find(|endpoint| endpoint.key == key);
-        let Some(old) = old.filter(|old| old.settings.state != State::Disabled) else { return Ok(()) };
+        let same = |old: &Arc<Endpoint>| old.key == seen.key && old.version == seen.version;
+        let Some(old) = self.endpoint(&seen.id).filter(same) else { return Ok(()) };
+        if old.settings.state == State::Disabled {
+            return Ok(());
+        }
         let settings = Settings { state: State::Disabled, ..old.settings.clone() };
         warn!(event = "endpoint.disabled", endpoint_id = %old.id, reason = reason.as_str(), "endpoint disabled");
         self.store_and_apply(&old, settings, Some(reason)).await?;

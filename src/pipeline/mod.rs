@@ -143,11 +143,11 @@ impl Hookmill {
     pub(crate) fn new(inner: Inner) -> Self {
         let hooks = Self(Arc::new(inner));
         let weak = Arc::downgrade(&hooks.0);
-        let _second = hooks.0.parts.disabler.set(Box::new(move |endpoint, reason| {
+        let _second = hooks.0.parts.disabler.set(Box::new(move |endpoint: &Arc<Endpoint>, reason| {
             let Some(hooks) = weak.upgrade().map(Self) else { return };
-            let arbiter = hooks.0.arbiter.clone();
+            let (arbiter, endpoint) = (hooks.0.arbiter.clone(), Arc::clone(endpoint));
             arbiter.spawn(async move {
-                if let Err(error) = hooks.disable_for(endpoint, reason).await {
+                if let Err(error) = hooks.disable_for(&endpoint, reason).await {
                     warn!(%error, "an endpoint could not be disabled");
                 }
             });

@@ -1,63 +1,58 @@
-//! What a request carries.
+//! What a request carries, in each format.
+
+mod cloudevents;
+mod map;
+mod plain;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 
-use crate::event::Accepted;
+use crate::{
+    endpoint::{Settings, format::Format},
+    event::Accepted,
+    transport::{Failure, FailureKind},
+};
 
-/// The body of [Standard Webhooks](https://www.standardwebhooks.com): `{"type":…,"timestamp":…,"data":…}`, the time as
-/// RFC 3339 in UTC and the data as the very bytes that were published.
-pub fn standard(event: &Accepted) -> Bytes {
-    // Topics are words and dots, and times digits and signs: neither needs escaping.
-    let head = format!(r#"{{"type":"{}","timestamp":"{}","data":"#, event.topic, event.timestamp);
-    let mut body = Vec::with_capacity(head.len() + event.data.len() + 1);
-    body.extend_from_slice(head.as_bytes());
-    body.extend_from_slice(&event.data);
-    body.push(b'}');
-    body.into()
+/// Longest body of one event, in bytes.
+pub const MAX_BODY_BYTES: usize = 2 << 20;
+
+const JSON: &str = "application/json";
+
+/// One event as a request carries it; signatures are over `body`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// For `Content-Type`.
+    pub content_type: &'static str,
+    /// Headers that belong to the format.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::value::RawValue;
-
-    use super::*;
-    use crate::{Event, Timestamp};
-
-    fn accepted(topic: &str, at: Timestamp, data: &str) -> Accepted {
-        let event = Event::from_json(topic, data.to_owned()).timestamp(at);
-        Accepted::new(1, at, event.validate(at).unwrap())
+impl Rendered {
+    fn json(body: impl Into<Bytes>) -> Self {
+        Self { content_type: JSON, headers: Vec::new(), body: body.into() }
     }
+}
 
-    #[test]
-    fn the_data_stands_in_the_body_byte_for_byte() {
-        let event = accepted("user.created", Timestamp::from_millis(1_000), r#"{ "b":1.0,"a":1e0 }"#);
-        let expected = r#"{"type":"user.created","timestamp":"1970-01-01T00:00:01.000Z","data":{ "b":1.0,"a":1e0 }}"#;
-        assert_eq!(standard(&event), expected);
-    }
-
-    #[derive(serde::Deserialize)]
-    struct Parsed<'a> {
-        r#type: String,
-        timestamp: Timestamp,
-        #[serde(borrow)]
-        data: &'a RawValue,
-    }
-
-    proptest! {
-        #[test]
-        fn every_body_reads_back_as_its_event(
-            topic in "[A-Za-z0-9_-]{1,9}(\\.[A-Za-z0-9_-]{1,9}){0,3}",
-            millis in -62_000_000_000_000_i64..250_000_000_000_000,
-            text in ".*",
-        ) {
-            prop_assume!(!topic.starts_with("hookmill."));
-            let data = serde_json::to_string(&text).unwrap();
-            let body = standard(&accepted(&topic, Timestamp::from_millis(millis), &data));
-            let parsed: Parsed<'_> = serde_json::from_slice(&body).unwrap();
-            prop_assert_eq!(parsed.r#type, topic);
-            prop_assert_eq!(parsed.timestamp, Timestamp::from_millis(millis));
-            prop_assert_eq!(parsed.data.get(), data);
+/// Writes `event` in the format of `settings`. The same event and settings give the same bytes.
+///
+/// # Errors
+/// [`FailureKind::Unrenderable`] when a map's body grows beyond [`MAX_BODY_BYTES`]; no other format can fail.
+pub fn render(event: &Accepted, settings: &Settings) -> Result<Rendered, Failure> {
+    match &settings.format {
+        Format::Standard => Ok(Rendered::json(plain::standard(event))),
+        Format::Raw => Ok(Rendered::json(event.data.clone())),
+        Format::Envelope => Ok(Rendered::json(plain::envelope(event))),
+        Format::CloudEvents => Ok(cloudevents::structured(event)),
+        Format::CloudEventsBinary => Ok(cloudevents::binary(event)),
+        Format::Map(part) => {
+            let body = map::write(part, event, &settings.metadata);
+            body.map(Rendered::json).map_err(|map::TooLong| {
+                let detail = format!("the endpoint's format makes more than {MAX_BODY_BYTES} bytes of this event");
+                Failure::new(FailureKind::Unrenderable, detail)
+            })
         }
     }
 }

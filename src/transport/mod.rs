@@ -92,6 +92,8 @@ pub enum FailureKind {
     Protocol,
     /// Our own code failed: a transport that panicked.
     Internal,
+    /// The endpoint's format cannot write this event; nothing was sent. Not retried, and nothing against the receiver.
+    Unrenderable,
 }
 
 /// Carries attempts. One lives on each delivery arbiter and serves all its endpoints.

@@ -48,6 +48,7 @@ const PURE: &[&str] = &[
     "store/ledger.rs",
     "store/rows.rs",
     "transport/body.rs",
+    "transport/body",
     "transport/guard.rs",
     "transport/signature.rs",
 ];

@@ -16,14 +16,14 @@ use crate::{
 /// What is to be done.
 #[derive(Debug)]
 pub enum Effect {
-    /// Make an attempt; its end is told to [`Machine::finished`] with the same ticket.
+    /// Make an attempt; its end is told to [`Machine::finished`](super::Machine::finished) with the same ticket.
     Send(Start),
     /// Write down what became of a delivery.
     Settle(Settlement),
-    /// Read from the store; the answer is told to [`Machine::loaded`].
+    /// Read from the store; the answer is told to [`Machine::loaded`](super::Machine::loaded).
     Page(PageRequest),
-    /// The breaker changed: write it down.
-    Breaker(Transition, BreakerRecord),
+    /// The breaker changed, or since when the endpoint fails: write it down.
+    Breaker(Option<Transition>, BreakerRecord),
     /// The endpoint is to be disabled.
     Disable(Disabled),
 }

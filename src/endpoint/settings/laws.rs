@@ -10,6 +10,8 @@ use super::{MASK, Origin};
 use crate::{
     endpoint::{
         Auth, Secret, Settings, Signing, State, TenantScope,
+        filter::tests::a_filter,
+        format::tests::format,
         policy::{Backoff, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
     },
     error::Invalid,
@@ -24,19 +26,19 @@ fn anywhere(_: &Url, _: Guard) -> Result<(), String> {
 }
 
 /// Reads settings as the embedding program may write them, with every address allowed.
-pub(super) fn parse(value: &Value) -> Result<Settings, Invalid> {
+pub(in crate::endpoint) fn parse(value: &Value) -> Result<Settings, Invalid> {
     Settings::parse(value, Origin::Code, anywhere)
 }
 
 /// Reads settings for `https://example.org/` with `more` members.
-pub(super) fn with(more: Value) -> Result<Settings, Invalid> {
+pub(in crate::endpoint) fn with(more: Value) -> Result<Settings, Invalid> {
     let Value::Object(mut members) = more else { panic!("no object") };
     members.insert("url".to_owned(), "https://example.org/".into());
     parse(&members.into())
 }
 
 /// The places of the mistakes.
-pub(super) fn places(result: Result<Settings, Invalid>) -> Vec<String> {
+pub(in crate::endpoint) fn places(result: Result<Settings, Invalid>) -> Vec<String> {
     result.unwrap_err().faults().iter().map(|fault| fault.pointer.clone()).collect()
 }
 
@@ -51,7 +53,7 @@ fn json_value() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
-        select(vec!["10s", "*", MASK, "none", "standard", "basic", "2xx", "https://a.b/", "POST"])
+        select(vec!["/data/a", "10s", "*", MASK, "none", "standard", "basic", "2xx", "https://a.b/", "POST"])
             .prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 6, |inner| {
@@ -81,6 +83,17 @@ fn json_value() -> impl Strategy<Value = Value> {
             "guard",
             "in_flight",
             "timeout",
+            "format",
+            "map",
+            "merge",
+            "from",
+            "default",
+            "filter",
+            "pointer",
+            "only",
+            "all",
+            "not",
+            "min",
             "a/b~c",
         ];
         prop_oneof![
@@ -187,14 +200,29 @@ fn settings() -> impl Strategy<Value = (Settings, Origin)> {
     let state = select(vec![State::Active, State::Paused, State::Disabled]);
     let method = select(vec!["POST", "PUT", "PATCH"]);
     let place = (url.prop_map(|url| Url::parse(&url).unwrap()), vec(topic, 1..5), state, method, metadata());
-    (who(), place, policy(), any::<bool>(), select(ORIGINS.to_vec())).prop_map(
-        |(who, place, policy, private, origin)| {
+    let carried = (option::of(a_filter()), format());
+    (who(), place, carried, policy(), any::<bool>(), select(ORIGINS.to_vec())).prop_map(
+        |(who, place, (filter, format), policy, private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (url, topics, state, method, metadata) = place;
             let guard = if private { Guard::Private } else { origin.public() };
             let method = method.to_owned();
-            let settings =
-                Settings { name, tenant, url, topics, state, method, headers, metadata, auth, signing, guard, policy };
+            let settings = Settings {
+                name,
+                tenant,
+                url,
+                topics,
+                filter,
+                state,
+                format,
+                method,
+                headers,
+                metadata,
+                auth,
+                signing,
+                guard,
+                policy,
+            };
             (settings, origin)
         },
     )
@@ -237,7 +265,7 @@ proptest! {
 
     #[test]
     fn a_patch_with_everything_is_a_replacement((old, _) in settings(), (new, origin) in settings()) {
-        // A merge takes nothing away that the patch does not name.
+        // A merge takes nothing away that the patch does not name, and `null` goes back to the default.
         let old = Settings { headers: Vec::new(), metadata: Map::new(), ..old };
         let new = Settings { metadata: Map::new(), ..new };
         let patched = old.patched(&new.to_json(), origin, anywhere).unwrap();

@@ -3,7 +3,7 @@
 mod access;
 mod headers;
 #[cfg(test)]
-mod laws;
+pub(super) mod laws;
 pub mod limits;
 mod parse;
 mod patch;
@@ -15,7 +15,7 @@ use std::io;
 use url::Url;
 
 use super::{Secret, Settings, Signing, policy::Guard};
-pub(super) use print::guard_name;
+pub(super) use {patch::merge_settings, print::guard_name};
 
 /// Who configures an endpoint, which decides what addresses it may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use url::Url;
 use super::{Judge, Origin, access, headers, limits, policy};
 use crate::{
     config::fields::{Field, Fields, read},
-    endpoint::{Settings, State, TenantScope, policy::Guard},
+    endpoint::{Settings, State, TenantScope, filter::Filter, format::Format, policy::Guard},
     error::Invalid,
     event::TopicPattern,
 };
@@ -33,6 +33,8 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Opti
     let name = fields.take("name").and_then(|field| field.label(limits::MAX_NAME_BYTES));
     let tenant = fields.take("tenant").and_then(|field| tenant(&field));
     let topics = fields.take("topics").and_then(|field| field.parsed(1..=limits::MAX_TOPICS));
+    let filter = fields.take("filter").and_then(|field| Filter::read(&field));
+    let format = fields.take("format").and_then(|field| Format::read(&field));
     let state = fields.take("state").and_then(|field| field.choice(&STATES));
     let method = fields.take("method").and_then(|field| field.choice(&METHODS));
     let headers = fields.take("headers").and_then(|field| headers::headers(&field));
@@ -45,7 +47,9 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Opti
         tenant: tenant.unwrap_or_default(),
         url: url?,
         topics: topics.unwrap_or_else(|| vec![TopicPattern::All]),
+        filter,
         state: state.unwrap_or_default(),
+        format: format.unwrap_or_default(),
         method: method.unwrap_or("POST").to_owned(),
         headers: headers.unwrap_or_default(),
         metadata: metadata.unwrap_or_default(),
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["file", "format", "filter", "queue", "ordered", "drain", "dead_letters", "debounce", "batch"] {
+        for name in ["file", "queue", "ordered", "drain", "dead_letters", "debounce", "batch"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }

@@ -13,7 +13,8 @@ const FORMULA: &[&str] = &["initial", "factor", "max_delay", "max_attempts"];
 impl Settings {
     /// These settings with a JSON Merge Patch (RFC 7396) applied to [`Settings::to_json`]: what the patch leaves out stays,
     /// `null` goes back to the default. Header names match in any case. A patch that chooses another form drops what
-    /// belongs to the old one alone: another `type` of `auth` or `signing`, the other form of `retry`, a new `secret`. The
+    /// belongs to the old one alone: another `type` of `auth` or `signing`, the other form of `retry`, a new `secret`. A
+    /// `format` or `filter` is replaced as a whole, see [`merge_settings`]. The
     /// secret stays unless the patch brings one or ends signing; a patch that begins signing without one leaves the
     /// result without, see [`Settings::with_generated_secret`].
     ///
@@ -23,10 +24,27 @@ impl Settings {
         let patch = with_lower_case_headers(patch.clone());
         let mut document = self.to_json();
         make_room(&mut document, &patch);
-        merge(&mut document, patch);
+        merge_settings(&mut document, patch);
         let mut patched = Self::parse(&document, origin, judge)?;
         patched.keep_secret_of(self);
         Ok(patched)
+    }
+}
+
+/// Settings that mean something as a whole only: half of one filter and half of another is neither, and a `null` in a map
+/// is to be sent.
+const WHOLE: [&str; 2] = ["format", "filter"];
+
+/// Applies a merge patch (RFC 7396) to settings as JSON, but for `format` and `filter`, which it replaces as they are.
+pub(in crate::endpoint) fn merge_settings(document: &mut Value, mut patch: Value) {
+    let replaced = patch.as_object_mut().map_or_else(Vec::new, |patch| {
+        let given = |name: &&str| patch.get(*name).is_some_and(|value| !value.is_null());
+        let names: Vec<_> = WHOLE.into_iter().filter(given).collect();
+        names.into_iter().filter_map(|name| Some((name, patch.shift_remove(name)?))).collect()
+    });
+    merge(document, patch);
+    if let Some(members) = document.as_object_mut() {
+        members.extend(replaced.into_iter().map(|(name, value)| (name.to_owned(), value)));
     }
 }
 
@@ -75,6 +93,7 @@ mod tests {
     use super::*;
     use crate::endpoint::{
         Auth, Signing,
+        format::Format,
         policy::Backoff,
         settings::laws::{places, with},
     };
@@ -107,6 +126,17 @@ mod tests {
         assert_eq!(new.signing, Signing::None);
         let back = patch(&new, json!({"retry": {"delays": ["1s"]}, "auth": {"type": "none"}})).unwrap();
         assert_eq!((&back.policy.retry.backoff, &back.auth), (&old.policy.retry.backoff, &None));
+    }
+
+    #[test]
+    fn formats_and_filters_are_replaced_as_a_whole() {
+        let at = |pointer| json!({"pointer": pointer, "exists": true});
+        let old = settings(json!({"format": {"map": {"a": 1, "b": 2}}, "filter": {"all": [at("/key")]}}));
+        let format = json!({"map": {"c": null, "a": {"from": "/id"}}});
+        let new = patch(&old, json!({"format": format, "filter": at("/id")})).unwrap();
+        assert_eq!((new.format.to_json(), new.filter.unwrap().to_json()), (format, at("/id")));
+        let none = patch(&old, json!({"format": null, "filter": null})).unwrap();
+        assert_eq!((none.format, none.filter), (Format::Standard, None));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     config::duration,
     endpoint::{
         Auth, Settings, Signing, TenantScope,
+        filter::Filter,
         policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
     },
 };
@@ -41,6 +42,8 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         },
         "url": settings.url,
         "topics": settings.topics,
+        "filter": settings.filter.as_ref().map(Filter::to_json),
+        "format": settings.format.to_json(),
         "state": name_of(&settings.state, &STATES),
         "method": settings.method,
         "headers": headers,

@@ -24,6 +24,8 @@ pub(in crate::store) enum Op {
     /// With an attempt or without, and what comes next.
     Settle(Index, bool, Fate),
     Replay(Index),
+    /// What is pending for one endpoint, or for all.
+    Cancel(Index, bool),
     Create(u8),
     Delete(Index),
     /// Changes the settings; drops what is pending, or does so no more.
@@ -60,6 +62,7 @@ pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::Suppress),
         10 => (any::<Index>(), prop::bool::weighted(0.9), fate).prop_map(settle),
         3 => any::<Index>().prop_map(Op::Replay),
+        1 => (any::<Index>(), prop::bool::weighted(0.2)).prop_map(|(which, all)| Op::Cancel(which, all)),
         2 => (0..4_u8).prop_map(Op::Create),
         1 => any::<Index>().prop_map(Op::Delete),
         1 => (any::<Index>(), any::<bool>()).prop_map(|(which, drops)| Op::Update(which, drops)),
@@ -112,6 +115,7 @@ enum Answer {
     Appended(Result<Vec<Receipt>, String>),
     Recorded(u64),
     Replayed(ReplayOutcome),
+    Cancelled(CancelledStep),
     Endpoint(Option<(EndpointKey, String, u64)>),
     Deleted(bool),
 }
@@ -125,6 +129,8 @@ struct World {
     deliveries: Vec<DeliveryId>,
     /// With their due times.
     pending: BTreeMap<DeliveryId, Option<Timestamp>>,
+    /// Given up on request: they may still arrive.
+    cancelled: BTreeSet<DeliveryId>,
     attempts: BTreeMap<DeliveryId, u32>,
 }
 
@@ -146,6 +152,11 @@ impl World {
             }
             Op::Replay(which) => pick(which, &self.deliveries)
                 .map_or(Answer::Nothing, |delivery| Answer::Replayed(get(store.replay(delivery)))),
+            Op::Cancel(which, all) => {
+                let endpoint = pick(which, &self.endpoints).filter(|_| !all);
+                let filter = CancelFilter { endpoint, ..CancelFilter::default() };
+                Answer::Cancelled(get(store.cancel(CancelStep { filter, dry_run: false, after: None })))
+            }
             Op::Create(id) => {
                 let row = wait(store.create_endpoint(format!("ep{id}").parse().unwrap(), format!("[{step}]")));
                 Answer::Endpoint(row.ok().map(|row| (row.key, row.settings, row.version)))
@@ -223,6 +234,13 @@ impl World {
                     self.pending.insert(*new, None);
                 }
             }
+            (_, Answer::Cancelled(step)) => {
+                let ids: Vec<_> =
+                    self.pending.keys().filter(|id| step.endpoints.contains(&id.endpoint)).copied().collect();
+                assert_eq!(step.matched, ids.len() as u64);
+                self.pending.retain(|id, _| !ids.contains(id));
+                self.cancelled.extend(ids);
+            }
             (Op::Create(_), Answer::Endpoint(Some((key, ..)))) => self.endpoints.push(*key),
             (Op::Delete(which), Answer::Deleted(true)) => {
                 let key = *which.get(&self.endpoints);
@@ -247,6 +265,9 @@ impl World {
     }
 
     fn settled(&mut self, delivery: DeliveryId, tried: bool, fate: Fate) {
+        if matches!(fate, Fate::Delivered) && self.cancelled.remove(&delivery) {
+            self.pending.insert(delivery, None);
+        }
         let Some(waits) = self.pending.get_mut(&delivery) else { return };
         if tried {
             *self.attempts.entry(delivery).or_default() += 1;

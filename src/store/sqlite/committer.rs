@@ -177,10 +177,12 @@ impl Committer {
         let everything = closing || !fences.is_empty() || !changes.is_empty();
         let mut group = self.unsaved.take().unwrap_or_default();
         group.append(self.ledger.take(now.mono, everything));
-        if !changes.is_empty() {
+        let changed = !changes.is_empty();
+        let written = self.write(&appends, changes, &group);
+        if changed {
+            // After it: a step in the same transaction came before the changes, and took itself for the last for a while.
             self.chores.hurry(now.mono);
         }
-        let written = self.write(&appends, changes, &group);
         match written {
             Ok((appended, answers)) => {
                 self.recovered();

@@ -13,7 +13,11 @@ use url::{Position, Url};
 
 use crate::{
     endpoint::{Auth, Signing},
-    transport::{Attempt, Failure, FailureKind, body, signature},
+    transport::{
+        Attempt, Failure, FailureKind,
+        body::{self, Rendered},
+        signature,
+    },
 };
 
 const USER_AGENT: &str = concat!("hookmill/", env!("CARGO_PKG_VERSION"));
@@ -31,23 +35,27 @@ const FRAMING: [HeaderName; 8] = [
 ];
 
 /// The request of an attempt and its body. Of headers with the same name, the last in this order is sent: content type,
-/// the endpoint's own, credentials, signature.
+/// the endpoint's own, the format's, credentials, signature.
 ///
 /// # Errors
-/// [`FailureKind::Internal`] when the settings hold what HTTP cannot carry, which no validated ones do.
+/// As for [`body::render`]; [`FailureKind::Internal`] when the settings hold what HTTP cannot carry, which no validated
+/// ones do.
 pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest, Bytes), Failure> {
     let settings = &attempt.endpoint.settings;
     let method = Method::from_bytes(settings.method.as_bytes()).map_err(|_| internal("method"))?;
-    let body = body::standard(&attempt.event);
+    let Rendered { content_type, headers: of_format, body } = body::render(&attempt.event, settings)?;
     let mut request = client.request(method, settings.url.as_str()).no_decompress();
     let headers = request.headers_mut();
     set(headers, "host", authority(&settings.url))?;
     set(headers, "user-agent", USER_AGENT)?;
-    set(headers, "content-type", "application/json")?;
+    set(headers, "content-type", content_type)?;
     for (name, value) in &settings.headers {
         if !FRAMING.iter().any(|framing| framing.as_str().eq_ignore_ascii_case(name)) {
             set(headers, name, value)?;
         }
+    }
+    for (name, value) in &of_format {
+        set(headers, name, value)?;
     }
     if let Some(auth) = &settings.auth {
         set(headers, "authorization", &credentials(auth))?;

@@ -18,6 +18,7 @@ use crate::{
     Accepted, Event, Timestamp,
     endpoint::{
         Auth, Endpoint, EndpointKey, Secret, Settings, Signing, State, TenantScope,
+        format::Format,
         policy::{Guard, Policy},
     },
 };
@@ -52,6 +53,8 @@ fn settings(url: &str) -> Settings {
         tenant: TenantScope::None,
         url: url.parse().unwrap(),
         topics: vec!["*".parse().unwrap()],
+        filter: None,
+        format: Format::default(),
         state: State::Active,
         method: "POST".into(),
         headers: Vec::new(),

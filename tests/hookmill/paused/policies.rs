@@ -167,3 +167,48 @@ fn an_endpoint_that_fails_for_too_long_is_disabled() {
         assert_eq!(totals.deliveries.pending, 0);
     });
 }
+
+#[test]
+fn what_the_old_receiver_answers_does_not_disable_an_endpoint_that_has_a_new_one() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.endpoint.settings.url.host_str() {
+            Some("crm.example") => Script::status(410).after(seconds(3)),
+            _ => Script::status(200),
+        });
+        let hooks = start(Hookmill::builder(), &receiver).await;
+        let settings = json!({"url": "https://crm.example/", "in_flight": 1, "signing": {"type": "none"}});
+        let id: EndpointId = "crm".parse().unwrap();
+        hooks.create_endpoint(Some(id.clone()), &settings).await.unwrap();
+        publish(&hooks, 6).await;
+        pass(seconds(1)).await;
+        hooks.patch_endpoint(&id, &json!({"url": "https://new.example/"}), None).await.unwrap();
+        let totals = settled(&hooks).await;
+        assert_eq!((totals.deliveries.delivered, totals.deliveries.dead_lettered), (5, 1));
+        assert_eq!(hooks.endpoint(&id).unwrap().settings.state, State::Active);
+    });
+}
+
+#[test]
+fn an_endpoint_that_was_repaired_starts_with_a_clean_record() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event.seq {
+            1..=10 => Script::status(500),
+            _ if attempt.number == 1 => Script::status(500),
+            _ => Script::status(200),
+        });
+        let hooks = start(Hookmill::builder(), &receiver).await;
+        let settings = json!({"url": "https://crm.example/", "disable_after": "1h", "signing": {"type": "none"}});
+        let id: EndpointId = "crm".parse().unwrap();
+        hooks.create_endpoint(Some(id.clone()), &settings).await.unwrap();
+        publish(&hooks, 10).await;
+        while hooks.endpoint(&id).unwrap().settings.state != State::Disabled {
+            pass(seconds(10)).await;
+        }
+        let dropped = until(&hooks, |totals| totals.deliveries.pending == 0).await.deliveries.dropped;
+        hooks.patch_endpoint(&id, &json!({"state": "active"}), None).await.unwrap();
+        publish(&hooks, 3).await;
+        let totals = settled(&hooks).await;
+        assert_eq!((totals.deliveries.delivered, totals.deliveries.dropped), (3, dropped));
+        assert_eq!(hooks.endpoint(&id).unwrap().state_reason, None);
+    });
+}

@@ -2,7 +2,7 @@
 
 use hookmill::{
     testing::{Script, paused},
-    transport::RetryAfter,
+    transport::{FailureKind, RetryAfter},
 };
 
 use super::*;
@@ -102,4 +102,19 @@ fn jitter_only_adds_and_comes_out_the_same_each_time() {
     let waits: Vec<_> = first.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(waits.iter().all(|wait| (100_000..=150_001).contains(wait)) && waits[0] != waits[1], "{waits:?}");
     assert_eq!(run(), first);
+}
+
+#[test]
+fn an_event_that_the_format_cannot_write_is_a_dead_letter_at_once_and_harms_no_other() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|attempt| {
+            if attempt.event.seq <= 20 { Script::fails(FailureKind::Unrenderable) } else { Script::status(200) }
+        });
+        let hooks = start_with(endpoint("crm"), &receiver).await;
+        publish(&hooks, 21).await;
+        let totals = settled(&hooks).await;
+        assert_eq!((totals.deliveries.dead_lettered, totals.deliveries.delivered), (20, 1));
+        assert!(attempts(&receiver.made()).values().all(|attempts| *attempts == 1));
+        assert!(dead_letters(&hooks).await.iter().all(|dead| dead.reason == "not_retried"));
+    });
 }

@@ -92,3 +92,48 @@ fn an_endpoint_made_while_running_gets_what_comes_after() {
         assert_eq!(seqs(&receiver.made()), [2]);
     });
 }
+
+#[test]
+fn a_filter_takes_a_part_of_a_topic() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let large =
+            json!({"any": [{"pointer": "/data/amount", "min": 100}, {"pointer": "/data/kind", "only": ["refund"]}]});
+        let small = json!({"not": large});
+        let builder = Hookmill::builder()
+            .endpoint(endpoint("large").filter(large))
+            .endpoint(endpoint("small").topics(["order.*"]).filter(small))
+            .endpoint(endpoint("users").topics(["user"]));
+        let hooks = start(builder, &receiver).await;
+        let order = |data| Event::from_json("order.paid", data);
+        for data in [r#"{"amount": 1e2}"#, r#"{"amount": 99.5}"#, r#"{"amount": 5, "kind": "refund"}"#, "null"] {
+            hooks.publish(order(data)).await.unwrap();
+        }
+        hooks.publish(Event::from_json("invoice", "1")).await.unwrap();
+        let totals = settled(&hooks).await;
+        let expected = [("large", vec![1, 3]), ("small", vec![2, 4])];
+        assert_eq!(received(&receiver.made()), expected.map(|(id, seqs)| (id.to_owned(), seqs)).into());
+        assert_eq!((totals.routed, totals.unmatched, totals.deliveries.created), (4, 1, 4));
+    });
+}
+
+#[test]
+fn a_filter_is_changed_while_events_flow() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let hooks = start(Hookmill::builder(), &receiver).await;
+        let filter =
+            |kind: &str| json!({"url": "https://crm.example/", "filter": {"pointer": "/data", "only": [kind]}});
+        hooks.create_endpoint(Some(id("crm")), &filter("a")).await.unwrap();
+        for kind in ["a", "b"] {
+            hooks.patch_endpoint(&id("crm"), &filter(kind), None).await.unwrap();
+            for data in ["a", "b"] {
+                hooks.publish(Event::new("x", data).unwrap()).await.unwrap();
+            }
+            // What was accepted before a change may be judged after it.
+            settled(&hooks).await;
+        }
+        let totals = settled(&hooks).await;
+        assert_eq!((seqs(&receiver.made()), totals.unmatched), (vec![1, 4], 2));
+    });
+}

@@ -3,7 +3,10 @@
 use std::cell::RefCell;
 
 use super::{server::Server, *};
-use crate::transport::{RetryAfter, signature};
+use crate::{
+    endpoint::format::{Format, Part},
+    transport::{RetryAfter, body, signature},
+};
 
 #[test]
 fn an_attempt_is_one_signed_request() {
@@ -51,6 +54,49 @@ fn an_attempt_is_one_signed_request() {
         assert_eq!(headers, expected);
         let secret = Secret::parse(SECRET).unwrap();
         signature::verify(&secret, "signup-7", "1614265330", signature, body.as_bytes(), AT).unwrap();
+    });
+}
+
+#[test]
+fn a_format_has_its_content_type_its_headers_and_a_signed_body() {
+    run(async {
+        let seen = Rc::new(RefCell::new(String::new()));
+        let log = seen.clone();
+        let server = Server::start(move |mut peer, _| {
+            let log = log.clone();
+            async move {
+                while let Some(request) = peer.request().await {
+                    *log.borrow_mut() = request;
+                    peer.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+                }
+            }
+        })
+        .await;
+        let (transport, secret) = (transport(), Secret::parse(SECRET).unwrap());
+        for (format, content_type, of_format, expected) in [
+            (Format::Raw, "application/json", "", r#"{ "n":1.0 }"#),
+            (Format::CloudEvents, "application/cloudevents+json", "", "{\"specversion\":\"1.0\","),
+            (Format::CloudEventsBinary, "application/json", "ce-id: signup-7", r#"{ "n":1.0 }"#),
+        ] {
+            let settings = Settings { format, ..settings(&server.url) };
+            assert_eq!(transport.send(attempt(settings)).await.unwrap().status, 204);
+            let request = seen.take();
+            let (head, body) = request.split_once("\r\n\r\n").unwrap();
+            assert!(body.starts_with(expected) && head.contains(of_format), "{request}");
+            assert!(head.contains(&format!("\r\ncontent-type: {content_type}\r\n")), "{request}");
+            let signature = head.lines().find_map(|line| line.strip_prefix("webhook-signature: ")).unwrap();
+            signature::verify(&secret, "signup-7", "1614265330", signature, body.as_bytes(), AT).unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_a_format_cannot_write_is_not_sent() {
+    run(async {
+        let mut settings = settings("http://127.0.0.1:1/");
+        let long = serde_json::Value::from("x".repeat(body::MAX_BODY_BYTES));
+        settings.format = Format::Map(Part::Literal(long));
+        assert_eq!(kind(transport().send(attempt(settings)).await), FailureKind::Unrenderable);
     });
 }
 

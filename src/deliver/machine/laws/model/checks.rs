@@ -44,8 +44,9 @@ impl World {
         self.hold_to(Law::Budget, used <= bound, || format!("{used} bytes in memory, {bound} at most"));
     }
 
-    pub(super) fn broke(&mut self, transition: Transition, record: BreakerRecord) {
+    pub(super) fn broke(&mut self, transition: Option<Transition>, record: BreakerRecord) {
         self.breaker = record;
+        let Some(transition) = transition else { return };
         self.gate = match (transition, record.open_until) {
             (Transition::Closed, None) => Gate::Closed,
             (Transition::Opened | Transition::Reopened, Some(until)) => Gate::Open(until),

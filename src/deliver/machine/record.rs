@@ -1,0 +1,28 @@
+//! What is kept of an attempt.
+
+use super::InFlight;
+use crate::{
+    clock::Now,
+    deliver::outcome::{Health, Outcome, label},
+    store::AttemptRecord,
+    transport::Answer,
+};
+
+/// The attempt that has ended now, for the store.
+pub(super) fn record(flight: &InFlight, outcome: Outcome, answer: &Answer, now: Now) -> AttemptRecord {
+    let failed = outcome.health() != Health::Good;
+    let response = answer.as_ref().ok();
+    let error = match answer {
+        Ok(response) => failed.then(|| format!("answered {}", response.status)),
+        Err(failure) => Some(failure.detail.clone()),
+    };
+    AttemptRecord {
+        number: flight.item.attempts + 1,
+        at: flight.started.wall,
+        duration: now.mono.since(flight.started.mono),
+        status: response.map(|response| response.status),
+        outcome: label(answer),
+        error,
+        response: response.filter(|_| failed).map(|response| response.body.clone()).unwrap_or_default(),
+    }
+}
