@@ -36,5 +36,8 @@ pub use debounce::Debounce;
 pub use endpoint::{Endpoint, EndpointId, Secret};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
-pub use pipeline::{Acceptance, Builder, Emitted, Hookmill, ManageError, PublishError, Report, Standing, StartError};
+pub use pipeline::{
+    Acceptance, Applied, Builder, Declared, Emitted, Hookmill, ManageError, Owner, PublishError, Report, Standing,
+    StartError,
+};
 pub use store::Retention;

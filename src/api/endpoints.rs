@@ -226,7 +226,7 @@ fn shown(hooks: &Hookmill, endpoint: &Endpoint) -> Value {
         Value::Object(members) => members,
         _ => Map::new(),
     };
-    let managed_by = if hooks.is_code_owned(&endpoint.id) { "code" } else { "api" };
+    let managed_by = hooks.endpoint_owner(&endpoint.id).as_str();
     for (name, value) in [
         ("id", json!(endpoint.id)),
         ("version", json!(endpoint.version)),

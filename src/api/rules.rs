@@ -11,7 +11,10 @@ use super::{
     problem::Problem,
     query::Query,
 };
-use crate::debounce::{Rule, RuleName};
+use crate::{
+    Hookmill,
+    debounce::{Rule, RuleName},
+};
 
 pub(super) async fn list(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
@@ -20,14 +23,14 @@ pub(super) async fn list(call: Call) -> Answer {
     let rules = call.hooks().rules();
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let rules: Vec<_> = rules.range((from, Bound::Unbounded)).take(limit + 1).collect();
-    ok(&List::of(rules, limit, |(name, _)| name.to_string()).map(|(name, rule)| show_rule(name, rule)))
+    ok(&List::of(rules, limit, |(name, _)| name.to_string()).map(|(name, rule)| show_rule(call.hooks(), name, rule)))
 }
 
 pub(super) async fn show(call: Call) -> Answer {
     let name: RuleName = call.named("name", "debounce rule")?;
     let rules = call.hooks().rules();
     let rule = rules.get(&name).ok_or_else(|| Problem::not_found(format_args!("debounce rule {name}")))?;
-    ok(&show_rule(&name, rule))
+    ok(&show_rule(call.hooks(), &name, rule))
 }
 
 pub(super) async fn put(call: Call) -> Answer {
@@ -35,7 +38,7 @@ pub(super) async fn put(call: Call) -> Answer {
     let name: RuleName = call.new_name("name")?;
     let (rule, created) = call.hooks().put_rule(name.clone(), &rule).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = json(status, &show_rule(&name, &rule))?;
+    let mut response = json(status, &show_rule(call.hooks(), &name, &rule))?;
     if created {
         located(&mut response, call.request.path());
     }
@@ -47,10 +50,11 @@ pub(super) async fn delete(call: Call) -> Answer {
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn show_rule(name: &RuleName, rule: &Rule) -> Value {
+fn show_rule(hooks: &Hookmill, name: &RuleName, rule: &Rule) -> Value {
     let mut shown = rule.to_json();
     if let Value::Object(members) = &mut shown {
         members.insert("name".to_owned(), name.as_str().into());
+        members.insert("managed_by".to_owned(), hooks.rule_owner(name).as_str().into());
     }
     shown
 }

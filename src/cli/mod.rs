@@ -5,12 +5,19 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on its terminal")]
 
 mod client;
+mod config;
 mod demo;
 mod listen;
 mod publish;
 mod serve;
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::IsTerminal,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -33,9 +40,15 @@ enum Command {
     Publish(publish::Publish),
     /// Run a receiver that verifies, prints, and misbehaves on request
     Listen(listen::Listen),
+    /// Check a configuration file, or show what is in force
+    Config(config::Config),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
 }
+
+/// Where the server listens, and keeps everything, unless told otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8700);
+const DATA_DIR: &str = "data";
 
 /// Where a running server is, and how it lets us in.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,7 +57,7 @@ struct Connection {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8700", env = "HOOKMILL_URL")]
     url: String,
     /// Directory of the server on this machine: its `admin.token` is used
-    #[arg(long, value_name = "DIR", default_value = "data", env = "HOOKMILL_DATA_DIR")]
+    #[arg(long, value_name = "DIR", default_value = DATA_DIR, env = "HOOKMILL_DATA_DIR")]
     data_dir: PathBuf,
     /// File with the token; before it comes the variable HOOKMILL_TOKEN
     #[arg(long, value_name = "FILE")]
@@ -82,6 +95,7 @@ pub fn main() -> ExitCode {
         }
         Command::Publish(publish) => publish.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Config(config) => config.run(),
         Command::Demo(demo) => {
             start_log("off");
             demo.run()

@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -11,49 +10,68 @@ use actix_web::{App, HttpServer, dev::ServerHandle};
 use anyhow::Context;
 use tokio::{
     net::TcpSocket,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::{Failed, Outcome, block_on, bound, parse_duration};
+use super::{
+    Failed, Outcome, block_on, bound,
+    config::{InForce, Options},
+};
 use crate::{
-    Hookmill, Report,
+    Applied, Hookmill, Report,
     api::{Access, AdminToken, admin_token},
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Serve {
-    /// Address to listen on
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700", env = "HOOKMILL_LISTEN")]
-    listen: SocketAddr,
-    /// Directory that everything is kept in; made if it is not there
-    #[arg(long, value_name = "DIR", default_value = "data", env = "HOOKMILL_DATA_DIR")]
-    data_dir: PathBuf,
-    /// Let endpoints made through the API point to this machine: for development
-    #[arg(long, env = "HOOKMILL_ALLOW_LOOPBACK")]
-    allow_loopback: bool,
-    /// How long a shutdown lets attempts in flight end
-    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_duration, env = "HOOKMILL_DRAIN")]
-    drain: Duration,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Outcome {
+        let mut in_force = self.options.in_force()?;
         block_on(async move {
             // Taken before anything starts: a signal during the start is not lost.
-            let mut signals = Signals::new()?;
-            let running = Running::start(self.listen, self.data_dir, self.allow_loopback).await?;
+            let mut signals = Signals::new(self.options.config.is_some())?;
+            let running = Running::start(in_force.clone()).await?;
             let AdminToken { path, created, .. } = &running.token;
             println!("Hookmill listens on {}", running.url);
             println!("admin token{}: {}", if *created { " made" } else { "" }, path.display());
-            signals.next().await;
-            info!(event = "server.draining", deadline_ms = self.drain.as_millis(), "stopping");
-            let stop = running.stop(self.drain);
+            while signals.next().await == Asked::Reload {
+                reload(&self.options, &running.hooks, &mut in_force).await;
+            }
+            info!(event = "server.draining", deadline_ms = in_force.drain.as_millis(), "stopping");
+            let stop = running.stop(in_force.drain);
             tokio::select! {
                 _report = stop => Ok(()),
-                () = signals.next() => Err(Failed::new(1, "stopped at once by a second signal; nothing is lost")),
+                () = signals.stop() => Err(Failed::new(1, "stopped at once by a second signal; nothing is lost")),
             }
         })
+    }
+}
+
+/// Reads the file again and follows it; a file with mistakes changes nothing.
+async fn reload(options: &Options, hooks: &Hookmill, in_force: &mut InForce) {
+    let read = match options.in_force() {
+        Ok(read) => read,
+        Err(refused) => {
+            for mistake in refused.mistakes() {
+                error!(event = "config.refused", file = %refused.path().display(), mistake, "mistake in the file");
+            }
+            return error!(event = "config.refused", "the file has mistakes: everything stays as it is");
+        }
+    };
+    for setting in in_force.fixed_that_differ(&read) {
+        warn!(event = "config.restart_needed", setting, "changes only with a restart");
+    }
+    match hooks.apply(read.declared).await {
+        Ok(Applied { created, changed, unchanged, released, .. }) => {
+            in_force.drain = read.drain;
+            info!(event = "config.reloaded", created, changed, unchanged, released, "the file is in force");
+        }
+        Err(error) => error!(event = "config.refused", %error, "the file could not be followed"),
     }
 }
 
@@ -69,11 +87,12 @@ pub(super) struct Running {
 const HEAD: Duration = Duration::from_secs(5);
 
 impl Running {
-    pub(super) async fn start(listen: SocketAddr, data_dir: PathBuf, allow_loopback: bool) -> anyhow::Result<Self> {
+    pub(super) async fn start(settings: InForce) -> anyhow::Result<Self> {
+        let InForce { listen, data_dir, allow_loopback, declared, .. } = settings;
         info!(event = "server.started", version = env!("CARGO_PKG_VERSION"), "starting");
         // Before anything is delivered: when the port is taken, nothing has happened.
         let listener = listener(listen).with_context(|| format!("cannot listen on {listen}"))?;
-        let builder = Hookmill::builder().data_dir(&data_dir).allow_loopback(allow_loopback);
+        let builder = Hookmill::builder().data_dir(&data_dir).allow_loopback(allow_loopback).declare(declared);
         let hooks = builder.start().await.with_context(|| format!("cannot start on {}", data_dir.display()))?;
         let token = admin_token(&data_dir).context("cannot make the admin token")?;
         let api = hooks.api(Access::tokens());
@@ -113,21 +132,42 @@ fn listener(listen: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
 struct Signals {
-    term: tokio::signal::unix::Signal,
-    int: tokio::signal::unix::Signal,
+    term: Signal,
+    int: Signal,
+    /// Without a file there is nothing to reload, and SIGHUP ends the process as it always does.
+    hup: Option<Signal>,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    fn new(reloads: bool) -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? })
+        let hup = if reloads { Some(listen(SignalKind::hangup())?) } else { None };
+        Ok(Self { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())?, hup })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Asked {
+        let hup = async {
+            match &mut self.hup {
+                Some(hup) => drop(hup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
+            _ = self.term.recv() => Asked::Stop,
+            _ = self.int.recv() => Asked::Stop,
+            () = hup => Asked::Reload,
         }
+    }
+
+    async fn stop(&mut self) {
+        while self.next().await != Asked::Stop {}
     }
 }

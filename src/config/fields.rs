@@ -198,6 +198,13 @@ impl<'a> Field<'a> {
         self.or_fault(self.value.as_object(), || "must be an object".to_owned())
     }
 
+    /// What was read from this value on its own; its mistakes are reported below this place.
+    pub fn nested<T>(&self, result: Result<T, Invalid>) -> Option<T> {
+        let prefix = self.place.strip_prefix('#').unwrap_or(&self.place);
+        let report = |fault: Fault| push(self.faults, &fault.pointer, fault.detail);
+        result.map_err(|invalid| Vec::from(invalid.below(prefix)).into_iter().for_each(report)).ok()
+    }
+
     /// An object that `reader` reads; names it did not ask for are refused.
     pub fn object<T>(&self, reader: impl FnOnce(&mut Fields<'_>) -> Option<T>) -> Option<T> {
         let place = self.place.clone();

@@ -1,7 +1,8 @@
 //! Starting a Hookmill: every mistake at once, then sink first.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::Hash,
     path::PathBuf,
     rc::Rc,
     sync::{Arc, RwLock, atomic::AtomicU64},
@@ -14,19 +15,22 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{BodyBounds, Counters, Hookmill, Inner, StartError};
+use super::{BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, declared::DeclaredEndpoint};
 use crate::{
     clock::Clock,
     debounce::{Debounce, Debouncer, Rule, RuleName},
-    deliver::{Parts, machine::Bounds},
+    deliver::{
+        Parts,
+        machine::{Bounds, Disabled},
+    },
     dispatch::{Dispatcher, Known, Placement},
-    endpoint::{Endpoint, EndpointBuilder, EndpointId, Origin, Settings},
+    endpoint::{Endpoint, EndpointBuilder, EndpointId, Origin, Settings, State},
     error::{Fault, Invalid, StoreError},
     event::new_id,
     hub::{Hub, Publish},
     intake::Intake,
     quota::Quota,
-    store::{Admitted, EndpointChange, EndpointRow, Loaded, Retention, Store, memory::MemoryStore},
+    store::{Admitted, DropReason, EndpointChange, EndpointRow, Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Transport, TransportFactory, guard},
 };
 
@@ -52,6 +56,7 @@ pub struct Builder {
     place: Place,
     endpoints: Vec<EndpointBuilder>,
     rules: Vec<Debounce>,
+    declared: Declared,
     clock: Clock,
     threads: usize,
     transport: Option<TransportFactory>,
@@ -74,6 +79,7 @@ impl Default for Builder {
             place: Place::Memory,
             endpoints: Vec::new(),
             rules: Vec::new(),
+            declared: Declared::default(),
             clock: Clock::system(),
             threads,
             transport: None,
@@ -109,6 +115,15 @@ impl Builder {
     /// Adds a debounce rule. One of the same name from an earlier start is replaced.
     pub fn debounce(mut self, rule: Debounce) -> Self {
         self.rules.push(rule);
+        self
+    }
+
+    /// Adds the endpoints and rules of an operator's file. They belong to it: the API can pause and resume the endpoints,
+    /// nothing else. Those of the same names from an earlier start take these settings; their secrets stay unless the file
+    /// brings some, and endpoints stay in their state unless the file names one. What an earlier file had and this one has
+    /// not stays as it is and belongs to the callers of the API. [`Hookmill::apply`] changes them later.
+    pub fn declare(mut self, declared: Declared) -> Self {
+        self.declared = declared;
         self
     }
 
@@ -176,14 +191,13 @@ impl Builder {
     }
 
     async fn build(self, arbiters: Vec<ArbiterHandle>, system: Option<System>) -> Result<Hookmill, StartError> {
-        let (own, own_rules) = self.validated()?;
+        let (own, own_rules, owners) = self.validated()?;
         let store = self.open()?;
         let transport = match self.transport.clone() {
             Some(transport) => transport,
             None => http().map_err(|source| StartError::System { what: "no TLS", source })?,
         };
         let mut loaded = store.load().await?;
-        let code_owned = own.iter().map(|(id, _)| id.clone()).collect();
         let endpoints = endpoints(store.as_ref(), &loaded, own, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
@@ -214,7 +228,7 @@ impl Builder {
             parts,
             endpoints: RwLock::new(endpoints),
             rules: RwLock::new(rules),
-            code_owned,
+            owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
             data_dir: self.dir(),
@@ -226,34 +240,33 @@ impl Builder {
         Ok(Hookmill::new(inner))
     }
 
-    /// The endpoints and rules of the program, or every mistake in them.
+    /// The endpoints and rules of the program and of the file, and whose they are; or every mistake in them.
     #[expect(clippy::type_complexity, reason = "named where it is taken apart")]
-    fn validated(&self) -> Result<(Vec<(EndpointId, Settings)>, Vec<(RuleName, Rule)>), Invalid> {
+    fn validated(&self) -> Result<(Vec<DeclaredEndpoint>, Vec<(RuleName, Rule)>, Owners), Invalid> {
         let mut faults = Vec::new();
         let endpoints = self.endpoints.iter().enumerate().map(|(index, endpoint)| {
             endpoint.clone().build(guard::judge_url).map_err(|invalid| invalid.below(&format!("/endpoints/{index}")))
         });
-        let endpoints = collect(endpoints, &mut faults);
+        let endpoints = collect(endpoints, &mut faults).into_iter();
+        let endpoints = endpoints.map(|(id, settings)| DeclaredEndpoint { id, settings, names_state: false }).collect();
         let rules = self.rules.iter().enumerate();
         let rules =
             rules.map(|(index, rule)| rule.build().map_err(|invalid| invalid.below(&format!("/debounce/{index}"))));
         let rules = collect(rules, &mut faults);
-        let mut seen = HashSet::new();
-        for (index, (id, _)) in endpoints.iter().enumerate() {
-            if !seen.insert(id.clone()) {
-                faults.push(Fault::new(format!("#/endpoints/{index}"), format!("{id} is there already")));
-            }
-        }
-        let mut seen = HashSet::new();
-        for (index, (name, _)) in rules.iter().enumerate() {
-            if !seen.insert(name.clone()) {
-                faults.push(Fault::new(
-                    format!("#/debounce/{index}"),
-                    format!("{name} is there already: name one of them"),
-                ));
-            }
-        }
-        Invalid::unless_empty(faults).map(|()| (endpoints, rules))
+        let Declared { endpoints: file_endpoints, rules: file_rules } = self.declared.clone();
+        let endpoints = owned([(Owner::Code, endpoints), (Owner::File, file_endpoints)], |endpoint| &endpoint.id);
+        let rules = owned([(Owner::Code, rules), (Owner::File, file_rules)], |(name, _)| name);
+        faults.extend(
+            endpoints
+                .taken
+                .iter()
+                .map(|(index, id)| Fault::new(format!("#/endpoints/{index}"), format!("{id} is there already"))),
+        );
+        faults.extend(rules.taken.iter().map(|(index, name)| {
+            Fault::new(format!("#/debounce/{index}"), format!("{name} is there already: name one of them"))
+        }));
+        let owners = Owners { endpoints: endpoints.owners, rules: rules.owners };
+        Invalid::unless_empty(faults).map(|()| (endpoints.items, rules.items, owners))
     }
 
     fn dir(&self) -> Option<PathBuf> {
@@ -273,6 +286,27 @@ impl Builder {
     }
 }
 
+/// What two owners bring, in one list.
+struct Owned<T, K> {
+    items: Vec<T>,
+    owners: HashMap<K, Owner>,
+    /// Those whose name another one has, with their place among what their owner brings.
+    taken: Vec<(usize, K)>,
+}
+
+fn owned<T, K: Clone + Eq + Hash>(brought: [(Owner, Vec<T>); 2], name: impl Fn(&T) -> &K) -> Owned<T, K> {
+    let mut owned = Owned { items: Vec::new(), owners: HashMap::new(), taken: Vec::new() };
+    for (owner, items) in brought {
+        for (index, item) in items.into_iter().enumerate() {
+            if owned.owners.insert(name(&item).clone(), owner).is_some() {
+                owned.taken.push((index, name(&item).clone()));
+            }
+            owned.items.push(item);
+        }
+    }
+    owned
+}
+
 fn collect<T>(results: impl Iterator<Item = Result<T, Invalid>>, faults: &mut Vec<Fault>) -> Vec<T> {
     results.filter_map(|result| result.map_err(|invalid| faults.extend(Vec::from(invalid))).ok()).collect()
 }
@@ -282,42 +316,52 @@ fn http() -> std::io::Result<TransportFactory> {
     Ok(Arc::new(move || Rc::new(HttpTransport::new(&network))))
 }
 
-/// What the store holds, with the program's own endpoints as they are to be.
+/// What the store holds, with the endpoints of the program and the file as they are to be.
 async fn endpoints(
     store: &dyn Store,
     loaded: &Loaded,
-    own: Vec<(EndpointId, Settings)>,
+    own: Vec<DeclaredEndpoint>,
     allow_loopback: bool,
 ) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
     let mut endpoints = BTreeMap::new();
     for row in &loaded.endpoints {
-        let is_own = own.iter().any(|(id, _)| *id == row.id);
+        let is_own = own.iter().any(|declared| declared.id == row.id);
         let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback } };
         let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
     }
-    for (id, mut settings) in own {
-        let row = match endpoints.get(&id) {
+    for declared in own {
+        let id = declared.id.clone();
+        let endpoint = match endpoints.get(&id) {
             Some(old) => {
-                settings.keep_secret_of(&old.settings);
-                settings.state = old.settings.state;
-                let same = settings == old.settings;
-                let change = EndpointChange {
-                    settings: print(&settings),
-                    state_changed: false,
-                    state_reason: None,
-                    drop_pending: None,
-                };
-                if same { continue } else { store.update_endpoint(old.key, change).await? }
+                let settings = declared.over(old);
+                if print(&settings) == print(&old.settings) {
+                    Endpoint { settings, ..Endpoint::clone(old) }
+                } else {
+                    let row = store.update_endpoint(old.key, change(old, &settings, None)).await?;
+                    endpoint_of(&row, settings)
+                }
             }
             None => {
-                settings = with_secret(settings)?;
-                store.create_endpoint(id.clone(), print(&settings)).await?
+                let settings = with_secret(declared.settings)?;
+                let row = store.create_endpoint(id.clone(), print(&settings)).await?;
+                endpoint_of(&row, settings)
             }
         };
-        endpoints.insert(id, Arc::new(endpoint_of(&row, settings)));
+        endpoints.insert(id, Arc::new(endpoint));
     }
     Ok(endpoints)
+}
+
+/// The change from `old` to `settings`, for the store.
+pub(super) fn change(old: &Endpoint, settings: &Settings, reason: Option<Disabled>) -> EndpointChange {
+    let state = settings.state;
+    EndpointChange {
+        settings: print(settings),
+        state_changed: state != old.settings.state,
+        state_reason: reason.map(|reason| reason.as_str().to_owned()),
+        drop_pending: (state == State::Disabled).then_some(DropReason::EndpointDisabled),
+    }
 }
 
 fn with_secret(settings: Settings) -> Result<Settings, StartError> {

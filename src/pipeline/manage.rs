@@ -1,13 +1,16 @@
 //! Changes of configuration while events flow. Each is checked, then stored, then put in force, and only then answered.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    fmt::Display,
+    sync::{Arc, PoisonError},
+};
 
 use serde_json::Value;
 use tracing::{info, warn};
 
 use super::{
-    Hookmill, ManageError,
-    builder::{endpoint_of, new_endpoint_id, print},
+    Hookmill, ManageError, Owner,
+    builder::{change, endpoint_of, new_endpoint_id, print},
 };
 use crate::{
     clock::Timestamp,
@@ -16,7 +19,7 @@ use crate::{
     dispatch,
     endpoint::{Endpoint, EndpointId, Origin, Settings, State},
     error::StoreError,
-    store::{DeliveryId, DeliveryTotals, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
+    store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome},
     transport::guard,
 };
 
@@ -69,7 +72,7 @@ impl Hookmill {
         id: Option<EndpointId>,
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let settings = Settings::parse(settings, self.api_origin(), guard::judge_url)?;
+        let settings = Settings::parse(settings, self.origin(Owner::Api), guard::judge_url)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
             Some(id) => id,
@@ -84,10 +87,10 @@ impl Hookmill {
     /// Whether [`Hookmill::create_endpoint`] would take these settings.
     #[cfg(feature = "api")]
     pub(crate) fn check_endpoint(&self, settings: &Value) -> Result<(), crate::Invalid> {
-        Settings::parse(settings, self.api_origin(), guard::judge_url).map(drop)
+        Settings::parse(settings, self.origin(Owner::Api), guard::judge_url).map(drop)
     }
 
-    async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
+    pub(super) async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         let settings = with_secret(settings)?;
         let row = self.0.store.create_endpoint(id, print(&settings)).await?;
         info!(event = "endpoint.created", endpoint_id = %row.id, "endpoint created");
@@ -98,15 +101,17 @@ impl Hookmill {
     /// `version` makes the change only if the endpoint still has that version.
     ///
     /// # Errors
-    /// Every mistake at once; [`ManageError::Stale`]; a conflict when the program owns the endpoint.
+    /// Every mistake at once; [`ManageError::Stale`]; a conflict when the endpoint belongs to the program or the file and
+    /// more than its state would change, or it would be disabled.
     pub async fn replace_endpoint(
         &self,
         id: EndpointId,
         settings: &Value,
         version: Option<u64>,
     ) -> Result<(Arc<Endpoint>, bool), ManageError> {
-        let mut settings = Settings::parse(settings, self.origin_of(&id), guard::judge_url)?;
         let _one_at_a_time = self.0.changes.lock().await;
+        let owner = self.endpoint_owner(&id);
+        let mut settings = Settings::parse(settings, self.origin(owner), guard::judge_url)?;
         match self.endpoint(&id) {
             None if version.is_some() => Err(not_found(&id)),
             None => Ok((self.insert(id, settings).await?, true)),
@@ -131,7 +136,8 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
-        let settings = old.settings.patched(patch, self.origin_of(id), guard::judge_url)?;
+        let owner = self.endpoint_owner(id);
+        let settings = old.settings.patched(patch, self.origin(owner), guard::judge_url)?;
         self.update(&old, settings).await
     }
 
@@ -162,20 +168,14 @@ impl Hookmill {
         self.store_and_apply(old, with_secret(settings)?, None).await
     }
 
-    async fn store_and_apply(
+    pub(super) async fn store_and_apply(
         &self,
         old: &Endpoint,
         settings: Settings,
         reason: Option<Disabled>,
     ) -> Result<Arc<Endpoint>, ManageError> {
         let state = settings.state;
-        let change = EndpointChange {
-            settings: print(&settings),
-            state_changed: state != old.settings.state,
-            state_reason: reason.map(|reason| reason.as_str().to_owned()),
-            drop_pending: (state == State::Disabled).then_some(DropReason::EndpointDisabled),
-        };
-        let row = self.0.store.update_endpoint(old.key, change).await?;
+        let row = self.0.store.update_endpoint(old.key, change(old, &settings, reason)).await?;
         info!(event = "endpoint.changed", endpoint_id = %row.id, version = row.version, ?state, "endpoint changed");
         Ok(self.put_in_force(&row, settings).await)
     }
@@ -195,21 +195,29 @@ impl Hookmill {
         Ok(())
     }
 
-    /// An endpoint of the program's own can be paused and resumed, nothing else.
+    /// An endpoint of the program's or the file's can be paused and resumed, nothing else.
     fn expect_changeable(&self, old: &Endpoint, settings: &Settings) -> Result<(), ManageError> {
         let paused = Settings { state: old.settings.state, ..settings.clone() } == old.settings;
-        if self.is_code_owned(&old.id) && !(paused && settings.state != State::Disabled) {
+        let owner = self.endpoint_owner(&old.id);
+        if owner != Owner::Api && !(paused && settings.state != State::Disabled) {
+            let (id, owner) = (&old.id, owner.in_words());
             return Err(ManageError::Conflict(format!(
-                "{} belongs to the program: it can only be paused here",
-                old.id
+                "{id} belongs to {owner}: it can only be paused and resumed here"
             )));
         }
         Ok(())
     }
 
-    /// Whether the program brought the endpoint along: [`Builder::endpoint`](crate::Builder::endpoint).
-    pub fn is_code_owned(&self, id: &EndpointId) -> bool {
-        self.0.code_owned.contains(id)
+    /// Who decides over an endpoint.
+    pub fn endpoint_owner(&self, id: &EndpointId) -> Owner {
+        let owners = self.0.owners.read().unwrap_or_else(PoisonError::into_inner);
+        owners.endpoints.get(id).copied().unwrap_or_default()
+    }
+
+    /// Who decides over a debounce rule.
+    pub fn rule_owner(&self, name: &RuleName) -> Owner {
+        let owners = self.0.owners.read().unwrap_or_else(PoisonError::into_inner);
+        owners.rules.get(name).copied().unwrap_or_default()
     }
 
     async fn put_in_force(&self, row: &EndpointRow, settings: Settings) -> Arc<Endpoint> {
@@ -224,14 +232,12 @@ impl Hookmill {
     /// Deletes an endpoint. What it held is dropped, with the reason `endpoint_deleted`; its history stays.
     ///
     /// # Errors
-    /// When there is none, it has changed, or the program owns it.
+    /// When there is none, it has changed, or it belongs to the program or the file.
     pub async fn delete_endpoint(&self, id: &EndpointId, version: Option<u64>) -> Result<(), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
-        if self.is_code_owned(id) {
-            return Err(ManageError::Conflict(format!("{id} belongs to the program: it can only be paused here")));
-        }
+        expect_api(self.endpoint_owner(id), id)?;
         self.0.store.delete_endpoint(old.key).await?;
         let _gone = self.0.dispatcher.send(dispatch::Remove(old.key)).await;
         self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(id);
@@ -255,27 +261,36 @@ impl Hookmill {
     /// Sets a debounce rule from its JSON form; tells whether it is new. A rule that changes forgets its windows.
     ///
     /// # Errors
-    /// Every mistake at once.
+    /// Every mistake at once; a conflict when the rule belongs to the program or the file.
     pub async fn put_rule(&self, name: RuleName, rule: &Value) -> Result<(Rule, bool), ManageError> {
         let rule = Rule::parse(rule)?;
         let _one_at_a_time = self.0.changes.lock().await;
+        expect_api(self.rule_owner(&name), &name)?;
         let old = self.rules().remove(&name);
-        if old.as_ref() != Some(&rule) {
-            self.0.store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
-            self.set_rule(name, Some(rule.clone())).await;
-        }
+        self.store_rule(name, rule.clone(), old.as_ref()).await?;
         Ok((rule, old.is_none()))
+    }
+
+    /// Puts a rule in the place of `old`; tells whether that changes anything.
+    pub(super) async fn store_rule(&self, name: RuleName, rule: Rule, old: Option<&Rule>) -> Result<bool, StoreError> {
+        if old == Some(&rule) {
+            return Ok(false);
+        }
+        self.0.store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
+        self.set_rule(name, Some(rule)).await;
+        Ok(true)
     }
 
     /// Removes a debounce rule.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none; a conflict when it belongs to the program or the file.
     pub async fn delete_rule(&self, name: &RuleName) -> Result<(), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         if !self.rules().contains_key(name) {
             return Err(ManageError::NotFound(format!("debounce rule {name}")));
         }
+        expect_api(self.rule_owner(name), name)?;
         self.0.store.put_rule(name.to_string(), None).await?;
         self.set_rule(name.clone(), None).await;
         Ok(())
@@ -317,18 +332,25 @@ impl Hookmill {
         }
     }
 
-    /// Who configures the endpoint `id`: the program keeps its own when they are paused through the API.
-    fn origin_of(&self, id: &EndpointId) -> Origin {
-        if self.is_code_owned(id) { Origin::Code } else { self.api_origin() }
-    }
-
-    fn api_origin(&self) -> Origin {
-        Origin::Api { allow_loopback: self.0.allow_loopback }
+    /// What settings mean that a caller of the API writes for an endpoint of `owner`'s.
+    fn origin(&self, owner: Owner) -> Origin {
+        match owner {
+            Owner::Api => Origin::Api { allow_loopback: self.0.allow_loopback },
+            Owner::Code => Origin::Code,
+            Owner::File => Origin::Operator,
+        }
     }
 }
 
 fn with_secret(settings: Settings) -> Result<Settings, StoreError> {
     settings.with_generated_secret().map_err(|error| StoreError::Failed(error.to_string()))
+}
+
+fn expect_api(owner: Owner, what: impl Display) -> Result<(), ManageError> {
+    if owner == Owner::Api {
+        return Ok(());
+    }
+    Err(ManageError::Conflict(format!("{what} belongs to {}: it cannot be changed here", owner.in_words())))
 }
 
 fn not_found(id: &EndpointId) -> ManageError {

@@ -1,13 +1,16 @@
 //! The handle of a running Hookmill: publish, manage, look, shut down.
 
+mod apply;
 mod builder;
 mod cancel;
+mod declared;
 mod error;
 mod manage;
+mod owner;
 mod trial;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::{
@@ -36,9 +39,13 @@ use crate::{
     store::{AppendError, Store, Submission, Totals},
 };
 
+pub use apply::Applied;
 pub use builder::Builder;
+pub use declared::Declared;
 pub use error::{ManageError, PublishError, StartError};
 pub use manage::{Standing, Switch};
+pub use owner::Owner;
+pub(crate) use owner::Owners;
 pub use trial::{Tested, Trial};
 
 /// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
@@ -56,8 +63,8 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) endpoints: RwLock<BTreeMap<EndpointId, Arc<Endpoint>>>,
     pub(crate) rules: RwLock<BTreeMap<RuleName, Rule>>,
-    /// Endpoints that the program owns.
-    pub(crate) code_owned: HashSet<EndpointId>,
+    /// What does not belong to the callers of the API; changed only under `changes`.
+    pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
     pub(crate) changes: Mutex<()>,
     pub(crate) allow_loopback: bool,

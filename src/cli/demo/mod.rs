@@ -14,8 +14,8 @@ use anyhow::{Context, bail};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::{Failed, Outcome, block_on, client::Api, serve::Running};
-use crate::{Clock, Secret, clock::Mono};
+use super::{Failed, Outcome, block_on, client::Api, config::InForce, serve::Running};
+use crate::{Clock, Declared, Secret, clock::Mono};
 use receiver::Receiver;
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +57,8 @@ struct Scratch {
     keep: bool,
 }
 
+const DRAIN: Duration = Duration::from_secs(5);
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         if !self.keep {
@@ -71,10 +73,16 @@ impl Demo {
             let path =
                 std::env::temp_dir().join(format!("hookmill-demo-{}-{:08x}", std::process::id(), fastrand::u32(..)));
             let scratch = Scratch { path, keep: self.keep };
-            let listen = ([127, 0, 0, 1], 0).into();
-            let running = Running::start(listen, scratch.path.clone(), true).await?;
+            let running = Running::start(InForce {
+                listen: ([127, 0, 0, 1], 0).into(),
+                data_dir: scratch.path.clone(),
+                allow_loopback: true,
+                drain: DRAIN,
+                declared: Declared::default(),
+            });
+            let running = running.await?;
             let outcome = Story::new(&running)?.tell().await;
-            let report = running.stop(Duration::from_secs(5)).await;
+            let report = running.stop(DRAIN).await;
             if self.keep {
                 println!("\nkept: {}", scratch.path.display());
             }

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod commands;
+mod config;
 mod confirmed;
 mod conservation;
 mod drain;

@@ -1,0 +1,180 @@
+//! The configuration file of the server.
+
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::syntax::{self, SyntaxError};
+use crate::{
+    Declared, Invalid,
+    cli::{Failed, printable},
+    config::fields::{Field, Fields, read},
+};
+
+/// The longest time a shutdown may take.
+const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
+
+/// What a file says; `None` is left to the defaults.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::cli) struct ConfigFile {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) allow_loopback: Option<bool>,
+    pub(super) drain: Option<Duration>,
+    pub(super) declared: Declared,
+}
+
+/// A file cannot be used; nothing of it was.
+#[derive(Debug)]
+pub(in crate::cli) struct FileError {
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Unreadable(io::Error),
+    Syntax(SyntaxError),
+    Invalid(Invalid),
+}
+
+impl ConfigFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Every mistake at once, with its place.
+    pub(in crate::cli) fn read(path: &Path) -> Result<Self, FileError> {
+        let failed = |cause| FileError { path: path.to_owned(), cause };
+        let text = fs::read_to_string(path).map_err(|error| failed(Cause::Unreadable(error)))?;
+        let value = syntax::parse(path, &text).map_err(|error| failed(Cause::Syntax(error)))?;
+        Self::parse(&value).map_err(|invalid| failed(Cause::Invalid(invalid)))
+    }
+
+    fn parse(value: &Value) -> Result<Self, Invalid> {
+        read(value, |fields| Some(config(fields)))
+    }
+}
+
+fn config(fields: &mut Fields<'_>) -> ConfigFile {
+    ConfigFile {
+        listen: fields.take("listen").and_then(|field| listen(&field)),
+        data_dir: fields.take("data_dir").and_then(|field| data_dir(&field)),
+        allow_loopback: fields.take("allow_loopback").and_then(|field| field.flag()),
+        drain: fields.take("drain").and_then(|field| field.duration(Duration::ZERO..=LONGEST_DRAIN)),
+        declared: Declared::read(fields),
+    }
+}
+
+fn listen(field: &Field<'_>) -> Option<SocketAddr> {
+    let rule = |_| field.fault("must be an address with a port, such as \"127.0.0.1:8700\" or \"[::]:8700\"");
+    field.text()?.parse().map_err(rule).ok()
+}
+
+fn data_dir(field: &Field<'_>) -> Option<PathBuf> {
+    field.label(4096).map(PathBuf::from)
+}
+
+impl FileError {
+    /// Every mistake, each with its place: `#/endpoints/3/url: is missing`, or `12:7: …` for line and column.
+    pub(in crate::cli) fn mistakes(&self) -> Vec<String> {
+        match &self.cause {
+            Cause::Unreadable(error) => vec![error.to_string()],
+            Cause::Syntax(SyntaxError { place: Some((line, column)), detail }) => {
+                vec![format!("{line}:{column}: {detail}")]
+            }
+            Cause::Syntax(SyntaxError { place: None, detail }) => vec![detail.clone()],
+            Cause::Invalid(invalid) => invalid.faults().iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    pub(in crate::cli) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be used:", self.path.display())?;
+        self.mistakes().iter().try_for_each(|mistake| write!(f, "\n  {}", printable(mistake)))
+    }
+}
+
+impl From<FileError> for Failed {
+    fn from(error: FileError) -> Self {
+        Self::new(1, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mistakes(value: &Value) -> Vec<String> {
+        ConfigFile::parse(value).unwrap_err().faults().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_place() {
+        let value = json!({
+            "listen": "localhost", "data_dir": "", "allow_loopback": "yes", "drain": "1d", "endpoint": [],
+            "endpoints": [
+                {"id": "a", "url": "https://a.example"},
+                {"id": "b c", "url": "https://b.example", "retry": {"max_age": "soon"}},
+                {"url": "http://169.254.169.254/", "timeuot": "1s"},
+                {"id": "a"},
+                7
+            ],
+            "debounce_rules": {"d": {"topics": ["*"], "window": "1m"}, "e/f": {"topics": [], "window": "1m"}}
+        });
+        let found = mistakes(&value);
+        let places: Vec<_> =
+            found.iter().filter_map(|mistake| mistake.split_once(": ")).map(|(place, _)| place).collect();
+        assert_eq!(
+            places,
+            [
+                "#/listen",
+                "#/data_dir",
+                "#/allow_loopback",
+                "#/drain",
+                "#/endpoints/3/id",
+                "#/endpoints/1/id",
+                "#/endpoints/1/retry/max_age",
+                "#/endpoints/2/id",
+                "#/endpoints/2/url",
+                "#/endpoints/2/timeuot",
+                "#/endpoints/3/url",
+                "#/endpoints/4",
+                "#/debounce_rules/e~1f",
+                "#/debounce_rules/e~1f/topics",
+                "#/endpoint",
+            ],
+            "{found:#?}"
+        );
+        assert!(found.iter().any(|mistake| mistake.ends_with("did you mean `timeout`?")), "{found:#?}");
+        assert!(found.iter().any(|mistake| mistake.ends_with("did you mean `endpoints`?")), "{found:#?}");
+    }
+
+    #[test]
+    fn the_example_has_no_mistakes() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hookmill.toml");
+        let file = ConfigFile::read(&path).map_err(|error| error.to_string()).unwrap();
+        assert_eq!(file.declared.counts(), (2, 1));
+    }
+
+    #[test]
+    fn what_is_shown_reads_back_but_for_secrets() {
+        let value = json!({
+            "endpoints": [{"id": "a", "url": "https://a.example", "signing": {"type": "none"}, "in_flight": 3}],
+            "debounce_rules": {"d": {"topics": ["x.*"], "window": "1m"}}
+        });
+        let file = ConfigFile::parse(&value).unwrap();
+        assert_eq!(ConfigFile::parse(&file.declared.to_masked_json()).unwrap(), file);
+    }
+}

@@ -1,0 +1,87 @@
+//! `hookmill config`: what a configuration file comes to, without a server.
+
+mod file;
+mod options;
+mod syntax;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{Failed, Outcome};
+pub(super) use file::{ConfigFile, FileError};
+pub(super) use options::{InForce, Options};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Config {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Name every mistake in a configuration file with its place
+    Check(Check),
+    /// Show the configuration in force with every default, secrets masked
+    Show(Show),
+}
+
+#[derive(Debug, clap::Args)]
+struct Check {
+    /// The file to check: TOML, or YAML when its name ends so
+    #[arg(long, value_name = "FILE", env = "HOOKMILL_CONFIG")]
+    config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Show {
+    #[command(flatten)]
+    options: Options,
+    /// Print JSON instead of TOML
+    #[arg(long)]
+    json: bool,
+}
+
+impl Config {
+    pub(super) fn run(self) -> Outcome {
+        match self.command {
+            Command::Check(check) => check.run(),
+            Command::Show(show) => show.run(),
+        }
+    }
+}
+
+impl Check {
+    fn run(self) -> Outcome {
+        let file = ConfigFile::read(&self.config)?;
+        let (endpoints, rules) = file.declared.counts();
+        println!("{}: no mistakes, endpoints: {endpoints}, debounce rules: {rules}", self.config.display());
+        Ok(())
+    }
+}
+
+impl Show {
+    fn run(self) -> Outcome {
+        let mut shown = self.options.in_force()?.to_masked_json();
+        if self.json {
+            println!("{shown:#}");
+            return Ok(());
+        }
+        without_nulls(&mut shown);
+        let text = toml::to_string(&shown).map_err(|error| Failed::new(1, error.to_string()))?;
+        print!("{text}");
+        Ok(())
+    }
+}
+
+/// TOML has no word for what is not set.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(without_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}

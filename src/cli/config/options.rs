@@ -1,0 +1,91 @@
+//! The settings of the server: from its file, over that the environment, over that the command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::builder::FalseyValueParser;
+use serde_json::{Value, json};
+
+use super::{ConfigFile, FileError};
+use crate::{
+    Declared,
+    cli::{DATA_DIR, LISTEN, parse_duration},
+    config::duration,
+};
+
+#[derive(Clone, Debug, clap::Args)]
+pub(in crate::cli) struct Options {
+    /// Configuration file: TOML, or YAML when its name ends so. SIGHUP reads it again
+    #[arg(long, value_name = "FILE", env = "HOOKMILL_CONFIG")]
+    pub(in crate::cli) config: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:8700]
+    #[arg(long, value_name = "ADDR", env = "HOOKMILL_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Directory that everything is kept in; made if it is not there [default: data]
+    #[arg(long, value_name = "DIR", env = "HOOKMILL_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Let endpoints made through the API point to this machine: for development
+    #[arg(
+        long, value_name = "BOOL", env = "HOOKMILL_ALLOW_LOOPBACK", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = FalseyValueParser::new()
+    )]
+    allow_loopback: Option<bool>,
+    /// How long a shutdown lets attempts in flight end [default: 20s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "HOOKMILL_DRAIN")]
+    drain: Option<Duration>,
+}
+
+/// How long a shutdown lets attempts in flight end, unless said otherwise.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Every setting of the server as it is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::cli) struct InForce {
+    pub(in crate::cli) listen: SocketAddr,
+    pub(in crate::cli) data_dir: PathBuf,
+    pub(in crate::cli) allow_loopback: bool,
+    pub(in crate::cli) drain: Duration,
+    pub(in crate::cli) declared: Declared,
+}
+
+impl Options {
+    /// The settings in force, with the file as it is now.
+    ///
+    /// # Errors
+    /// Every mistake in the file at once.
+    pub(in crate::cli) fn in_force(&self) -> Result<InForce, FileError> {
+        let file = self.config.as_deref().map_or_else(|| Ok(ConfigFile::default()), ConfigFile::read)?;
+        Ok(InForce {
+            listen: self.listen.or(file.listen).unwrap_or(LISTEN),
+            data_dir: self.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()),
+            allow_loopback: self.allow_loopback.or(file.allow_loopback).unwrap_or(false),
+            drain: self.drain.or(file.drain).unwrap_or(DRAIN),
+            declared: file.declared,
+        })
+    }
+}
+
+impl InForce {
+    /// For people: secrets masked.
+    pub(super) fn to_masked_json(&self) -> Value {
+        let mut shown = json!({
+            "listen": self.listen,
+            "data_dir": self.data_dir,
+            "allow_loopback": self.allow_loopback,
+            "drain": duration::print(self.drain),
+        });
+        if let (Value::Object(shown), Value::Object(declared)) = (&mut shown, self.declared.to_masked_json()) {
+            shown.extend(declared);
+        }
+        shown
+    }
+
+    /// The settings in which `other` differs and that hold from the start to the end.
+    pub(in crate::cli) fn fixed_that_differ(&self, other: &Self) -> Vec<&'static str> {
+        let differ = [
+            ("listen", self.listen != other.listen),
+            ("data_dir", self.data_dir != other.data_dir),
+            ("allow_loopback", self.allow_loopback != other.allow_loopback),
+        ];
+        differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}

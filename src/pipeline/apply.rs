@@ -1,0 +1,197 @@
+//! Following an operator's file while events flow.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+    hash::Hash,
+    sync::PoisonError,
+};
+
+use tracing::info;
+
+use super::{Declared, Hookmill, ManageError, Owner, declared::DeclaredEndpoint};
+use crate::error::{Fault, Invalid, StoreError};
+
+/// What following a file came to: endpoints and rules together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// That were not there before.
+    pub created: usize,
+    /// That have other settings now.
+    pub changed: usize,
+    /// That are as they were.
+    pub unchanged: usize,
+    /// That the file does not have any more: they stay as they are, and belong to the callers of the API now.
+    pub released: usize,
+}
+
+enum Became {
+    Created,
+    Changed,
+    Same,
+}
+
+impl Hookmill {
+    /// Makes the endpoints and rules of the operator's file those of `declared`, as [`Builder::declare`] does at a start. Each
+    /// is stored before it is in force; no event is lost, no counter and no id is reset, and what does not change is not
+    /// touched. Applying the same again changes nothing.
+    ///
+    /// # Errors
+    /// [`ManageError::Invalid`] with all that belong to the program: nothing changed. When the store fails, what came before
+    /// in the file is in force.
+    ///
+    /// [`Builder::declare`]: crate::Builder::declare
+    pub async fn apply(&self, declared: Declared) -> Result<Applied, ManageError> {
+        let _one_at_a_time = self.0.changes.lock().await;
+        self.expect_not_of_the_program(&declared)?;
+        let mut applied = Applied { released: self.take_over(&declared), ..Applied::default() };
+        let Declared { endpoints, rules } = declared;
+        for endpoint in endpoints {
+            applied.count(&self.follow(endpoint).await?);
+        }
+        let old_rules = self.rules();
+        for (name, rule) in rules {
+            let old = old_rules.get(&name);
+            let became = match self.store_rule(name, rule, old).await? {
+                true if old.is_none() => Became::Created,
+                true => Became::Changed,
+                false => Became::Same,
+            };
+            applied.count(&became);
+        }
+        Ok(applied)
+    }
+
+    async fn follow(&self, declared: DeclaredEndpoint) -> Result<Became, ManageError> {
+        let Some(old) = self.endpoint(&declared.id) else {
+            self.insert(declared.id, declared.settings).await?;
+            return Ok(Became::Created);
+        };
+        let settings = declared.over(&old).with_generated_secret();
+        let settings = settings.map_err(|error| StoreError::Failed(error.to_string()))?;
+        if settings == old.settings {
+            return Ok(Became::Same);
+        }
+        self.store_and_apply(&old, settings, None).await?;
+        Ok(Became::Changed)
+    }
+
+    fn expect_not_of_the_program(&self, declared: &Declared) -> Result<(), Invalid> {
+        let fault = |place: String| Fault::new(place, "belongs to the program");
+        let endpoints = declared.endpoints.iter().enumerate();
+        let endpoints = endpoints.filter(|(_, endpoint)| self.endpoint_owner(&endpoint.id) == Owner::Code);
+        let rules = declared.rules.iter().filter(|(name, _)| self.rule_owner(name) == Owner::Code);
+        let mut faults: Vec<_> = endpoints.map(|(index, _)| fault(format!("#/endpoints/{index}"))).collect();
+        faults.extend(rules.map(|(name, _)| fault(format!("#/debounce_rules/{name}"))));
+        Invalid::unless_empty(faults)
+    }
+
+    /// Gives the file what it declares and the callers of the API what it has left out; tells how many those are.
+    fn take_over(&self, declared: &Declared) -> usize {
+        let endpoints = declared.endpoints.iter().map(|endpoint| endpoint.id.clone()).collect();
+        let rules = declared.rules.iter().map(|(name, _)| name.clone()).collect();
+        let mut owners = self.0.owners.write().unwrap_or_else(PoisonError::into_inner);
+        release("endpoint", &mut owners.endpoints, endpoints) + release("debounce rule", &mut owners.rules, rules)
+    }
+}
+
+fn release<K: Display + Eq + Hash>(kind: &str, owners: &mut HashMap<K, Owner>, declared: HashSet<K>) -> usize {
+    let before = owners.len();
+    owners.retain(|name, owner| {
+        let stays = *owner != Owner::File || declared.contains(name);
+        if !stays {
+            info!(event = "config.released", kind, %name, "the file has it no more: it stays, and the API can change it");
+        }
+        stays
+    });
+    let released = before - owners.len();
+    owners.extend(declared.into_iter().map(|name| (name, Owner::File)));
+    released
+}
+
+impl Applied {
+    fn count(&mut self, became: &Became) {
+        match became {
+            Became::Created => self.created += 1,
+            Became::Changed => self.changed += 1,
+            Became::Same => self.unchanged += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        Builder, Debounce, Endpoint,
+        endpoint::{Secret, State},
+    };
+
+    const URL: &str = "https://example.org/hook";
+
+    fn declared(endpoints: &Value) -> Declared {
+        let rules = json!({"x": {"topics": ["x"], "window": "1m"}});
+        Declared::parse(&json!({"endpoints": endpoints, "debounce_rules": rules})).unwrap()
+    }
+
+    /// Runs a Hookmill in memory.
+    fn run(builder: Builder, test: impl AsyncFnOnce(Hookmill)) {
+        actix_rt::System::new().block_on(async { test(builder.in_memory().start().await.unwrap()).await });
+    }
+
+    fn counts(applied: Applied) -> [usize; 4] {
+        [applied.created, applied.changed, applied.unchanged, applied.released]
+    }
+
+    #[test]
+    fn the_file_cannot_have_what_the_program_has() {
+        let builder = || Hookmill::builder().endpoint(Endpoint::http("a", URL)).debounce(Debounce::on("x"));
+        let file = declared(&json!([{"id": "b", "url": URL}, {"id": "a", "url": URL}]));
+        run(builder(), async |hooks| {
+            let Err(ManageError::Invalid(invalid)) = hooks.apply(file.clone()).await else { panic!("taken over") };
+            let places: Vec<_> = invalid.faults().iter().map(|fault| fault.pointer.as_str()).collect();
+            assert_eq!(places, ["#/endpoints/1", "#/debounce_rules/x"]);
+            assert_eq!(hooks.endpoints().len(), 1, "nothing changed");
+            assert!(builder().declare(file).in_memory().start().await.is_err());
+        });
+    }
+
+    #[test]
+    fn applying_again_changes_nothing_and_leaving_out_releases() {
+        run(Hookmill::builder(), async |hooks| {
+            let both = declared(&json!([{"id": "a", "url": URL}, {"id": "b", "url": URL}]));
+            assert_eq!(counts(hooks.apply(both.clone()).await.unwrap()), [3, 0, 0, 0]);
+            assert_eq!(counts(hooks.apply(both).await.unwrap()), [0, 0, 3, 0]);
+            let one = declared(&json!([{"id": "a", "url": URL, "in_flight": 1}]));
+            assert_eq!(counts(hooks.apply(one).await.unwrap()), [0, 1, 1, 1]);
+            let owner = |id: &str| hooks.endpoint_owner(&id.parse().unwrap());
+            assert_eq!([owner("a"), owner("b")], [Owner::File, Owner::Api]);
+            assert_eq!(hooks.endpoints().len(), 2, "it stays");
+        });
+    }
+
+    #[test]
+    fn a_state_and_a_secret_stay_unless_the_file_brings_them() {
+        run(Hookmill::builder(), async |hooks| {
+            let id = "a".parse().unwrap();
+            let file = |more: Value| {
+                let mut endpoint = json!({"id": "a", "url": "http://127.0.0.1:1/"});
+                endpoint.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                declared(&json!([endpoint]))
+            };
+            hooks.apply(file(json!({}))).await.unwrap();
+            let made = hooks.endpoint(&id).unwrap().settings.clone();
+            hooks.patch_endpoint(&id, &json!({"state": "paused"}), None).await.unwrap();
+            hooks.apply(file(json!({"timeout": "1s"}))).await.unwrap();
+            let kept = hooks.endpoint(&id).unwrap().settings.clone();
+            assert_eq!((kept.state, &kept.signing), (State::Paused, &made.signing));
+            let secret = Secret::generate().unwrap().reveal();
+            hooks.apply(file(json!({"state": "active", "secret": secret}))).await.unwrap();
+            let brought = hooks.endpoint(&id).unwrap().settings.clone();
+            assert!(brought.state == State::Active && brought.signing != made.signing);
+        });
+    }
+}

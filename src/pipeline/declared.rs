@@ -1,0 +1,139 @@
+//! Endpoints and debounce rules as an operator's file declares them.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    config::fields::{Field, Fields, read},
+    debounce::{Rule, RuleName},
+    endpoint::{Endpoint, EndpointId, Origin, Settings},
+    error::{Fault, Invalid},
+    event::NameError,
+    transport::guard,
+};
+
+/// Most endpoints, and most rules, in one file.
+const MOST: usize = 100_000;
+
+/// Endpoints and debounce rules that belong to an operator's file. They are there from the start, follow the file, and the
+/// API can pause and resume the endpoints, nothing else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Declared {
+    pub(super) endpoints: Vec<DeclaredEndpoint>,
+    pub(super) rules: Vec<(RuleName, Rule)>,
+}
+
+/// One endpoint of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct DeclaredEndpoint {
+    pub(super) id: EndpointId,
+    pub(super) settings: Settings,
+    /// Whether the file names a `state`; if it does not, the endpoint stays in the state it is in.
+    pub(super) names_state: bool,
+}
+
+impl DeclaredEndpoint {
+    /// The settings that are to take the place of those of `old`, whose secret and state they keep where they name none.
+    pub(super) fn over(&self, old: &Endpoint) -> Settings {
+        let mut settings = self.settings.clone();
+        settings.keep_secret_of(&old.settings);
+        if !self.names_state {
+            settings.state = old.settings.state;
+        }
+        settings
+    }
+}
+
+impl Declared {
+    /// Reads an object of `endpoints`, a list of settings as in the API with an `id` each, and `debounce_rules`, by name.
+    /// Endpoints are judged as the operator's own: their guard is `private` unless they say otherwise.
+    ///
+    /// ```
+    /// # use hookmill::Declared;
+    /// let file = serde_json::json!({
+    ///     "endpoints": [{"id": "crm", "url": "https://example.org/hook"}, {"url": "ftp://example.org/"}],
+    ///     "debounce_rules": {"alarms": {"topics": ["alarm.*"], "window": "often"}},
+    /// });
+    /// let places: Vec<_> = Declared::parse(&file).unwrap_err().faults().iter().map(|it| it.pointer.clone()).collect();
+    /// assert_eq!(places, ["#/endpoints/1/id", "#/endpoints/1/url", "#/debounce_rules/alarms/window"]);
+    /// ```
+    ///
+    /// # Errors
+    /// Every mistake at once, with its place.
+    pub fn parse(value: &Value) -> Result<Self, Invalid> {
+        read(value, |fields| Some(Self::read(fields)))
+    }
+
+    /// Reads the same two members among others; mistakes are reported through `fields`.
+    pub fn read(fields: &mut Fields<'_>) -> Self {
+        let endpoints = fields.take("endpoints").and_then(|field| field.list(0..=MOST)).unwrap_or_default();
+        let rules = fields.take("debounce_rules").and_then(|field| field.entries(MOST)).unwrap_or_default();
+        let rules = rules.into_iter().filter_map(|(name, field)| rule(name, &field));
+        Self { endpoints: read_endpoints(&endpoints), rules: rules.collect() }
+    }
+
+    /// The numbers of endpoints and of rules.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.endpoints.len(), self.rules.len())
+    }
+
+    /// For people: every setting with its default, in the form that [`Declared::parse`] reads, secrets masked. A `state` is
+    /// shown only where it is named: elsewhere it is not the file that decides.
+    pub fn to_masked_json(&self) -> Value {
+        let endpoint = |endpoint: &DeclaredEndpoint| {
+            let mut shown = endpoint.settings.to_masked_json();
+            if let Value::Object(members) = &mut shown {
+                members.insert("id".to_owned(), endpoint.id.as_str().into());
+                if !endpoint.names_state {
+                    members.remove("state");
+                }
+            }
+            shown
+        };
+        let rules = self.rules.iter().map(|(name, rule)| (name.to_string(), rule.to_json()));
+        Value::Object(Map::from_iter([
+            ("endpoints".to_owned(), self.endpoints.iter().map(endpoint).collect()),
+            ("debounce_rules".to_owned(), Value::Object(rules.collect())),
+        ]))
+    }
+}
+
+fn read_endpoints(fields: &[Field<'_>]) -> Vec<DeclaredEndpoint> {
+    let mut first = HashMap::new();
+    for (index, field) in fields.iter().enumerate() {
+        let Some(id) = field.value().get("id").and_then(Value::as_str) else { continue };
+        let first = *first.entry(id).or_insert(index);
+        if first != index {
+            let detail = format!("is taken: #/endpoints/{first} has it");
+            let _reported: Option<()> = field.nested(Err(Invalid::at("#/id", detail)));
+        }
+    }
+    let endpoint = |field: &Field<'_>| field.nested(endpoint(field.map()?.clone()));
+    fields.iter().filter_map(endpoint).collect()
+}
+
+fn endpoint(mut members: Map<String, Value>) -> Result<DeclaredEndpoint, Invalid> {
+    let id = match members.remove("id") {
+        None => Err("is missing".to_owned()),
+        Some(Value::String(id)) => id.parse::<EndpointId>().map_err(|error| error.to_string()),
+        Some(_) => Err("must be a string".to_owned()),
+    };
+    let names_state = members.get("state").is_some_and(|state| !state.is_null());
+    let settings = Settings::parse(&Value::Object(members), Origin::Operator, guard::judge_url);
+    match (id, settings) {
+        (Ok(id), Ok(settings)) => Ok(DeclaredEndpoint { id, settings, names_state }),
+        (Ok(_), Err(invalid)) => Err(invalid),
+        (Err(detail), settings) => {
+            let mut faults = vec![Fault::new("#/id", detail)];
+            faults.extend(settings.err().map(Vec::from).unwrap_or_default());
+            Err(Invalid::unless_empty(faults).err().unwrap_or_else(|| Invalid::at("#/id", "is wrong")))
+        }
+    }
+}
+
+fn rule(name: &str, field: &Field<'_>) -> Option<(RuleName, Rule)> {
+    let name = name.parse().map_err(|error: NameError| field.fault(format!("its name {error}"))).ok();
+    let rule = field.nested(Rule::parse(field.value()));
+    Some((name?, rule?))
+}
