@@ -222,12 +222,8 @@ fn revealed(hooks: &Hookmill, endpoint: &Endpoint, reveal: bool) -> Value {
 }
 
 fn shown(hooks: &Hookmill, endpoint: &Endpoint) -> Value {
-    let mut members = match endpoint.settings.to_masked_json() {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    };
     let managed_by = hooks.endpoint_owner(&endpoint.id).as_str();
-    for (name, value) in [
+    let own = [
         ("id", json!(endpoint.id)),
         ("version", json!(endpoint.version)),
         ("created_at", json!(endpoint.created_at)),
@@ -235,8 +231,10 @@ fn shown(hooks: &Hookmill, endpoint: &Endpoint) -> Value {
         ("state_since", json!(endpoint.state_since)),
         ("state_reason", json!(endpoint.state_reason)),
         ("managed_by", json!(managed_by)),
-    ] {
-        members.insert(name.to_owned(), value);
+    ];
+    let mut members: Map<_, _> = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    if let Value::Object(settings) = endpoint.settings.to_masked_json() {
+        members.extend(settings);
     }
     Value::Object(members)
 }

@@ -15,19 +15,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     breaker::{Breaker, Gate, Transition},
     outcome::{Health, Outcome},
-    queue::{Item, Key, Queue, RetryAt},
+    queue::{Item, Key, Queue},
     rate::Pace,
+    retry::{self, asked_delay, longest_wait},
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
     endpoint::{
         EndpointKey, State,
-        policy::{Exhausted, Policy, Unit, WhileOpen},
+        policy::{Policy, Unit, WhileOpen},
     },
     event::Accepted,
     quota::Share,
     store::{AttemptRecord, BreakerRecord, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
-    transport::{Answer, RetryAfter},
+    transport::Answer,
 };
 
 use record::record;
@@ -41,11 +42,6 @@ const PAGE_BYTES: usize = 1 << 20;
 const GIVEN_UP_AT_ONCE: usize = 64;
 /// How often a machine looks whether the store can write again.
 const HELD_RETRY: Duration = Duration::from_millis(250);
-/// Before a delivery starts over.
-const REQUEUE_AT_LEAST: Duration = Duration::from_secs(1);
-/// Bounds on what a receiver may ask for.
-const ASKED_AT_LEAST: Duration = Duration::from_secs(1);
-const ASKED_AT_MOST: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]
 struct InFlight {
@@ -442,7 +438,7 @@ impl Machine {
         if !matches!(outcome, Outcome::Asked(_)) {
             flight.item.spent += 1;
         }
-        let next = self.judge(&mut flight.item, outcome, now);
+        let next = retry::judge(&self.policy.retry, &mut flight.item, outcome, now, &mut self.random);
         self.inform_breaker(&flight, outcome, next.is_err(), now);
         let InFlight { item, unsure, .. } = flight;
         let delivery = self.delivery(&item);
@@ -465,45 +461,6 @@ impl Machine {
         self.effects.push(Effect::Settle(Settlement { delivery, attempt: Some(attempt), spent, next, at }));
     }
 
-    /// Another attempt, or the end.
-    fn judge(&mut self, item: &mut Item, outcome: Outcome, now: Now) -> Result<RetryAt, Next> {
-        let retry = &self.policy.retry;
-        match outcome {
-            Outcome::Success => return Err(Next::Delivered),
-            Outcome::Gone => return Err(Next::DeadLettered(DeadReason::Gone)),
-            _ if !outcome.is_retried(retry.when) => return Err(self.end(DeadReason::NotRetried)),
-            _ => {}
-        }
-        let computed = match outcome {
-            Outcome::Asked(_) => Some(Duration::ZERO),
-            _ => retry.backoff.delay(item.spent),
-        };
-        let computed = match (computed, retry.exhausted) {
-            (Some(computed), _) => computed,
-            (None, Exhausted::Requeue) => {
-                item.spent = 0;
-                retry.backoff.longest().max(REQUEUE_AT_LEAST)
-            }
-            (None, _) => return Err(self.end(DeadReason::Exhausted)),
-        };
-        let (delay, asked) = match asked_delay(outcome, now) {
-            Some(delay) => (delay, true),
-            None => (computed.mul_f64(1.0 + retry.jitter * self.random.f64()), false),
-        };
-        if now.wall.after(delay).since(item.created_at) > retry.max_age {
-            return Err(Next::DeadLettered(DeadReason::Expired));
-        }
-        Ok(RetryAt { delay, asked })
-    }
-
-    /// The end of a delivery that failed, as the endpoint wants it.
-    fn end(&self, reason: DeadReason) -> Next {
-        match self.policy.retry.exhausted {
-            Exhausted::Drop => Next::Dropped(DropReason::Exhausted),
-            Exhausted::DeadLetter | Exhausted::Requeue => Next::DeadLettered(reason),
-        }
-    }
-
     fn delivery(&self, item: &Item) -> DeliveryId {
         DeliveryId { seq: item.event.seq, endpoint: self.endpoint, run: item.run }
     }
@@ -512,18 +469,4 @@ impl Machine {
 /// Strict order is what one attempt at a time means.
 fn is_strict(policy: &Policy) -> bool {
     policy.in_flight == 1
-}
-
-/// The longest that a stored due time can lie ahead.
-fn longest_wait(policy: &Policy) -> Duration {
-    policy.retry.backoff.longest().mul_f64(1.0 + policy.retry.jitter).max(ASKED_AT_MOST)
-}
-
-/// How long the receiver asks to be left alone, within bounds.
-fn asked_delay(outcome: Outcome, now: Now) -> Option<Duration> {
-    let delay = match outcome.retry_after()? {
-        RetryAfter::Delay(delay) => delay,
-        RetryAfter::At(moment) => moment.since(now.wall),
-    };
-    Some(delay.clamp(ASKED_AT_LEAST, ASKED_AT_MOST))
 }

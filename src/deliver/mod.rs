@@ -9,6 +9,7 @@ pub mod machine;
 pub mod outcome;
 pub mod queue;
 pub mod rate;
+mod retry;
 
 use std::{
     collections::HashMap,

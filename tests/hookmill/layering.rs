@@ -35,6 +35,8 @@ const PURE: &[&str] = &[
     "deliver/machine.rs",
     "deliver/machine",
     "deliver/outcome.rs",
+    "deliver/rate.rs",
+    "deliver/retry.rs",
     "deliver/queue.rs",
     "deliver/queue",
     "dispatch/routes.rs",
