@@ -14,7 +14,7 @@ impl Settings {
     /// These settings with a JSON Merge Patch (RFC 7396) applied to [`Settings::to_json`]: what the patch leaves out stays,
     /// `null` goes back to the default. Header names match in any case. A patch that chooses another form drops what
     /// belongs to the old one alone: another `type` of `auth` or `signing`, the other form of `retry`, a new `secret`. A
-    /// `format` or `filter` is replaced as a whole, see [`merge_settings`]. The
+    /// `format` or `filter` is replaced as a whole. The
     /// secret stays unless the patch brings one or ends signing; a patch that begins signing without one leaves the
     /// result without, see [`Settings::with_generated_secret`].
     ///
