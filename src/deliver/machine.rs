@@ -250,11 +250,6 @@ impl Machine {
         }
     }
 
-    /// Whether a new machine would be the same.
-    pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && self.queue.is_empty() && self.breaker.is_closed() && !self.cautious
-    }
-
     /// Whether nothing waits and nothing is in flight.
     pub fn is_empty(&self) -> bool {
         self.in_flight.is_empty() && self.queue.is_empty()

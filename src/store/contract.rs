@@ -6,6 +6,7 @@
 pub(in crate::store) mod bench;
 pub(in crate::store) mod cancelling;
 pub(in crate::store) mod model;
+mod reading;
 pub(in crate::store) mod scenarios;
 
 /// One `#[test]` for each scenario. `$open` is called as a function for each of them; it gives an empty store as
