@@ -152,10 +152,12 @@ pub struct Made {
     pub endpoint: EndpointId,
     /// Where the endpoint was then; `None` for a file.
     pub url: Option<Url>,
-    /// Which event.
+    /// Which event; of a batch, the first.
     pub event: EventId,
     /// The event's place among all events.
     pub seq: u64,
+    /// The places of all its events.
+    pub seqs: Vec<u64>,
     /// Which attempt of its delivery, from 1.
     pub number: u32,
     /// When it started, on tokio's clock since the transport was made.
@@ -222,13 +224,14 @@ impl Shared {
 
     fn started(self: &Arc<Self>, attempt: &Attempt) -> Running {
         let mut log = self.log();
-        let Attempt { event, endpoint, number, .. } = attempt;
+        let Attempt { events, endpoint, number, .. } = attempt;
         let beside = log.iter().filter(|made| made.ended.is_none() && made.endpoint == endpoint.id).count();
         log.push(Made {
             endpoint: endpoint.id.clone(),
             url: endpoint.settings.target.url().cloned(),
-            event: event.id.clone(),
-            seq: event.seq,
+            event: attempt.event().id.clone(),
+            seq: attempt.event().seq,
+            seqs: events.iter().map(|event| event.seq).collect(),
             number: *number,
             at: self.clock.now().mono,
             ended: None,

@@ -230,9 +230,9 @@ impl Delivery {
     }
 
     fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { ticket, event, number, .. } = start;
+        let Start { ticket, events, number, .. } = start;
         let at = self.parts.clock.now().wall;
-        let attempt = Attempt { event, endpoint: Arc::clone(&self.endpoint), number, at };
+        let attempt = Attempt { events, endpoint: Arc::clone(&self.endpoint), number, at };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
         let task = actix_rt::spawn(async move {

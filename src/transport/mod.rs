@@ -24,17 +24,25 @@ pub use http::HttpTransport;
 pub use network::Network;
 pub(crate) use routed::routed;
 
-/// One try to deliver one event to one endpoint.
+/// One try to deliver one event, or a batch of them, to one endpoint.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// What is delivered.
-    pub event: Arc<Accepted>,
+    /// What is delivered, in order; never empty.
+    pub events: Vec<Arc<Accepted>>,
     /// To whom, as the endpoint stood when the attempt started.
     pub endpoint: Arc<Endpoint>,
     /// Which attempt of this delivery, from 1.
     pub number: u32,
     /// When it started.
     pub at: Timestamp,
+}
+
+impl Attempt {
+    /// The first of its events; the only one, where there is no batch.
+    #[expect(clippy::indexing_slicing, reason = "never empty")]
+    pub fn event(&self) -> &Arc<Accepted> {
+        &self.events[0]
+    }
 }
 
 /// What came back.

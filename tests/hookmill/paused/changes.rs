@@ -65,7 +65,7 @@ fn a_new_retry_policy_applies_from_the_next_attempt_on_and_counts_on() {
 #[test]
 fn from_many_at_once_to_strict_order_and_back_nothing_is_lost() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq % 7, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq % 7, attempt.number) {
             (0, 1) => Script::status(500).after(millis(10)),
             _ => Script::status(200).after(millis(10)),
         });
@@ -90,7 +90,7 @@ fn from_many_at_once_to_strict_order_and_back_nothing_is_lost() {
 #[test]
 fn a_pause_holds_everything_and_a_resume_delivers_it() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, 1) => Script::status(500),
             _ => Script::status(200).after(millis(100)),
         });
@@ -113,7 +113,7 @@ fn a_pause_holds_everything_and_a_resume_delivers_it() {
 #[test]
 fn disabling_drops_what_waits_and_what_comes_until_it_is_enabled() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.event.seq {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
             1 => Script::status(500),
             _ => Script::status(200).after(seconds(1)),
         });

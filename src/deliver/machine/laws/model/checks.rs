@@ -59,7 +59,7 @@ impl World {
     }
 
     pub(super) fn started(&mut self, start: &Start) {
-        let key = (start.event.seq, start.run);
+        let key = (start.event().seq, start.run);
         self.sent.push((self.elapsed, key));
         self.check_idle(key);
         self.in_flight.insert(start.ticket, Flight { key });
