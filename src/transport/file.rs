@@ -39,7 +39,7 @@ impl FileTransport {
         let settings = &attempt.endpoint.settings;
         let no_file = || Failure::new(FailureKind::Internal, "the endpoint has no file");
         let file = settings.target.file().ok_or_else(no_file)?;
-        let lines = line::of(&attempt.event, settings)?;
+        let lines = line::of(&attempt.events, settings)?;
         let (done, written) = oneshot::channel();
         self.0.submit(&file.path, Job { lines, rotate: file.rotate, done });
         Ok(written)

@@ -1,23 +1,29 @@
 //! One event as one line.
 
+use std::sync::Arc;
+
 use crate::{
     endpoint::Settings,
     event::Accepted,
     transport::{Failure, body},
 };
 
-/// `event` in the format of `settings`, as a line with its end.
+/// Each of `events` in the format of `settings`, as a line with its end.
 ///
 /// # Errors
 /// As for [`body::render`].
-pub(super) fn of(event: &Accepted, settings: &Settings) -> Result<Vec<u8>, Failure> {
-    Ok(on_one_line(&body::render(event, settings)?.body))
+pub(super) fn of(events: &[Arc<Accepted>], settings: &Settings) -> Result<Vec<u8>, Failure> {
+    let mut lines = Vec::new();
+    for event in events {
+        lines.extend(on_one_line(&body::render(event, settings)?.body));
+    }
+    Ok(lines)
 }
 
 /// JSON holds line ends as white space alone: in their place a space changes no value, no number's spelling and no order.
-fn on_one_line(json: &[u8]) -> Vec<u8> {
+fn on_one_line(json: &[u8]) -> impl Iterator<Item = u8> {
     let flat = |byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte };
-    json.iter().map(flat).chain([b'\n']).collect()
+    json.iter().map(flat).chain([b'\n'])
 }
 
 #[cfg(test)]
@@ -67,7 +73,20 @@ mod tests {
         let settings = Settings::parse(&settings, Origin::Code, |_: &_, _| Ok(())).unwrap();
         let now = Timestamp::from_millis(0);
         let event = Event::from_json("a.b", data.to_owned()).validate(now).unwrap();
-        String::from_utf8(of(&Accepted::new(1, now, event), &settings).unwrap()).unwrap()
+        let lines = of(&[Arc::new(Accepted::new(1, now, event))], &settings).unwrap();
+        String::from_utf8(lines).unwrap()
+    }
+
+    #[test]
+    fn several_events_are_several_lines() {
+        let settings =
+            Settings::parse(&json!({"file": "/a", "format": "raw"}), Origin::Code, |_: &_, _| Ok(())).unwrap();
+        let now = Timestamp::from_millis(0);
+        let event = |data: &str| {
+            let event = Event::from_json("a.b", data.to_owned()).validate(now).unwrap();
+            Arc::new(Accepted::new(1, now, event))
+        };
+        assert_eq!(of(&[event("1"), event("{\n}")], &settings).unwrap(), b"1\n{ }\n");
     }
 
     proptest! {
