@@ -79,7 +79,7 @@ fn the_api_makes_files_below_the_root_and_shows_what_became_of_them() {
     let server = serve(&home);
     let mut client = server.client();
     for (file, rule) in [("/etc/x", "relative"), ("../x", "plain parts"), ("a//b", "plain parts")] {
-        let refused = client.post("/v1/endpoints", &json!({"id": "own", "file": file})).expect(400);
+        let refused = client.post("/v1/endpoints", &json!({"id": "own", "file": file})).expect(422);
         assert_eq!(refused["errors"][0]["pointer"], json!("#/file"));
         assert!(refused["errors"][0]["detail"].as_str().unwrap().contains(rule), "{refused}");
     }
@@ -115,7 +115,7 @@ fn the_api_makes_files_below_the_root_and_shows_what_became_of_them() {
 fn without_a_file_root_the_api_makes_no_files() {
     let home = Home::new();
     let server = home.serve();
-    let refused = server.client().post("/v1/endpoints", &json!({"id": "own", "file": "a.jsonl"})).expect(400);
+    let refused = server.client().post("/v1/endpoints", &json!({"id": "own", "file": "a.jsonl"})).expect(422);
     assert!(refused["errors"][0]["detail"].as_str().unwrap().contains("file_roots"), "{refused}");
 }
 
