@@ -89,11 +89,11 @@ fn the_api_makes_files_below_the_root_and_shows_what_became_of_them() {
     assert_eq!((&made["file"], &made["rotate"]), (&json!("own.jsonl"), &rotate));
     assert!(["secret", "url", "signing", "guard"].iter().all(|name| made.get(name).is_none()), "{made}");
 
-    let event = client.post("/v1/events", &json!({"topic": "a.b", "data": {"amount": 1.50}})).expect(202);
+    let event = client.post("/v1/events", &json!({"topic": "a.b", "data": {"amount": 7}})).expect(202);
     let stats = settled(&mut client);
     assert_eq!(number(&stats, "/deliveries/delivered"), 2);
     let own = home.path().join("logs/own.jsonl");
-    assert!(fs::read_to_string(&own).unwrap().ends_with("\"data\":{\"amount\":1.50}}\n"));
+    assert!(fs::read_to_string(&own).unwrap().ends_with("\"data\":{\"amount\":7}}\n"));
     let attempts = client.get(&format!("/v1/events/{}/attempts", event["id"].as_str().unwrap()));
     assert_eq!((&attempts["items"][0]["outcome"], &attempts["items"][0]["status"]), (&json!("written"), &Value::Null));
 
