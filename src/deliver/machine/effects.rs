@@ -20,6 +20,8 @@ pub enum Effect {
     Send(Start),
     /// Write down what became of a delivery.
     Settle(Settlement),
+    /// The same for those of one request, which are kept or forgotten together.
+    SettleBatch(Vec<Settlement>),
     /// Read from the store; the answer is told to [`Machine::loaded`](super::Machine::loaded).
     Page(PageRequest),
     /// The breaker changed, or since when the endpoint fails: write it down.
@@ -54,9 +56,9 @@ pub struct Start {
     pub ticket: u64,
     /// What to deliver, in order; never empty.
     pub events: Vec<Arc<Accepted>>,
-    /// The run.
-    pub run: u32,
-    /// Which attempt of this delivery, from 1.
+    /// The run of each.
+    pub runs: Vec<u32>,
+    /// Which attempt of this delivery, from 1; of a batch, of its first.
     pub number: u32,
 }
 

@@ -9,10 +9,12 @@ use url::Url;
 use super::{MASK, Origin};
 use crate::{
     endpoint::{
-        Auth, Secret, Settings, Signing, State, TenantScope,
+        Auth, Encoding, Hmac, Secret, Settings, Signing, State, TenantScope, TextSecret,
         filter::tests::a_filter,
-        format::tests::format,
-        policy::{Backoff, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
+        format::{Format, tests::format},
+        policy::{
+            Backoff, Batch, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen,
+        },
     },
     error::Invalid,
     event::TopicPattern,
@@ -53,7 +55,7 @@ fn json_value() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
-        select(vec!["/data/a", "10s", "*", MASK, "none", "standard", "basic", "2xx", "https://a.b/", "POST"])
+        select(vec!["/data/a", "10s", "*", MASK, "none", "standard", "hmac", "basic", "2xx", "https://a.b/", "POST"])
             .prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 6, |inner| {
@@ -82,6 +84,12 @@ fn json_value() -> impl Strategy<Value = Value> {
             "cooldown",
             "guard",
             "in_flight",
+            "batch",
+            "max_items",
+            "flush_interval",
+            "count_header",
+            "header",
+            "prefix",
             "timeout",
             "format",
             "map",
@@ -151,14 +159,25 @@ fn policy() -> impl Strategy<Value = Policy> {
     let rate = option::of((1..=100_000_u32, 1..=1000_u32))
         .prop_map(|rate| rate.map(|(n, burst)| Rate { per_second: f64::from(n) / 100.0, burst }));
     let disable_after = option::of(millis(1..=2_592_000_000));
-    (success, retry, breaker, 1..=4096_u16, millis(100..=300_000), rate, disable_after).prop_map(
-        |(success, retry, breaker, in_flight, timeout, rate, disable_after)| Policy {
+    let count = option::of("x-n[a-z0-9]{0,6}");
+    let batch = (1..=1000_u32, 1..=16_777_216_u64, millis(0..=3_600_000), count).prop_map(
+        |(max_items, max_bytes, flush_interval, count_header)| Batch {
+            max_items,
+            max_bytes,
+            flush_interval,
+            count_header,
+        },
+    );
+    let bounds = (1..=4096_u16, rate, option::of(batch));
+    (success, retry, breaker, bounds, millis(100..=300_000), disable_after).prop_map(
+        |(success, retry, breaker, (in_flight, rate, batch), timeout, disable_after)| Policy {
             success,
             retry,
             breaker,
             in_flight,
             timeout,
             rate,
+            batch,
             disable_after,
         },
     )
@@ -178,7 +197,11 @@ fn signing() -> impl Strategy<Value = Signing> {
         use base64::{Engine, prelude::BASE64_STANDARD};
         Secret::parse(&format!("whsec_{}", BASE64_STANDARD.encode(key))).unwrap()
     });
-    prop_oneof![Just(Signing::None), vec(secret, 0..=3).prop_map(Signing::Standard)]
+    let encoding = select(vec![Encoding::Hex, Encoding::Base64]);
+    let text = option::of("\\PC{1,40}".prop_filter("the mask", |text| text != MASK).prop_map(TextSecret::new));
+    let hmac = ("x-s[a-z0-9]{0,6}", "[ -~]{0,9}", encoding, text)
+        .prop_map(|(header, prefix, encoding, secret)| Signing::Hmac(Hmac { header, prefix, encoding, secret }));
+    prop_oneof![Just(Signing::None), vec(secret, 0..=3).prop_map(Signing::Standard), hmac]
 }
 
 type Who = (Option<String>, TenantScope, Option<Auth>, Signing, Vec<(String, String)>);
@@ -207,6 +230,8 @@ fn settings() -> impl Strategy<Value = (Settings, Origin)> {
             let (url, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
             let method = method.to_owned();
+            let batch = policy.batch.filter(|_| format != Format::CloudEventsBinary);
+            let policy = Policy { batch, ..policy };
             let settings = Settings {
                 name,
                 tenant,
@@ -229,7 +254,7 @@ fn settings() -> impl Strategy<Value = (Settings, Origin)> {
 }
 
 fn hides_something(settings: &Settings) -> bool {
-    let signed = matches!(&settings.signing, Signing::Standard(secrets) if !secrets.is_empty());
+    let signed = settings.signing.reveal().is_some();
     signed || settings.auth.is_some() || !settings.headers.is_empty()
 }
 
@@ -253,6 +278,9 @@ proptest! {
         if let Signing::Standard(secrets) = &settings.signing {
             let text = shown.to_string();
             prop_assert!(secrets.iter().all(|secret| !text.contains(&secret.reveal())));
+        }
+        if let Signing::Hmac(Hmac { secret: Some(_), .. }) = &settings.signing {
+            prop_assert_eq!(&shown["signing"]["secret"], MASK);
         }
         let headers = std::mem::take(&mut shown["headers"]);
         prop_assert!(headers.as_object().unwrap().values().all(|value| value == MASK));

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Judge, Origin, access, headers, limits, policy};
+use super::{Judge, Origin, access, batch, headers, limits, policy};
 use crate::{
     config::fields::{Field, Fields, read},
     endpoint::{Settings, State, TenantScope, filter::Filter, format::Format, policy::Guard},
@@ -42,6 +42,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Opti
     let auth = fields.take("auth").and_then(|field| access::auth(&field)).flatten();
     let signing = access::signing(fields);
     let policy = policy::policy(fields);
+    batch::check(fields, policy.batch.as_ref(), format.as_ref(), &signing);
     Some(Settings {
         name: name.map(str::to_owned),
         tenant: tenant.unwrap_or_default(),
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["file", "queue", "ordered", "drain", "dead_letters", "debounce", "batch"] {
+        for name in ["file", "queue", "ordered", "drain", "dead_letters", "debounce"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }
