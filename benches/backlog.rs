@@ -139,7 +139,7 @@ impl Transport for Far {
         }
         seen.note(usize::try_from(attempt.event().seq).unwrap());
         let body = Bytes::new();
-        Box::pin(ready(Ok(Response { status: 200, retry_after: None, body, complete: true })))
+        Box::pin(ready(Ok(Response { status: 200, retry_after: None, body, complete: true }.into())))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::outcome::Outcome;
 use crate::{
     clock::{Mono, Now, Timestamp},
-    transport::{Answer, FailureKind},
+    transport::{Answer, FailureKind, Reply},
 };
 
 /// Until when the oldest of those that wait for company waits. Worked out once for each moment of acceptance, so that the
@@ -37,7 +37,7 @@ impl Company {
 /// be written.
 pub fn is_divisible(outcome: Outcome, answer: &Answer) -> bool {
     match (outcome, answer) {
-        (Outcome::ClientError(_), Ok(response)) => matches!(response.status, 400 | 413 | 422),
+        (Outcome::ClientError(_), Ok(Reply::Response(response))) => matches!(response.status, 400 | 413 | 422),
         (outcome, _) => outcome == Outcome::Transport(FailureKind::Unrenderable),
     }
 }

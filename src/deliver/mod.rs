@@ -356,7 +356,8 @@ impl Handler<Configure> for Delivery {
         let (policy, state) = (endpoint.settings.policy.clone(), endpoint.settings.state);
         let old = std::mem::replace(&mut self.endpoint, endpoint);
         let (was, is) = (&old.settings, &self.endpoint.settings);
-        let renewed = was.url != is.url || (was.state == State::Disabled && state != State::Disabled);
+        let renewed =
+            !was.target.is_same_place(&is.target) || (was.state == State::Disabled && state != State::Disabled);
         self.input(ctx, |machine, now| {
             if renewed {
                 machine.renew(now);

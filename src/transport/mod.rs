@@ -51,7 +51,32 @@ impl Attempt {
 }
 
 /// What came back.
-pub type Answer = Result<Response, Failure>;
+pub type Answer = Result<Reply, Failure>;
+
+/// What the receiver did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It answered over HTTP.
+    Response(Response),
+    /// The lines are in its file, and on disk.
+    Written,
+}
+
+impl Reply {
+    /// The answer over HTTP, if it was one.
+    pub const fn response(&self) -> Option<&Response> {
+        match self {
+            Self::Response(response) => Some(response),
+            Self::Written => None,
+        }
+    }
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Self::Response(response)
+    }
+}
 
 /// A final answer of the receiver, whatever its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +134,8 @@ pub enum FailureKind {
     Blocked,
     /// The connection broke, or what came was not HTTP.
     Protocol,
+    /// The file could not be written: it is no regular file, its directory is missing, the disk is full.
+    File,
     /// Our own code failed: a transport that panicked.
     Internal,
     /// The endpoint's format cannot write this event; nothing was sent. Not retried, and nothing against the receiver.

@@ -8,7 +8,7 @@ use crate::{
         duration,
         fields::{Field, Fields},
     },
-    endpoint::{Signing, format::Format, policy::Batch},
+    endpoint::{Settings, Signing, Target, format::Format, policy::Batch},
 };
 
 pub(super) fn batch(field: &Field<'_>) -> Option<Batch> {
@@ -27,16 +27,19 @@ pub(super) fn batch(field: &Field<'_>) -> Option<Batch> {
     })
 }
 
-/// What batches cannot stand beside. A mistake that is reported by hand: it lies in no member alone.
-pub(super) fn check(fields: &mut Fields<'_>, batch: Option<&Batch>, format: Option<&Format>, signing: &Signing) {
-    let (Some(batch), Some(field)) = (batch, fields.take("batch")) else { return };
-    if format == Some(&Format::CloudEventsBinary) {
+/// What batches cannot stand beside.
+pub(super) fn check(fields: &mut Fields<'_>, settings: &Settings) {
+    let (Some(batch), Some(field)) = (&settings.policy.batch, fields.take("batch")) else { return };
+    if settings.format == Format::CloudEventsBinary {
         field.fault("cannot stand beside format \"cloudevents_binary\", which has one event to a request");
     }
-    if let (Some(count), Signing::Hmac(hmac)) = (&batch.count_header, signing)
-        && *count == hmac.header
-    {
-        field.fault("has its count in the header of the signature: name another `count_header`");
+    let Some(count) = &batch.count_header else { return };
+    match (&settings.target, &settings.signing) {
+        (Target::File(_), _) => field.fault("has no use for `count_header` with `file`: nothing is requested"),
+        (_, Signing::Hmac(hmac)) if hmac.header == *count => {
+            field.fault("has its count in the header of the signature: name another `count_header`");
+        }
+        _ => {}
     }
 }
 
@@ -54,12 +57,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::endpoint::{
-        Settings,
-        settings::{
-            Origin,
-            laws::{places, with},
-        },
+    use crate::endpoint::settings::{
+        Origin,
+        laws::{parse, places, with},
     };
 
     fn patched(settings: &Settings, patch: &Value) -> Settings {
@@ -101,6 +101,8 @@ mod tests {
             assert_eq!(places(with(json!({"batch": batch}))), expected, "{batch}");
         }
         assert_eq!(places(with(json!({"batch": {}, "format": "cloudevents_binary"}))), ["#/batch"]);
+        let file = json!({"file": "/var/log/a", "batch": {"count_header": "x-n"}});
+        assert_eq!(places(parse(&file)), ["#/batch"]);
         let signing = json!({"type": "hmac", "header": "X-N"});
         assert_eq!(places(with(json!({"batch": {"count_header": "x-n"}, "signing": signing}))), ["#/batch"]);
     }

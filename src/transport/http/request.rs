@@ -31,10 +31,11 @@ const USER_AGENT: &str = concat!("hookmill/", env!("CARGO_PKG_VERSION"));
 pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest, Bytes), Failure> {
     let settings = &attempt.endpoint.settings;
     let method = Method::from_bytes(settings.method.as_bytes()).map_err(|_| internal("method"))?;
+    let url = settings.target.url().ok_or_else(|| internal("target"))?;
     let Rendered { content_type, headers: of_format, body } = body::render_all(&attempt.events, settings)?;
-    let mut request = client.request(method, settings.url.as_str()).no_decompress();
+    let mut request = client.request(method, url.as_str()).no_decompress();
     let headers = request.headers_mut();
-    set(headers, "host", authority(&settings.url))?;
+    set(headers, "host", authority(url))?;
     set(headers, "user-agent", USER_AGENT)?;
     set(headers, "content-type", content_type)?;
     for (name, value) in &settings.headers {

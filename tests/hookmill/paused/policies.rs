@@ -171,7 +171,7 @@ fn an_endpoint_that_fails_for_too_long_is_disabled() {
 #[test]
 fn what_the_old_receiver_answers_does_not_disable_an_endpoint_that_has_a_new_one() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.endpoint.settings.url.host_str() {
+        let receiver = ScriptedTransport::new(|attempt| match host(attempt) {
             Some("crm.example") => Script::status(410).after(seconds(3)),
             _ => Script::status(200),
         });

@@ -6,6 +6,7 @@ use crate::{
     deliver::{machine::Start, queue::Key},
     endpoint::State,
     store::{Next, Settlement},
+    transport::{Answer, Reply},
 };
 
 impl World {
@@ -24,8 +25,9 @@ impl World {
     /// Whether this is a part of a batch that was taken apart.
     pub(super) fn is_halved(&self, settlement: &Settlement) -> bool {
         let key = (settlement.delivery.seq, settlement.delivery.run);
-        let refused = |answer: &crate::transport::Answer| {
-            answer.as_ref().is_ok_and(|response| matches!(response.status, 400 | 413 | 422))
+        let refused = |answer: &Answer| {
+            let response = answer.as_ref().ok().and_then(Reply::response);
+            response.is_some_and(|response| matches!(response.status, 400 | 413 | 422))
         };
         self.last.as_ref().is_some_and(|(keys, answer)| keys.len() > 1 && keys.contains(&key) && refused(answer))
     }

@@ -18,7 +18,7 @@ use crate::{
     },
     endpoint::State,
     store::{BreakerRecord, DeadReason, Next, Settlement},
-    transport::{Answer, RetryAfter},
+    transport::{Answer, Reply, RetryAfter},
 };
 
 impl World {
@@ -162,7 +162,7 @@ impl World {
         let spent = row.spent + u32::from(!is_excused(&answer));
         self.hold_to(Law::Allowed, settlement.spent == spent, || format!("{key:?}: {} spent", settlement.spent));
         let retry = self.setting.policy.retry.clone();
-        let status = answer.as_ref().ok().map(|response| response.status);
+        let status = answer.as_ref().ok().and_then(Reply::response).map(|response| response.status);
         let computed = self.computed(row.spent, &answer);
         let poison = keys.len() == 1 && self.setting.policy.batch.is_some() && row.attempts > row.spent;
         match settlement.next {
@@ -207,5 +207,5 @@ impl World {
 }
 
 fn asks(answer: &Answer) -> Option<RetryAfter> {
-    answer.as_ref().ok().and_then(|response| response.retry_after)
+    answer.as_ref().ok().and_then(Reply::response).and_then(|response| response.retry_after)
 }
