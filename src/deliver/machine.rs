@@ -2,7 +2,7 @@
 //! effects go out, and [`Machine::next_deadline`] tells when to look again.
 //!
 //! What is promised, and held by the laws in `machine/laws.rs`: nothing is lost and nothing settled twice; with one attempt in
-//! flight deliveries go out strictly in order; never more attempts than allowed; never one before its time; an open breaker
+//! flight deliveries go out strictly in order, in batches too; never more attempts than allowed; never one before its time; an open breaker
 //! lets exactly one probe through.
 
 mod effects;
