@@ -284,7 +284,7 @@ impl Machine {
             breaker,
             breaker_open_until,
             breaker_since: self.breaker.since(),
-            in_flight: self.in_flight.len(),
+            in_flight: self.in_flight.values().map(|flight| flight.items.len()).sum(),
             window_fresh,
             window_retries,
             more_in_store: self.queue.has_more(),

@@ -99,6 +99,7 @@ impl EndpointBuilder {
 
     /// Puts many events into one request, one request at a time unless [`EndpointBuilder::in_flight`] says otherwise. Parts
     /// of a millisecond round up.
+    #[expect(clippy::needless_pass_by_value, reason = "written in place, as all that is set here")]
     pub fn batch(self, batch: Batch) -> Self {
         self.set("batch", print_batch(&batch))
     }

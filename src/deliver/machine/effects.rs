@@ -88,7 +88,7 @@ pub struct Snapshot {
     pub breaker_open_until: Option<Timestamp>,
     /// Since when it is open, or when it last closed.
     pub breaker_since: Option<Timestamp>,
-    /// Attempts being made.
+    /// Deliveries being attempted.
     pub in_flight: usize,
     /// Deliveries in memory: fresh ones.
     pub window_fresh: usize,

@@ -491,10 +491,6 @@ impl World {
         true
     }
 
-    pub(super) fn in_flight_is_empty(&self) -> bool {
-        self.in_flight.is_empty()
-    }
-
     /// What was done against `law`.
     pub(super) fn against(&self, law: Law) -> Vec<&String> {
         self.breaches.iter().filter(|(broken, _)| *broken == law).map(|(_, what)| what).collect()

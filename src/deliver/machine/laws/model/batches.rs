@@ -10,6 +10,10 @@ use crate::{
 };
 
 impl World {
+    pub(in crate::deliver::machine::laws) fn in_flight_is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
     /// Bounds in items and bytes, order, and one event where there are no batches or the request is a probe.
     pub(super) fn check_batch(&mut self, start: &Start, keys: &[Key]) {
         let (items, bytes) =
