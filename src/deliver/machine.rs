@@ -10,7 +10,11 @@ mod effects;
 mod laws;
 mod record;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     breaker::{Breaker, Gate, Transition},
@@ -88,7 +92,7 @@ pub struct Machine {
 impl Machine {
     /// A machine with nothing in memory.
     pub fn new(origin: Origin, bounds: Bounds, now: Now) -> Self {
-        let Origin { endpoint, policy, state, breaker, stored, seed } = origin;
+        let Origin { endpoint, policy, state, breaker, stored, last_success_at, seed } = origin;
         let released = breaker.since.filter(|_| breaker.open_until.is_none());
         let (strict, longest) = (is_strict(&policy), longest_wait(&policy));
         let stored = stored && state != State::Disabled;
@@ -113,7 +117,7 @@ impl Machine {
             held: false,
             expired_left: false,
             failing_since: record.failing_since,
-            last_success_at: None,
+            last_success_at,
             random: fastrand::Rng::with_seed(seed),
             effects: Vec::new(),
         };
@@ -205,6 +209,16 @@ impl Machine {
         self.pump(now);
     }
 
+    /// These deliveries have been dropped in the store. One that is in flight may still arrive; should it fail, the store knows.
+    pub fn dropped(&mut self, keys: &[Key], now: Now) {
+        let mut waiting: HashSet<_> = keys.iter().copied().collect();
+        for flight in self.in_flight.values_mut() {
+            flight.unsure |= waiting.remove(&flight.item.key());
+        }
+        self.queue.forget(&waiting);
+        self.pump(now);
+    }
+
     /// Starts no attempt as long as the store cannot write.
     pub fn hold(&mut self, held: bool) {
         self.held = held;
@@ -253,6 +267,22 @@ impl Machine {
     /// Whether nothing waits and nothing is in flight.
     pub fn is_empty(&self) -> bool {
         self.in_flight.is_empty() && self.queue.is_empty()
+    }
+
+    /// Whether a new machine with the same settings and breaker, that knows of nothing in the store, would do the same from
+    /// now on: nothing waits or is in flight, no failure counts, and the rate allows a whole burst. A ramp is over once all that
+    /// an outage left behind is gone.
+    pub fn is_as_new(&self, now: Mono) -> bool {
+        self.is_empty()
+            && self.breaker.is_calm()
+            && !(self.cautious || self.draining || self.expired_left)
+            && self.effects.is_empty()
+            && self.pace.is_rested(now)
+    }
+
+    /// When an attempt last succeeded.
+    pub fn last_success_at(&self) -> Option<Timestamp> {
+        self.last_success_at
     }
 
     /// Attempts being made.

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::{
     Endpoint, EndpointId, Secret, Settings,
     policy::Guard,
-    settings::{Judge, Origin, guard_name, merge_settings},
+    queue::QueuePolicy,
+    settings::{Judge, Origin, guard_name, merge_settings, print_queue},
 };
 use crate::{
     config::duration,
@@ -94,6 +95,16 @@ impl EndpointBuilder {
     /// Sets how many attempts may run at once; 1 delivers strictly in order.
     pub fn in_flight(self, most: u16) -> Self {
         self.set("in_flight", most)
+    }
+
+    /// Sets how much may wait, and what becomes of what is too much.
+    pub fn queue(self, queue: QueuePolicy) -> Self {
+        self.set("queue", print_queue(queue))
+    }
+
+    /// Sets how long a shutdown waits for this endpoint, within its own deadline: 0 s to 1 h; zero cuts attempts off at once.
+    pub fn drain(self, deadline: Duration) -> Self {
+        self.set("drain", duration::print(deadline))
     }
 
     /// Adds a header to every request.
@@ -189,6 +200,8 @@ mod tests {
             .header("X-A", "1")
             .header("X-B", "2")
             .bearer("token")
+            .queue(QueuePolicy { max_items: 7, ..QueuePolicy::default() })
+            .drain(Duration::ZERO)
             .guard(Guard::Public)
             .settings(json!({"breaker": {"failures": 3}}));
         let (id, settings) = build(builder).unwrap();
@@ -197,6 +210,7 @@ mod tests {
         assert_eq!(settings.auth, Some(Auth::Bearer("token".to_owned())));
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
+        assert_eq!((settings.policy.queue.max_items, settings.policy.drain), (7, Some(Duration::ZERO)));
         assert_eq!((settings.headers.len(), settings.guard), (2, Guard::Public));
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::queue::QueuePolicy;
+
 /// Which answers mean that the event was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Success {
@@ -150,6 +152,10 @@ pub struct Policy {
     pub rate: Option<Rate>,
     /// An endpoint that has failed for so long without one success is disabled; `None` is never.
     pub disable_after: Option<Duration>,
+    /// How much may wait.
+    pub queue: QueuePolicy,
+    /// How long a shutdown waits for this endpoint, within its own deadline; `None` is as long as that.
+    pub drain: Option<Duration>,
 }
 
 const MINUTE: u64 = 60;
@@ -200,6 +206,8 @@ impl Default for Policy {
             timeout: Duration::from_secs(15),
             rate: None,
             disable_after: Some(Duration::from_secs(5 * DAY)),
+            queue: QueuePolicy::default(),
+            drain: None,
         }
     }
 }

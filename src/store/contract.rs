@@ -6,6 +6,7 @@
 pub(in crate::store) mod bench;
 pub(in crate::store) mod cancelling;
 pub(in crate::store) mod model;
+pub(in crate::store) mod queues;
 mod reading;
 pub(in crate::store) mod scenarios;
 
@@ -56,6 +57,15 @@ macro_rules! contract {
             cancelling_asks_for_topic_and_time,
             cancelling_goes_in_steps,
             what_was_cancelled_in_flight_may_still_arrive,
+        );
+        $crate::store::contract::contract!($open, queues;
+            a_queue_drops_the_oldest_beyond_its_items,
+            a_queue_that_drops_the_newest_keeps_what_waits,
+            a_queue_drops_beyond_its_bytes,
+            what_is_in_flight_neither_counts_nor_is_dropped,
+            what_was_dropped_in_flight_may_still_arrive,
+            lower_bounds_hold_from_the_next_verdict_on,
+            retries_and_replays_take_room_too,
         );
     };
     ($open:expr, $part:ident; $($scenario:ident,)*) => {

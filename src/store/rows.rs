@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     clock::Timestamp,
-    endpoint::{EndpointId, EndpointKey},
+    endpoint::{EndpointId, EndpointKey, queue::QueuePolicy},
     event::{Accepted, NameError, Topic, TopicPattern},
     intake::Permit,
 };
@@ -99,6 +99,8 @@ pub struct Target {
     pub endpoint: EndpointKey,
     /// Dropped at once with this reason, instead of being delivered.
     pub dropped: Option<DropReason>,
+    /// How much may wait for it.
+    pub queue: QueuePolicy,
 }
 
 /// How a debounce window stands after an event, for recovery.
@@ -135,12 +137,25 @@ pub enum DropReason {
     CircuitOpen,
     /// Somebody asked for it: [`Store::cancel`](super::Store::cancel).
     Cancelled,
+    /// More waited for its endpoint than may: [`QueuePolicy`].
+    QueueFull,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::EndpointDisabled, Self::EndpointDeleted, Self::Exhausted, Self::CircuitOpen, Self::Cancelled];
+    pub const ALL: [Self; 6] = [
+        Self::EndpointDisabled,
+        Self::EndpointDeleted,
+        Self::Exhausted,
+        Self::CircuitOpen,
+        Self::Cancelled,
+        Self::QueueFull,
+    ];
+
+    /// Whether a delivery that was dropped for this while it was in flight may have arrived all the same.
+    pub(super) const fn may_arrive(self) -> bool {
+        matches!(self, Self::Cancelled | Self::QueueFull)
+    }
 
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
@@ -150,6 +165,7 @@ impl DropReason {
             Self::Exhausted => "exhausted",
             Self::CircuitOpen => "circuit_open",
             Self::Cancelled => "cancelled",
+            Self::QueueFull => "queue_full",
         }
     }
 }

@@ -155,6 +155,17 @@ impl Queue {
         }
     }
 
+    /// These wait no longer, neither here nor in the store. None of them is in flight.
+    pub fn forget(&mut self, keys: &HashSet<Key>) {
+        self.fresh.retain(|key, _| !keys.contains(key));
+        self.delayed.retain(|(_, key), _| !keys.contains(key));
+        self.held.retain(|key| !keys.contains(key));
+        if let Some(paging) = &mut self.paging {
+            paging.late.retain(|item| !keys.contains(&item.key()));
+            paging.touched.extend(keys);
+        }
+    }
+
     /// Takes note that no due time lies further ahead than this.
     pub fn limit_waits(&mut self, longest: Duration) {
         self.longest = longest;
@@ -341,7 +352,11 @@ impl Queue {
 
     /// Whether nothing waits here or in the store.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && !self.behind && self.horizon.is_none() && self.paging.is_none()
+        self.held.is_empty()
+            && !self.behind
+            && self.horizon.is_none()
+            && self.skipped.is_none()
+            && self.paging.is_none()
     }
 
     /// Deliveries in memory: fresh ones and retries.

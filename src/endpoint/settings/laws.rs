@@ -13,6 +13,7 @@ use crate::{
         filter::tests::a_filter,
         format::tests::format,
         policy::{Backoff, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
+        queue::{QueuePolicy, WhenFull},
     },
     error::Invalid,
     event::TopicPattern,
@@ -83,6 +84,10 @@ fn json_value() -> impl Strategy<Value = Value> {
             "guard",
             "in_flight",
             "timeout",
+            "queue",
+            "max_items",
+            "when_full",
+            "drain",
             "format",
             "map",
             "merge",
@@ -122,6 +127,15 @@ fn backoff() -> impl Strategy<Value = Backoff> {
     prop_oneof![list, formula]
 }
 
+fn queue() -> impl Strategy<Value = QueuePolicy> {
+    let when_full = select(vec![WhenFull::Spill, WhenFull::DropOldest, WhenFull::DropNewest]);
+    (1..=1_000_000_000_u64, 1..=1_u64 << 50, when_full).prop_map(|(max_items, max_bytes, when_full)| QueuePolicy {
+        max_items,
+        max_bytes,
+        when_full,
+    })
+}
+
 fn policy() -> impl Strategy<Value = Policy> {
     let when = any::<(bool, bool, bool, bool)>().prop_map(|(transport, server_error, client_error, other)| RetryWhen {
         transport,
@@ -151,8 +165,9 @@ fn policy() -> impl Strategy<Value = Policy> {
     let rate = option::of((1..=100_000_u32, 1..=1000_u32))
         .prop_map(|rate| rate.map(|(n, burst)| Rate { per_second: f64::from(n) / 100.0, burst }));
     let disable_after = option::of(millis(1..=2_592_000_000));
-    (success, retry, breaker, 1..=4096_u16, millis(100..=300_000), rate, disable_after).prop_map(
-        |(success, retry, breaker, in_flight, timeout, rate, disable_after)| Policy {
+    let waiting = (queue(), option::of(millis(0..=3_600_000)));
+    (success, retry, breaker, 1..=4096_u16, millis(100..=300_000), rate, disable_after, waiting).prop_map(
+        |(success, retry, breaker, in_flight, timeout, rate, disable_after, (queue, drain))| Policy {
             success,
             retry,
             breaker,
@@ -160,6 +175,8 @@ fn policy() -> impl Strategy<Value = Policy> {
             timeout,
             rate,
             disable_after,
+            queue,
+            drain,
         },
     )
 }

@@ -9,6 +9,7 @@ mod parse;
 mod patch;
 mod policy;
 mod print;
+mod queue;
 
 use std::io;
 
@@ -16,7 +17,7 @@ use url::Url;
 
 use super::{Secret, Settings, Signing, policy::Guard};
 pub(crate) use headers::is_reserved;
-pub(super) use {patch::merge_settings, print::guard_name};
+pub(super) use {patch::merge_settings, print::guard_name, queue::print as print_queue};
 
 /// Who configures an endpoint, which decides what addresses it may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

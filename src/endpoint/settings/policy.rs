@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::limits;
+use super::{limits, queue};
 use crate::{
     config::fields::{Field, Fields},
     endpoint::policy::{Backoff, BreakerPolicy, Exhausted, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
@@ -40,6 +40,8 @@ pub(super) fn policy(fields: &mut Fields<'_>) -> Policy {
         Some(field) if field.value() == NEVER => None,
         Some(field) => field.duration(limits::RETRY_TIME),
     };
+    let queue = fields.take("queue").and_then(|field| field.object(queue::queue));
+    let drain = fields.take("drain").and_then(|field| field.duration(limits::DRAIN));
     Policy {
         success: success.unwrap_or(default.success),
         retry: retry.unwrap_or(default.retry),
@@ -48,6 +50,8 @@ pub(super) fn policy(fields: &mut Fields<'_>) -> Policy {
         timeout: timeout.unwrap_or(default.timeout),
         rate,
         disable_after,
+        queue: queue.unwrap_or_default(),
+        drain,
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     MASK,
     parse::STATES,
     policy::{EXHAUSTED, NEVER, SUCCESSES, UNITS, WHILE_OPEN},
+    queue,
 };
 use crate::{
     config::duration,
@@ -57,11 +58,13 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
+        "queue": queue::print(policy.queue),
+        "drain": policy.drain.map(duration::print),
         "disable_after": policy.disable_after.map_or_else(|| NEVER.to_owned(), duration::print),
     })
 }
 
-fn name_of<T: PartialEq>(value: &T, names: &[(&'static str, T)]) -> &'static str {
+pub(super) fn name_of<T: PartialEq>(value: &T, names: &[(&'static str, T)]) -> &'static str {
     names.iter().find(|(_, named)| named == value).map_or("", |(name, _)| name)
 }
 

@@ -11,7 +11,11 @@ use std::{
 use proptest::{prelude::*, sample::Index};
 
 use super::bench::*;
-use crate::{event::Event, store::*};
+use crate::{
+    endpoint::queue::{QueuePolicy, WhenFull},
+    event::Event,
+    store::*,
+};
 
 /// One step of a history. An [`Index`] picks among everything of its kind so far.
 #[derive(Clone, Debug)]
@@ -189,6 +193,7 @@ impl World {
         let target = |(endpoint, dropped): (EndpointKey, bool)| Target {
             endpoint,
             dropped: dropped.then_some(DropReason::EndpointDisabled),
+            queue: queue(endpoint),
         };
         if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets.into_iter().map(target).collect()) }
     }
@@ -261,6 +266,21 @@ impl World {
         self.deliveries.push(id);
         if target.dropped.is_none() && !self.dropping.contains(&id.endpoint) {
             self.pending.insert(id, None);
+            self.keep_within(id, target.queue);
+        }
+    }
+
+    fn keep_within(&mut self, newest: DeliveryId, queue: QueuePolicy) {
+        loop {
+            let mut mine = self.pending.keys().filter(|id| id.endpoint == newest.endpoint);
+            let items = mine.clone().count() as u64;
+            let first = mine.next().copied();
+            let victim = if queue.when_full == WhenFull::DropNewest { Some(newest) } else { first };
+            let Some(victim) = victim.filter(|id| items > queue.max_items && self.pending.contains_key(id)) else {
+                return;
+            };
+            self.pending.remove(&victim);
+            self.cancelled.insert(victim);
         }
     }
 
@@ -316,6 +336,16 @@ impl World {
             assert_eq!(found, expected, "{cursor:?}");
         }
     }
+}
+
+/// How much may wait for an endpoint: much, or little in one way or the other.
+fn queue(EndpointKey(key): EndpointKey) -> QueuePolicy {
+    let (max_items, when_full) = match key % 3 {
+        0 => (1_000_000, WhenFull::Spill),
+        1 => (3, WhenFull::DropOldest),
+        _ => (2, WhenFull::DropNewest),
+    };
+    QueuePolicy { max_items, when_full, ..QueuePolicy::default() }
 }
 
 fn due(fate: Fate) -> Timestamp {

@@ -8,6 +8,7 @@ mod chores;
 mod codes;
 mod committer;
 mod configure;
+mod limits;
 mod lists;
 mod read;
 mod reader;
@@ -32,8 +33,9 @@ use tokio::sync::oneshot;
 
 use super::{
     AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, DeadLetterFilter,
-    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded,
-    Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
+    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow,
+    Flights, FullSink, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store,
+    Submission, Totals, Verdict,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -58,6 +60,7 @@ pub struct SqliteStore {
 
 struct Shared {
     sink: OnceLock<AcceptedSink>,
+    queues: OnceLock<(Arc<Flights>, FullSink)>,
     writable: AtomicBool,
     /// How many pages the file may have: a full disk, for tests. 0 is no limit.
     #[cfg(test)]
@@ -77,6 +80,7 @@ impl SqliteStore {
         let db = schema::open_writer(&path)?;
         let shared = Arc::new(Shared {
             sink: OnceLock::new(),
+            queues: OnceLock::new(),
             writable: AtomicBool::new(true),
             #[cfg(test)]
             max_pages: Default::default(),
@@ -186,6 +190,10 @@ impl Store for SqliteStore {
 
     fn connect(&self, sink: AcceptedSink) {
         let _second = self.shared.sink.set(sink);
+    }
+
+    fn watch_queues(&self, flights: Arc<Flights>, sink: FullSink) {
+        let _second = self.shared.queues.set((flights, sink));
     }
 
     fn append(&self, group: Vec<Submission>, reply: AppendReply) {

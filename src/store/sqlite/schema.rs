@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, QUEUES];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -99,6 +99,14 @@ CREATE TABLE windows (
 ) WITHOUT ROWID;
 
 INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(8)))), ('last_seq', 0), ('judged_through', 0);
+";
+
+/// What waits is counted by the weight of its events too; a row has it as long as it is pending, and longer without a use.
+const QUEUES: &str = "
+ALTER TABLE deliveries ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE deliveries SET bytes = (SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256 FROM events e
+    WHERE e.seq = deliveries.seq) WHERE state = 0;
+INSERT INTO totals SELECT endpoint, 'pending_bytes', sum(bytes) FROM deliveries WHERE state = 0 GROUP BY endpoint;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema.

@@ -78,10 +78,17 @@ pub(super) enum Op {
     Pause,
     Disable,
     Activate,
+    /// The store drops so many of the first that wait, and perhaps one in flight, because there are too many.
+    Full {
+        count: u8,
+        flying: bool,
+    },
     /// A dead letter is replayed.
     Replay(u8),
     /// The machine and its attempts are gone; another takes over.
     Restart,
+    /// A machine that equals a new one is replaced by one.
+    Retire,
     Hold(bool),
     Weather(Weather),
     /// Other endpoints take so many slots and so many bytes.
@@ -165,7 +172,15 @@ fn machine(
     stored: bool,
     now: Now,
 ) -> Machine {
-    let origin = Origin { endpoint: ENDPOINT, policy: setting.policy.clone(), state, breaker, stored, seed: 7 };
+    let origin = Origin {
+        endpoint: ENDPOINT,
+        policy: setting.policy.clone(),
+        state,
+        breaker,
+        stored,
+        last_success_at: None,
+        seed: 7,
+    };
     Machine::new(origin, bounds.clone(), now)
 }
 
@@ -239,8 +254,10 @@ impl World {
             Op::Pause => self.set_state(State::Paused),
             Op::Disable => self.set_state(State::Disabled),
             Op::Activate => self.set_state(State::Active),
+            Op::Full { count, flying } => self.drop_first(count.into(), flying),
             Op::Replay(which) => self.replay(which.into()),
             Op::Restart => self.restart(),
+            Op::Retire => self.retire(),
             Op::Hold(held) => self.hold(held),
             Op::Weather(weather) => self.weather = weather,
             Op::Others { slots, bytes } => self.others_take(slots.into(), bytes.into()),
@@ -374,6 +391,16 @@ impl World {
         self.look();
     }
 
+    fn drop_first(&mut self, count: usize, flying: bool) {
+        // The Dispatcher tells of what is new before it tells of what is dropped.
+        self.push();
+        let in_flight: Vec<_> = self.in_flight.values().map(|flight| flight.key).collect();
+        let mut keys = self.store.waiting(&in_flight, count);
+        keys.extend(in_flight.first().filter(|_| flying));
+        keys.iter().for_each(|key| self.store.drop_one(*key));
+        self.machine.dropped(&keys, self.now());
+    }
+
     fn replay(&mut self, which: usize) {
         let now = self.now();
         if self.state == State::Disabled {
@@ -392,6 +419,18 @@ impl World {
         (self.cautious, self.ramp, self.held) = (false, None, false);
         self.gate = self.breaker.open_until.map_or(Gate::Closed, Gate::Open);
         self.machine = machine(&self.setting, &self.bounds, self.state, self.breaker, true, self.now());
+    }
+
+    fn retire(&mut self) {
+        // Nobody retires who has not heard everything.
+        self.push();
+        if self.machine.is_as_new(self.now().mono) {
+            let idle = self.in_flight.is_empty() && self.paging.is_none() && self.store.count_pending() == 0;
+            self.hold_to(Law::NothingLost, idle, || "a machine that is not done could retire".into());
+            self.ramp = None;
+            self.machine = machine(&self.setting, &self.bounds, self.state, self.breaker, false, self.now());
+            self.hold(self.held);
+        }
     }
 
     fn hold(&mut self, held: bool) {

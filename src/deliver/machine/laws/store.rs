@@ -57,6 +57,17 @@ impl FakeStore {
         self.dropped.extend(std::mem::take(&mut self.pending).into_keys());
     }
 
+    /// The first that wait.
+    pub(super) fn waiting(&self, in_flight: &[Key], count: usize) -> Vec<Key> {
+        self.pending.keys().filter(|key| !in_flight.contains(key)).take(count).copied().collect()
+    }
+
+    pub(super) fn drop_one(&mut self, key: Key) {
+        if self.pending.remove(&key).is_some() {
+            self.dropped.insert(key);
+        }
+    }
+
     pub(super) fn settle(&mut self, settlement: &Settlement) {
         let key = (settlement.delivery.seq, settlement.delivery.run);
         let Some(row) = self.pending.get_mut(&key) else { return };
