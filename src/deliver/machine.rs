@@ -19,7 +19,7 @@ use std::{
 use super::{
     breaker::{Breaker, Gate, Transition},
     outcome::{Health, Outcome},
-    queue::{Item, Key, Queue},
+    queue::{Item, Key, Order, Queue},
     rate::Pace,
     retry::{self, asked_delay, longest_wait},
 };
@@ -28,10 +28,13 @@ use crate::{
     endpoint::{
         EndpointKey, State,
         policy::{Policy, Unit, WhileOpen},
+        queue::Ordered,
     },
     event::Accepted,
     quota::Share,
-    store::{AttemptRecord, BreakerRecord, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
+    store::{
+        AttemptRecord, BreakerRecord, Cursor, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement,
+    },
     transport::Answer,
 };
 
@@ -41,6 +44,8 @@ pub use effects::{Bounds, Disabled, Effect, Origin, Snapshot, Start};
 
 /// Deliveries one page asks for, and bytes of events.
 const PAGE_ITEMS: usize = 256;
+/// The same of one key.
+const LINE_ITEMS: usize = 65;
 const PAGE_BYTES: usize = 1 << 20;
 /// Deliveries given up in one go; the rest has its turn at once, but after others.
 const GIVEN_UP_AT_ONCE: usize = 64;
@@ -94,9 +99,9 @@ impl Machine {
     pub fn new(origin: Origin, bounds: Bounds, now: Now) -> Self {
         let Origin { endpoint, policy, state, breaker, stored, last_success_at, seed } = origin;
         let released = breaker.since.filter(|_| breaker.open_until.is_none());
-        let (strict, longest) = (is_strict(&policy), longest_wait(&policy));
+        let (order, longest) = (order(&policy), longest_wait(&policy));
         let stored = stored && state != State::Disabled;
-        let queue = Queue::new(Arc::clone(&bounds.window_bytes), strict, longest, stored, released);
+        let queue = Queue::new(Arc::clone(&bounds.window_bytes), order, longest, stored, released);
         let record = breaker;
         let breaker = Breaker::restore(&record, &policy.breaker, now);
         let mut machine = Self {
@@ -183,18 +188,17 @@ impl Machine {
 
     /// Takes other settings and another state, from the next attempt on.
     pub fn configure(&mut self, policy: Policy, state: State, now: Now) {
-        let reorder = is_strict(&policy) != is_strict(&self.policy);
+        let reorder = order(&policy) != order(&self.policy);
         let (was_disabled, disabled) = (self.state == State::Disabled, state == State::Disabled);
         self.policy = policy;
         self.state = state;
         if disabled {
             self.in_flight.values_mut().for_each(|flight| flight.unsure = true);
         }
-        let longest = longest_wait(&self.policy);
         if reorder || was_disabled != disabled {
-            self.queue.reset(is_strict(&self.policy), longest, !disabled);
+            self.reset(!disabled);
         } else {
-            self.queue.limit_waits(longest);
+            self.queue.limit_waits(longest_wait(&self.policy));
         }
         self.pump(now);
     }
@@ -204,9 +208,15 @@ impl Machine {
     pub fn cancelled(&mut self, now: Now) {
         if self.state != State::Disabled {
             self.in_flight.values_mut().for_each(|flight| flight.unsure = true);
-            self.queue.reset(is_strict(&self.policy), longest_wait(&self.policy), true);
+            self.reset(true);
         }
         self.pump(now);
+    }
+
+    /// Forgets what waits; with `stored`, to read it again.
+    fn reset(&mut self, stored: bool) {
+        self.queue.reset(order(&self.policy), longest_wait(&self.policy), stored);
+        self.queue.adopt(self.in_flight.values().map(|flight| &flight.item));
     }
 
     /// These deliveries have been dropped in the store. One that is in flight may still arrive; should it fail, the store knows.
@@ -399,7 +409,8 @@ impl Machine {
 
     fn ask_for_page(&mut self, now: Now) {
         if let Some(cursor) = self.queue.page(now) {
-            let (endpoint, items, bytes) = (self.endpoint, PAGE_ITEMS, PAGE_BYTES);
+            let items = if matches!(cursor, Cursor::OfKey { .. }) { LINE_ITEMS } else { PAGE_ITEMS };
+            let (endpoint, bytes) = (self.endpoint, PAGE_BYTES);
             self.effects.push(Effect::Page(PageRequest { endpoint, cursor, items, bytes }));
         }
     }
@@ -492,6 +503,10 @@ impl Machine {
 }
 
 /// Strict order is what one attempt at a time means.
-fn is_strict(policy: &Policy) -> bool {
-    policy.in_flight == 1
+fn order(policy: &Policy) -> Order {
+    match policy.ordered {
+        _ if policy.in_flight == 1 => Order::Strict,
+        Ordered::None => Order::Free,
+        Ordered::Key => Order::Keyed,
+    }
 }

@@ -97,6 +97,11 @@ impl EndpointBuilder {
         self.set("in_flight", most)
     }
 
+    /// Delivers the events of one key one after another; see [`Ordered::Key`](super::queue::Ordered::Key).
+    pub fn ordered_by_key(self) -> Self {
+        self.set("ordered", "key")
+    }
+
     /// Sets how much may wait, and what becomes of what is too much.
     pub fn queue(self, queue: QueuePolicy) -> Self {
         self.set("queue", print_queue(queue))
@@ -202,6 +207,7 @@ mod tests {
             .bearer("token")
             .queue(QueuePolicy { max_items: 7, ..QueuePolicy::default() })
             .drain(Duration::ZERO)
+            .ordered_by_key()
             .guard(Guard::Public)
             .settings(json!({"breaker": {"failures": 3}}));
         let (id, settings) = build(builder).unwrap();
@@ -211,6 +217,7 @@ mod tests {
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
         assert_eq!((settings.policy.queue.max_items, settings.policy.drain), (7, Some(Duration::ZERO)));
+        assert_eq!(settings.policy.ordered, super::super::queue::Ordered::Key);
         assert_eq!((settings.headers.len(), settings.guard), (2, Guard::Public));
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::queue::QueuePolicy;
+use super::queue::{Ordered, QueuePolicy};
 
 /// Which answers mean that the event was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,6 +152,8 @@ pub struct Policy {
     pub rate: Option<Rate>,
     /// An endpoint that has failed for so long without one success is disabled; `None` is never.
     pub disable_after: Option<Duration>,
+    /// In which order.
+    pub ordered: Ordered,
     /// How much may wait.
     pub queue: QueuePolicy,
     /// How long a shutdown waits for this endpoint, within its own deadline; `None` is as long as that.
@@ -206,6 +208,7 @@ impl Default for Policy {
             timeout: Duration::from_secs(15),
             rate: None,
             disable_after: Some(Duration::from_secs(5 * DAY)),
+            ordered: Ordered::default(),
             queue: QueuePolicy::default(),
             drain: None,
         }

@@ -36,3 +36,16 @@ impl QueuePolicy {
         items <= self.max_items && bytes <= self.max_bytes
     }
 }
+
+/// In which order an endpoint gets its events. One that takes a single attempt at a time gets all of them strictly in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ordered {
+    /// Whatever is due goes out.
+    #[default]
+    None,
+    /// The events of one key go out one after another: none is attempted before all earlier ones of its key have ended,
+    /// replays among them, which take the place of their event. Events without a key have no order. Other keys go on, as long
+    /// as no more than 1024 keys are held up with more events than are kept in memory; beyond that nothing new starts
+    /// until one of them goes on.
+    Key,
+}

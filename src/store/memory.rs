@@ -169,7 +169,7 @@ impl Store for MemoryStore {
     }
 
     fn page(&self, request: PageRequest, reply: PageReply) {
-        let page = self.with(|state, _| Ok(state.page(request)));
+        let page = self.with(|state, _| Ok(state.page(&request)));
         reply(page);
     }
 

@@ -1,6 +1,6 @@
 //! The shapes that go into a store and come out of it.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -265,7 +265,7 @@ pub struct BreakerRecord {
 }
 
 /// Asks for pending deliveries of one endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
     /// The endpoint.
     pub endpoint: EndpointKey,
@@ -278,7 +278,7 @@ pub struct PageRequest {
 }
 
 /// A place among the pending deliveries of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cursor {
     /// Those that have never been retried, by (seq, run), from above this one.
     Fresh(Option<(u64, u32)>),
@@ -291,6 +291,21 @@ pub enum Cursor {
     },
     /// All, by (seq, run), from above this one: strict order.
     InOrder(Option<(u64, u32)>),
+    /// The same without those whose events have one of these keys. A page looks at some thousands at most: it may be empty
+    /// before the end.
+    Keyed {
+        /// From above this (seq, run).
+        after: Option<(u64, u32)>,
+        /// The keys.
+        without: BTreeSet<Arc<str>>,
+    },
+    /// Those whose events have this key, by (seq, run).
+    OfKey {
+        /// The key.
+        key: Arc<str>,
+        /// From above this (seq, run).
+        after: Option<(u64, u32)>,
+    },
 }
 
 /// Some pending deliveries.
@@ -300,6 +315,8 @@ pub struct Page {
     pub rows: Vec<PendingRow>,
     /// Whether there were no more behind these.
     pub end: bool,
+    /// The last place that was looked at, where some are left out.
+    pub through: Option<(u64, u32)>,
 }
 
 /// One pending delivery.
@@ -410,6 +427,9 @@ impl CancelledStep {
 
 /// Deliveries that one step of cancelling looks at.
 pub(super) const CANCEL_STEP: usize = 500;
+
+/// Deliveries that one page looks at where it leaves some out.
+pub(super) const LOOKED_AT: usize = 4096;
 
 /// What came of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

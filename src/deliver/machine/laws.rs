@@ -1,6 +1,7 @@
 //! What a machine promises, tried out against a world of chance.
 
 mod examples;
+mod keys;
 mod model;
 mod receiver;
 mod store;
@@ -13,7 +14,10 @@ use self::{
     model::{Law, Op, Setting, World},
     receiver::Weather,
 };
-use crate::endpoint::policy::{Backoff, BreakerPolicy, Policy, Rate, Retry, RetryWhen};
+use crate::endpoint::{
+    policy::{Backoff, BreakerPolicy, Policy, Rate, Retry, RetryWhen},
+    queue::Ordered,
+};
 
 fn seconds<const N: usize>(delays: [u64; N]) -> Backoff {
     Backoff::Delays(delays.map(Duration::from_secs).to_vec())
@@ -50,6 +54,7 @@ fn policy(which: u8) -> Policy {
         },
         rate: (which % 5 == 0).then_some(Rate { per_second: 7.0, burst: 3 }),
         in_flight: [1, 2, 8][which / 16 % 3],
+        ordered: [Ordered::None, Ordered::Key][which / 48 % 2],
         ..Policy::default()
     }
 }
@@ -103,6 +108,12 @@ fn strict() -> impl Strategy<Value = Setting> {
     setting().prop_map(|setting| Setting { policy: Policy { in_flight: 1, ..setting.policy }, ..setting })
 }
 
+/// A setting in which every key has an order.
+fn keyed() -> impl Strategy<Value = Setting> {
+    let keyed = |policy| Policy { in_flight: 8, ordered: Ordered::Key, ..policy };
+    setting().prop_map(move |setting| Setting { policy: keyed(setting.policy), ..setting })
+}
+
 fn world(setting: Setting, ops: Vec<Op>) -> World {
     let mut world = World::new(setting);
     for op in ops {
@@ -144,6 +155,14 @@ law! {
 law! {
     /// With one attempt at a time, what starts is always the first of all that is pending, replays included.
     strict_order_is_kept, strict(), Law::StrictOrder
+}
+law! {
+    /// In order of keys, what starts is always the first of all of its key that is pending, replays included.
+    order_of_keys_is_kept, keyed(), Law::KeyOrder
+}
+law! {
+    /// The same as for every other order, where keys hold each other up most.
+    nothing_is_lost_in_order_of_keys, keyed(), Law::NothingLost
 }
 law! {
     /// Never more attempts than the policy, caution and the ramp allow; only the first goes without a slot.

@@ -13,7 +13,7 @@ use crate::{
         filter::tests::a_filter,
         format::tests::format,
         policy::{Backoff, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
-        queue::{QueuePolicy, WhenFull},
+        queue::{Ordered, QueuePolicy, WhenFull},
     },
     error::Invalid,
     event::TopicPattern,
@@ -87,6 +87,7 @@ fn json_value() -> impl Strategy<Value = Value> {
             "queue",
             "max_items",
             "when_full",
+            "ordered",
             "drain",
             "format",
             "map",
@@ -165,9 +166,10 @@ fn policy() -> impl Strategy<Value = Policy> {
     let rate = option::of((1..=100_000_u32, 1..=1000_u32))
         .prop_map(|rate| rate.map(|(n, burst)| Rate { per_second: f64::from(n) / 100.0, burst }));
     let disable_after = option::of(millis(1..=2_592_000_000));
-    let waiting = (queue(), option::of(millis(0..=3_600_000)));
+    let ordered = select(vec![Ordered::None, Ordered::Key]);
+    let waiting = (ordered, queue(), option::of(millis(0..=3_600_000)));
     (success, retry, breaker, 1..=4096_u16, millis(100..=300_000), rate, disable_after, waiting).prop_map(
-        |(success, retry, breaker, in_flight, timeout, rate, disable_after, (queue, drain))| Policy {
+        |(success, retry, breaker, in_flight, timeout, rate, disable_after, (ordered, queue, drain))| Policy {
             success,
             retry,
             breaker,
@@ -175,6 +177,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             timeout,
             rate,
             disable_after,
+            ordered,
             queue,
             drain,
         },

@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["file", "ordered", "dead_letters", "debounce", "batch"] {
+        for name in ["file", "dead_letters", "debounce", "batch"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }

@@ -40,7 +40,8 @@ pub(super) fn policy(fields: &mut Fields<'_>) -> Policy {
         Some(field) if field.value() == NEVER => None,
         Some(field) => field.duration(limits::RETRY_TIME),
     };
-    let queue = fields.take("queue").and_then(|field| field.object(queue::queue));
+    let bounds = fields.take("queue").and_then(|field| field.object(queue::queue));
+    let ordered = fields.take("ordered").and_then(|field| field.choice(&queue::ORDERED));
     let drain = fields.take("drain").and_then(|field| field.duration(limits::DRAIN));
     Policy {
         success: success.unwrap_or(default.success),
@@ -50,7 +51,8 @@ pub(super) fn policy(fields: &mut Fields<'_>) -> Policy {
         timeout: timeout.unwrap_or(default.timeout),
         rate,
         disable_after,
-        queue: queue.unwrap_or_default(),
+        ordered: ordered.unwrap_or_default(),
+        queue: bounds.unwrap_or_default(),
         drain,
     }
 }

@@ -58,6 +58,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
+        "ordered": name_of(&policy.ordered, &queue::ORDERED),
         "queue": queue::print(policy.queue),
         "drain": policy.drain.map(duration::print),
         "disable_after": policy.disable_after.map_or_else(|| NEVER.to_owned(), duration::print),

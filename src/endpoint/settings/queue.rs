@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use super::{limits, print::name_of};
 use crate::{
     config::fields::Fields,
-    endpoint::queue::{QueuePolicy, WhenFull},
+    endpoint::queue::{Ordered, QueuePolicy, WhenFull},
 };
 
 const WHEN_FULL: [(&str, WhenFull); 3] =
     [("spill", WhenFull::Spill), ("drop_oldest", WhenFull::DropOldest), ("drop_newest", WhenFull::DropNewest)];
+pub(super) const ORDERED: [(&str, Ordered); 2] = [("none", Ordered::None), ("key", Ordered::Key)];
 
 pub(super) fn queue(fields: &mut Fields<'_>) -> Option<QueuePolicy> {
     let default = QueuePolicy::default();

@@ -332,9 +332,14 @@ impl World {
         let retries: Vec<_> = retries.into_iter().map(|(_, seq, run)| (seq, run)).collect();
         let first_due = Cursor::Retries { from: Timestamp::from_millis(0), after: None };
         for (cursor, expected) in [(Cursor::InOrder(None), all), (Cursor::Fresh(None), fresh), (first_due, retries)] {
-            let found: Vec<_> = pages(store, key, cursor).iter().map(|row| (row.0, row.1)).collect();
+            let found: Vec<_> = pages(store, key, cursor.clone()).iter().map(|row| (row.0, row.1)).collect();
             assert_eq!(found, expected, "{cursor:?}");
         }
+        let one: Arc<str> = "k1".into();
+        let of_key = |row: &Waiting| row.2.contains("\"k1\"");
+        let (mine, others): (Vec<_>, Vec<_>) = pages(store, key, Cursor::InOrder(None)).into_iter().partition(of_key);
+        assert_eq!(pages(store, key, Cursor::OfKey { key: Arc::clone(&one), after: None }), mine);
+        assert_eq!(pages(store, key, Cursor::Keyed { after: None, without: BTreeSet::from([one]) }), others);
     }
 }
 
@@ -359,6 +364,7 @@ fn asked(fate: Fate) -> bool {
 fn append(store: &dyn Store, group: &[(u8, bool, bool)]) -> Result<Vec<Receipt>, String> {
     let event = |(id, tenant, other): &(u8, bool, bool)| {
         let event = Event::from_json(format!("t{}.x", id % 3), if *other { "1" } else { "0" }).id(format!("e{id}"));
+        let event = if id % 4 > 0 { event.key(format!("k{}", id % 4)) } else { event };
         submit(&if *tenant { event.tenant("x") } else { event })
     };
     publish(store, group.iter().map(event).collect()).map_err(|error| say(&error))
@@ -385,7 +391,7 @@ type Waiting = (u64, u32, String, u32, u32, Option<Timestamp>, Option<Timestamp>
 fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Waiting> {
     let mut all = Vec::new();
     loop {
-        let page = page(store, PageRequest { endpoint, cursor, items: 3, bytes: usize::MAX }).unwrap();
+        let page = page(store, PageRequest { endpoint, cursor: cursor.clone(), items: 3, bytes: usize::MAX }).unwrap();
         let row = |row: &PendingRow| {
             let event = words(&row.event);
             (row.event.seq, row.run, event, row.attempts, row.spent, row.attempted_at, row.due, row.asked)
@@ -396,6 +402,8 @@ fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Wa
         cursor = match cursor {
             Cursor::Fresh(_) => Cursor::Fresh(after),
             Cursor::InOrder(_) => Cursor::InOrder(after),
+            Cursor::Keyed { without, .. } => Cursor::Keyed { after: page.through, without },
+            Cursor::OfKey { key, .. } => Cursor::OfKey { key, after },
             Cursor::Retries { .. } => Cursor::Retries { from: last.due.expect("a retry has a due time"), after },
         };
     }

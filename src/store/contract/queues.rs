@@ -1,6 +1,9 @@
 //! Scenarios about how much may wait for an endpoint.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::{
+    collections::BTreeSet,
+    sync::mpsc::{Receiver, channel},
+};
 
 use super::bench::*;
 use crate::{
@@ -158,4 +161,53 @@ pub(in crate::store) fn retries_and_replays_take_room_too(bench: &Bench) {
     route(bench, "d", endpoint, two);
     assert_eq!(bench.pending(endpoint), [(3, 0), (4, 0)]);
     assert_eq!(full(bench), 2);
+}
+
+/// Routes events with these keys, in one group.
+fn keyed(bench: &Bench, endpoint: EndpointKey, keys: impl Iterator<Item = Option<&'static str>>) {
+    let events = keys.enumerate().map(|(n, key)| {
+        let event = event(&n.to_string(), "t");
+        if let Some(key) = key { event.key(key) } else { event }
+    });
+    bench.publish(&events.collect::<Vec<_>>()).unwrap();
+    for event in bench.sunk.lock().unwrap().iter() {
+        bench.judge(event, Ruling::Routed(vec![target(endpoint)]));
+    }
+}
+
+pub(in crate::store) fn pages_leave_keys_out_and_look_at_so_many_only(bench: &Bench) {
+    let endpoint = bench.endpoint("e");
+    let many = super::super::rows::LOOKED_AT;
+    let keys = [None, Some("b")].into_iter().chain(std::iter::repeat_n(Some("a"), many + 1)).chain([Some("b"), None]);
+    keyed(bench, endpoint, keys);
+    let last = u64::try_from(many).unwrap() + 2;
+    let page = |after, items| {
+        let without = BTreeSet::from(["a".into(), "x".into()]);
+        bench.page(endpoint, Cursor::Keyed { after, without }, items)
+    };
+    let first = page(None, 1);
+    assert_eq!((places(&first), first.end, first.through), (vec![(1, 0)], false, Some((1, 0))));
+    let second = page(first.through, 100);
+    assert_eq!((places(&second), second.end, second.through), (vec![(2, 0)], false, Some((last, 0))));
+    let third = page(second.through, 100);
+    assert_eq!((places(&third), third.end), (vec![(last + 2, 0), (last + 3, 0)], true));
+    assert_eq!(third.through, Some((last + 3, 0)));
+    let exactly = page(second.through, 2);
+    assert_eq!((places(&exactly).len(), exactly.end), (2, true));
+}
+
+pub(in crate::store) fn pages_of_one_key(bench: &Bench) {
+    let endpoint = bench.endpoint("e");
+    keyed(bench, endpoint, [Some("a"), Some("b"), None, Some("a"), Some("a"), Some("b"), Some("a")].into_iter());
+    let [one, four] = [1, 4].map(|seq| DeliveryId { seq, endpoint, run: 0 });
+    bench.settle(four, attempt(1, 5), retry(60));
+    bench.settle(one, attempt(1, 5), DEAD);
+    get(bench.store.replay(one));
+    let page = |after, items| bench.page(endpoint, Cursor::OfKey { key: "a".into(), after }, items);
+    let first = page(None, 2);
+    assert_eq!((places(&first), first.end), (vec![(1, 1), (4, 0)], false));
+    let second = page(Some((4, 0)), 2);
+    assert_eq!((places(&second), second.end), (vec![(5, 0), (7, 0)], true));
+    assert_eq!(page(Some((7, 0)), 2).rows.len(), 0);
+    assert_eq!(first.rows[1].due, Some(at(60)));
 }

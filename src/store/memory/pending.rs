@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    super::*,
+    super::{rows::LOOKED_AT, *},
     state::{Standing, State},
 };
 
@@ -61,10 +61,12 @@ impl Pending {
         self.all.keys().copied()
     }
 
-    fn from(&self, cursor: Cursor) -> Box<dyn Iterator<Item = (u64, u32)> + '_> {
+    fn from(&self, cursor: &Cursor) -> Box<dyn Iterator<Item = (u64, u32)> + '_> {
         let above = |after: Option<(u64, u32)>| (after.map_or(Unbounded, Excluded), Unbounded);
-        match cursor {
-            Cursor::InOrder(after) => Box::new(self.all.range(above(after)).map(|(place, _)| *place)),
+        match *cursor {
+            Cursor::InOrder(after) | Cursor::Keyed { after, .. } | Cursor::OfKey { after, .. } => {
+                Box::new(self.all.range(above(after)).map(|(place, _)| *place))
+            }
             Cursor::Fresh(after) => Box::new(self.fresh.range(above(after)).copied()),
             Cursor::Retries { from, after } => {
                 let start = after.map_or(Included((from, 0, 0)), |(seq, run)| Excluded((from, seq, run)));
@@ -75,16 +77,33 @@ impl Pending {
 }
 
 impl State {
-    pub(super) fn page(&self, request: PageRequest) -> Page {
-        let mut page = Page { rows: Vec::new(), end: true };
+    pub(super) fn page(&self, request: &PageRequest) -> Page {
+        let mut page = Page { end: true, ..Page::default() };
         let Some(endpoint) = self.endpoints.get(&request.endpoint) else { return page };
-        let mut bytes = 0;
-        for (seq, run) in endpoint.pending.from(request.cursor) {
+        let (mut bytes, mut looked_at) = (0, 0);
+        for (seq, run) in endpoint.pending.from(&request.cursor) {
+            let key = self.events.get(&seq).and_then(|kept| kept.event.key.as_ref());
+            match &request.cursor {
+                Cursor::OfKey { key: wanted, .. } if key != Some(wanted) => continue,
+                Cursor::Keyed { without, .. } if key.is_some_and(|key| without.contains(key)) => {
+                    if looked_at == LOOKED_AT {
+                        page.end = false;
+                        break;
+                    }
+                    looked_at += 1;
+                    page.through = Some((seq, run));
+                    continue;
+                }
+                _ => {}
+            }
             if !page.rows.is_empty() && (page.rows.len() >= request.items || bytes >= request.bytes) {
                 page.end = false;
                 break;
             }
             let row = self.pending_row(DeliveryId { seq, endpoint: request.endpoint, run });
+            if matches!(request.cursor, Cursor::Keyed { .. }) {
+                page.through = Some((seq, run));
+            }
             bytes += row.as_ref().map_or(0, |row| row.event.weight());
             page.rows.extend(row);
         }

@@ -2,7 +2,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{codes::signed, read, write::Writer};
+use super::{
+    codes::signed,
+    read,
+    write::{Content, Writer},
+};
 use crate::{
     endpoint::{EndpointId, EndpointKey},
     error::StoreError,
@@ -109,16 +113,16 @@ impl Writer<'_> {
             Some(Some(replayed_as)) => return Ok(ReplayOutcome::Already(replayed_as)),
             Some(None) => {}
         }
-        let bytes: Option<i64> = self
+        let content: Option<(i64, Option<String>)> = self
             .db
             .query_row(
-                "SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256 FROM events WHERE seq = ?2
+                "SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256, key FROM events WHERE seq = ?2
                      AND EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)",
                 [endpoint.0, signed(seq)],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
-        let Some(bytes) = bytes else { return Ok(ReplayOutcome::Gone) };
+        let Some((bytes, key)) = content else { return Ok(ReplayOutcome::Gone) };
         let newest: u32 = self.db.query_row(
             "SELECT max(run) FROM deliveries WHERE seq = ?1 AND endpoint = ?2",
             [signed(seq), endpoint.0],
@@ -131,7 +135,8 @@ impl Writer<'_> {
         let replay = DeliveryId { run: newest + 1, ..id };
         self.count_delivery(endpoint, "replayed", 1);
         let dropped = self.dropping.get(&endpoint).copied();
-        self.insert_delivery(replay, self.now, bytes, dropped, &[])?;
+        let content = Content { bytes, key: key.as_deref() };
+        self.insert_delivery(replay, self.now, content, dropped, &[])?;
         Ok(ReplayOutcome::Replayed(replay))
     }
 

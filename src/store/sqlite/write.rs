@@ -33,6 +33,14 @@ pub(super) struct Writer<'a> {
     last_seq: u64,
 }
 
+/// What is kept of an event with a delivery that waits.
+#[derive(Clone, Copy)]
+pub(super) struct Content<'a> {
+    /// Its weight.
+    pub(super) bytes: i64,
+    pub(super) key: Option<&'a str>,
+}
+
 /// An event as it was judged at the door.
 pub(super) enum Judged {
     New(Accepted),
@@ -166,9 +174,9 @@ impl<'a> Writer<'a> {
                     let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
                     let dropped = target.dropped.or_else(|| self.dropping.get(&target.endpoint).copied());
                     self.count_delivery(target.endpoint, "created", 1);
-                    let bytes = i64::try_from(event.weight()).unwrap_or(i64::MAX);
+                    let content = Content { bytes: signed(event.weight() as u64), key: event.key.as_deref() };
                     self.routed.add(target.endpoint, target.queue, event.seq);
-                    self.insert_delivery(id, event.accepted_at, bytes, dropped, outcomes)?;
+                    self.insert_delivery(id, event.accepted_at, content, dropped, outcomes)?;
                 }
             }
         }
@@ -185,7 +193,7 @@ impl<'a> Writer<'a> {
         &mut self,
         id: DeliveryId,
         created_at: Timestamp,
-        bytes: i64,
+        content: Content<'_>,
         dropped: Option<DropReason>,
         outcomes: &[Settlement],
     ) -> rusqlite::Result<()> {
@@ -199,13 +207,14 @@ impl<'a> Writer<'a> {
         let state = if dropped.is_some() { DROPPED } else { PENDING };
         let settled_at = dropped.map(|_| self.now.as_millis());
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes, key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         let reason = dropped.map(DropReason::as_str);
         let DeliveryId { seq, endpoint, run } = id;
         let created_at = created_at.as_millis();
-        insert.execute(params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, bytes])?;
+        let Content { bytes, key } = content;
+        insert.execute(params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, bytes, key])?;
         match dropped {
             Some(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             None => self.count_pending(endpoint, 1, bytes),

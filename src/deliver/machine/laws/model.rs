@@ -33,6 +33,7 @@ pub(super) enum Law {
     NothingLost,
     NothingTwice,
     StrictOrder,
+    KeyOrder,
     InFlightBound,
     Breaker,
     NotEarly,
@@ -150,6 +151,8 @@ pub(super) struct World {
     last: Option<(Key, Answer)>,
     others: (Option<Share>, Vec<Share>),
 
+    /// Pages so far.
+    pub(super) pages: usize,
     /// Attempts so far: when, and for what.
     pub(super) sent: Vec<(Duration, Key)>,
     pub(super) breaches: Vec<(Law, String)>,
@@ -210,6 +213,7 @@ impl World {
             last: None,
             others: (None, Vec::new()),
 
+            pages: 0,
             sent: Vec::new(),
             breaches: Vec::new(),
         }
@@ -278,6 +282,44 @@ impl World {
     pub(super) fn push(&mut self) {
         let events = std::mem::take(&mut self.unpushed);
         self.machine.push(events, self.now());
+        self.look();
+    }
+
+    /// Events of one key are routed, and the machine hears of them.
+    pub(super) fn route_key(&mut self, count: usize, key: &str) {
+        for _ in 0..count {
+            let event = self.store_key(key);
+            self.unpushed.push_back(event);
+        }
+        self.push();
+    }
+
+    /// An event of this key is routed.
+    pub(super) fn store_key(&mut self, key: &str) -> Arc<Accepted> {
+        let mut event = Arc::unwrap_or_clone(event(self.next_seq, self.now().wall, 100));
+        event.key = Some(key.into());
+        let event = Arc::new(event);
+        self.next_seq += 1;
+        self.heaviest = self.heaviest.max(event.weight());
+        self.store.insert(&event, 0, self.now().wall, false);
+        event
+    }
+
+    pub(super) fn weather_is_down(&mut self) {
+        self.weather = Weather::Down;
+    }
+
+    pub(super) fn weather_is_fair(&mut self) {
+        self.weather = Weather::Fair;
+    }
+
+    /// Reads and answers; time stands still.
+    pub(super) fn work(&mut self) {
+        if self.paging.is_some() {
+            self.deliver_page(usize::MAX);
+        } else {
+            self.finish_all(0);
+        }
         self.look();
     }
 
@@ -411,7 +453,7 @@ impl World {
         }
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.in_flight.clear();
         self.paging = None;
         // The next machine finds them in the store.
@@ -467,6 +509,7 @@ impl World {
             Effect::Settle(settlement) => self.settled(&settlement),
             Effect::Page(request) => {
                 self.hold_to(Law::Deadlines, self.paging.is_none(), || "two pages at once".into());
+                self.pages += 1;
                 self.paging = Some(Paging { request, read: None });
             }
             Effect::Breaker(transition, record) => self.broke(transition, record),
