@@ -64,7 +64,7 @@ pub struct Delivery {
 /// An attempt being made.
 struct Task {
     handle: JoinHandle<()>,
-    _flight: Flight,
+    _flights: Vec<Flight>,
 }
 
 /// What all deliveries of one Hookmill use.
@@ -286,17 +286,18 @@ impl Delivery {
     }
 
     fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { ticket, event, run, number } = start;
-        let flight = self.parts.flights.start(DeliveryId { seq: event.seq, endpoint: self.endpoint.key, run });
+        let Start { ticket, events, run, number } = start;
+        let delivery = |event: &Arc<Accepted>| DeliveryId { seq: event.seq, endpoint: self.endpoint.key, run };
+        let flights = events.iter().map(|event| self.parts.flights.start(delivery(event))).collect();
         let at = self.parts.clock.now().wall;
-        let attempt = Attempt { event, endpoint: Arc::clone(&self.endpoint), number, at };
+        let attempt = Attempt { events, endpoint: Arc::clone(&self.endpoint), number, at };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
         let handle = actix_rt::spawn(async move {
             let answer = exchange(transport.as_ref(), attempt).await;
             addr.do_send(Finished { ticket, answer });
         });
-        self.tasks.insert(ticket, Task { handle, _flight: flight });
+        self.tasks.insert(ticket, Task { handle, _flights: flights });
     }
 
     fn settle(&self, settlement: Settlement) {
@@ -444,7 +445,8 @@ impl Handler<Configure> for Delivery {
         let (policy, state) = (endpoint.settings.policy.clone(), endpoint.settings.state);
         let old = std::mem::replace(&mut self.endpoint, endpoint);
         let (was, is) = (&old.settings, &self.endpoint.settings);
-        let renewed = was.url != is.url || (was.state == State::Disabled && state != State::Disabled);
+        let renewed =
+            !was.target.is_same_place(&is.target) || (was.state == State::Disabled && state != State::Disabled);
         self.input(ctx, |machine, now| {
             if renewed {
                 machine.renew(now);

@@ -317,7 +317,11 @@ impl Queue {
                 self.set_head(name, key);
                 true
             }
-            (None, Some(name)) => self.park_if_allowed(name, key, now.after(ahead.saturating_sub(AHEAD))),
+            (None, Some(name)) if ahead > KEEP => {
+                self.park_if_allowed(name, key, now.after(ahead.saturating_sub(AHEAD)))
+            }
+            // There is no room. Others have to make some first.
+            (None, Some(name)) => self.park_if_allowed(name, key, now.after(ahead.max(AHEAD))),
             (None, None) => {
                 self.leave(due.wall);
                 true

@@ -10,7 +10,7 @@ use super::*;
 #[test]
 fn what_waits_is_delivered_within_the_deadline() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, 1) => Script::status(500),
             _ => Script::status(200).after(millis(100)),
         });
@@ -118,7 +118,7 @@ fn a_second_shutdown_finds_nothing_to_do() {
 #[test]
 fn an_endpoint_with_a_deadline_of_its_own_is_cut_off_by_then_and_others_go_on() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.event.seq {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
             1 => Script::status(200).after(seconds(3)),
             _ => Script::stuck(),
         });

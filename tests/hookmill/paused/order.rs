@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn one_at_a_time_is_strictly_in_order_and_a_failing_head_holds_up_the_rest() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, ..=3) | (10, 1) => Script::status(500),
             _ => Script::status(200).after(millis(5)),
         });
@@ -24,7 +24,7 @@ fn one_at_a_time_is_strictly_in_order_and_a_failing_head_holds_up_the_rest() {
 #[test]
 fn order_is_kept_over_more_events_than_fit_in_memory() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq % 97, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq % 97, attempt.number) {
             (0, 1) => Script::status(500),
             _ => Script::status(200).after(millis(1)),
         });
@@ -54,7 +54,7 @@ fn attempts_in_flight_never_exceed_the_bound_and_use_it() {
 #[test]
 fn in_order_of_keys_a_retry_holds_up_its_key_alone() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, 1..=3) => Script::status(500),
             _ => Script::status(200).after(millis(10)),
         });
@@ -80,7 +80,7 @@ fn in_order_of_keys_a_retry_holds_up_its_key_alone() {
 #[test]
 fn a_replay_goes_before_what_waits_of_its_key() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.event.seq {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
             1 => Script::status(500),
             _ => Script::status(200).after(seconds(10)),
         });
