@@ -4,6 +4,7 @@ mod builder;
 pub mod filter;
 pub mod format;
 pub mod policy;
+pub mod queue;
 mod secret;
 pub mod settings;
 mod signing;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::queue::{Ordered, QueuePolicy};
+
 /// Which answers mean that the event was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Success {
@@ -171,6 +173,12 @@ pub struct Policy {
     pub batch: Option<Batch>,
     /// An endpoint that has failed for so long without one success is disabled; `None` is never.
     pub disable_after: Option<Duration>,
+    /// In which order.
+    pub ordered: Ordered,
+    /// How much may wait.
+    pub queue: QueuePolicy,
+    /// How long a shutdown waits for this endpoint, within its own deadline; `None` is as long as that.
+    pub drain: Option<Duration>,
 }
 
 const MINUTE: u64 = 60;
@@ -229,6 +237,9 @@ impl Default for Policy {
             rate: None,
             batch: None,
             disable_after: Some(Duration::from_secs(5 * DAY)),
+            ordered: Ordered::default(),
+            queue: QueuePolicy::default(),
+            drain: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It answers in the same turn, and it is the model that every other store is held against: plain before fast.
 
 mod configuration;
+mod limits;
 mod pending;
 mod reads;
 mod retention;
@@ -31,6 +32,7 @@ const HISTORY: usize = 10_000;
 pub struct MemoryStore {
     clock: Clock,
     sink: OnceLock<AcceptedSink>,
+    queues: OnceLock<(Arc<Flights>, FullSink)>,
     inner: Mutex<Inner>,
 }
 
@@ -60,7 +62,7 @@ impl MemoryStore {
     pub fn with_history(clock: Clock, keep: usize) -> Self {
         let state = State::new(keep, HISTORY);
         let inner = Inner { closed: false, state, outbox: VecDeque::new(), handing_over: false };
-        Self { clock, sink: OnceLock::new(), inner: Mutex::new(inner) }
+        Self { clock, sink: OnceLock::new(), queues: OnceLock::new(), inner: Mutex::new(inner) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -124,6 +126,10 @@ impl Store for MemoryStore {
         }
     }
 
+    fn watch_queues(&self, flights: Arc<Flights>, sink: FullSink) {
+        let _second = self.queues.set((flights, sink));
+    }
+
     fn append(&self, group: Vec<Submission>, reply: AppendReply) {
         let mut inner = self.lock();
         let now = self.clock.now().wall;
@@ -145,7 +151,13 @@ impl Store for MemoryStore {
     }
 
     fn record(&self, verdicts: Vec<Verdict>) {
-        self.write(|state| verdicts.into_iter().for_each(|verdict| state.record(verdict)));
+        let queues = self.queues.get();
+        let flights = queues.map(|(flights, _)| flights.as_ref());
+        let mut dropped = Vec::new();
+        self.write(|state| verdicts.into_iter().for_each(|verdict| dropped.extend(state.record(verdict, flights))));
+        if let Some((_, sink)) = queues.filter(|_| !dropped.is_empty()) {
+            sink(dropped);
+        }
     }
 
     fn settle(&self, settlement: Settlement) {
@@ -161,7 +173,7 @@ impl Store for MemoryStore {
     }
 
     fn page(&self, request: PageRequest, reply: PageReply) {
-        let page = self.with(|state, _| Ok(state.page(request)));
+        let page = self.with(|state, _| Ok(state.page(&request)));
         reply(page);
     }
 

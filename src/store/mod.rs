@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod contract;
+mod flights;
 mod ledger;
 mod lists;
 pub mod memory;
@@ -26,6 +27,7 @@ use crate::{
     event::{Accepted, EventId, Tenant, ValidEvent},
     intake::Permit,
 };
+pub use flights::{Flight, Flights};
 pub use lists::*;
 pub use rows::*;
 pub use totals::*;
@@ -82,6 +84,9 @@ pub type AppendReply = oneshot::Sender<Result<Vec<Receipt>, AppendError>>;
 /// Called with newly accepted events, in the order of their seqs and never twice at a time, before their publishers are told.
 pub type AcceptedSink = Box<dyn Fn(Vec<Admitted>) + Send + Sync>;
 
+/// Called with deliveries that were dropped because their endpoint's queue was full, once that is written.
+pub type FullSink = Box<dyn Fn(Vec<DeliveryId>) + Send + Sync>;
+
 /// Where a page goes; called on a thread of the store's choice.
 pub type PageReply = Box<dyn FnOnce(Result<Page, StoreError>) + Send>;
 
@@ -96,17 +101,23 @@ pub trait Store: Send + Sync {
     /// Names where accepted events go. Called once, before the first append.
     fn connect(&self, sink: AcceptedSink);
 
+    /// Names where it is seen what is in flight, and who is told of what a full queue had to drop. Called once, before the
+    /// first verdict.
+    fn watch_queues(&self, flights: Arc<Flights>, sink: FullSink);
+
     /// Accepts a group of events, all or none. An id that is taken (per tenant) by an event with the same topic, key and data
     /// answers that one's seq and is a duplicate. Each new event takes the next seq. When `reply` hears `Ok`, the events are
     /// as durable as this store makes them and have been handed to the sink. That `reply` was dropped changes nothing.
     fn append(&self, group: Vec<Submission>, reply: AppendReply);
 
     /// Writes verdicts down, in the order of their events' seqs, without gaps. A target whose endpoint was deleted or
-    /// told to drop what is pending in the meantime becomes a dropped delivery with that reason.
+    /// told to drop what is pending in the meantime becomes a dropped delivery with that reason. What then waits for a target
+    /// beyond its bounds is dropped in the same step, reason `queue_full`: what is pending, but for what is in flight.
     fn record(&self, verdicts: Vec<Verdict>);
 
     /// Writes down what became of a delivery, after the verdict that made it. Without effect on a delivery that is not
-    /// pending any more; but one that was cancelled while it was in flight and arrived is delivered, not dropped.
+    /// pending any more; but one that was cancelled, or dropped for want of room, while it was in flight and arrived is
+    /// delivered, not dropped.
     fn settle(&self, settlement: Settlement);
 
     /// The same for the deliveries of one request: in one transaction, but for those whose verdict is still to be written.

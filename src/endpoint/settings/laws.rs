@@ -15,6 +15,7 @@ use crate::{
         policy::{
             Backoff, Batch, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen,
         },
+        queue::{Ordered, QueuePolicy, WhenFull},
     },
     error::Invalid,
     event::TopicPattern,
@@ -114,6 +115,11 @@ fn json_value() -> impl Strategy<Value = Value> {
             "header",
             "prefix",
             "timeout",
+            "queue",
+            "max_items",
+            "when_full",
+            "ordered",
+            "drain",
             "format",
             "map",
             "merge",
@@ -151,6 +157,15 @@ fn backoff() -> impl Strategy<Value = Backoff> {
             }
         });
     prop_oneof![list, formula]
+}
+
+fn queue() -> impl Strategy<Value = QueuePolicy> {
+    let when_full = select(vec![WhenFull::Spill, WhenFull::DropOldest, WhenFull::DropNewest]);
+    (1..=1_000_000_000_u64, 1..=1_u64 << 50, when_full).prop_map(|(max_items, max_bytes, when_full)| QueuePolicy {
+        max_items,
+        max_bytes,
+        when_full,
+    })
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -192,8 +207,11 @@ fn policy() -> impl Strategy<Value = Policy> {
         },
     );
     let bounds = (1..=4096_u16, rate, option::of(batch));
-    (success, retry, breaker, bounds, millis(100..=300_000), disable_after).prop_map(
-        |(success, retry, breaker, (in_flight, rate, batch), timeout, disable_after)| Policy {
+    let ordered = select(vec![Ordered::None, Ordered::Key]);
+    let waiting = (ordered, queue(), option::of(millis(0..=3_600_000)));
+    (success, retry, breaker, bounds, millis(100..=300_000), disable_after, waiting).prop_map(
+        |(success, retry, breaker, (in_flight, rate, batch), timeout, disable_after, (ordered, queue, drain))| Policy {
+            ordered: if batch.is_some() && in_flight > 1 { Ordered::None } else { ordered },
             success,
             retry,
             breaker,
@@ -202,6 +220,8 @@ fn policy() -> impl Strategy<Value = Policy> {
             rate,
             batch,
             disable_after,
+            queue,
+            drain,
         },
     )
 }

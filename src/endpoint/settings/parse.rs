@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["queue", "ordered", "drain", "dead_letters", "debounce"] {
+        for name in ["dead_letters", "debounce"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }

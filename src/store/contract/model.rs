@@ -11,7 +11,11 @@ use std::{
 use proptest::{prelude::*, sample::Index};
 
 use super::bench::*;
-use crate::{event::Event, store::*};
+use crate::{
+    endpoint::queue::{QueuePolicy, WhenFull},
+    event::Event,
+    store::*,
+};
 
 /// One step of a history. An [`Index`] picks among everything of its kind so far.
 #[derive(Clone, Debug)]
@@ -189,6 +193,7 @@ impl World {
         let target = |(endpoint, dropped): (EndpointKey, bool)| Target {
             endpoint,
             dropped: dropped.then_some(DropReason::EndpointDisabled),
+            queue: queue(endpoint),
         };
         if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets.into_iter().map(target).collect()) }
     }
@@ -264,6 +269,21 @@ impl World {
         self.deliveries.push(id);
         if target.dropped.is_none() && !self.dropping.contains(&id.endpoint) {
             self.pending.insert(id, None);
+            self.keep_within(id, target.queue);
+        }
+    }
+
+    fn keep_within(&mut self, newest: DeliveryId, queue: QueuePolicy) {
+        loop {
+            let mut mine = self.pending.keys().filter(|id| id.endpoint == newest.endpoint);
+            let items = mine.clone().count() as u64;
+            let first = mine.next().copied();
+            let victim = if queue.when_full == WhenFull::DropNewest { Some(newest) } else { first };
+            let Some(victim) = victim.filter(|id| items > queue.max_items && self.pending.contains_key(id)) else {
+                return;
+            };
+            self.pending.remove(&victim);
+            self.cancelled.insert(victim);
         }
     }
 
@@ -315,10 +335,25 @@ impl World {
         let retries: Vec<_> = retries.into_iter().map(|(_, seq, run)| (seq, run)).collect();
         let first_due = Cursor::Retries { from: Timestamp::from_millis(0), after: None };
         for (cursor, expected) in [(Cursor::InOrder(None), all), (Cursor::Fresh(None), fresh), (first_due, retries)] {
-            let found: Vec<_> = pages(store, key, cursor).iter().map(|row| (row.0, row.1)).collect();
+            let found: Vec<_> = pages(store, key, cursor.clone()).iter().map(|row| (row.0, row.1)).collect();
             assert_eq!(found, expected, "{cursor:?}");
         }
+        let one: Arc<str> = "k1".into();
+        let of_key = |row: &Waiting| row.2.contains("\"k1\"");
+        let (mine, others): (Vec<_>, Vec<_>) = pages(store, key, Cursor::InOrder(None)).into_iter().partition(of_key);
+        assert_eq!(pages(store, key, Cursor::OfKey { key: Arc::clone(&one), after: None }), mine);
+        assert_eq!(pages(store, key, Cursor::Keyed { after: None, without: BTreeSet::from([one]) }), others);
     }
+}
+
+/// How much may wait for an endpoint: much, or little in one way or the other.
+fn queue(EndpointKey(key): EndpointKey) -> QueuePolicy {
+    let (max_items, when_full) = match key % 3 {
+        0 => (1_000_000, WhenFull::Spill),
+        1 => (3, WhenFull::DropOldest),
+        _ => (2, WhenFull::DropNewest),
+    };
+    QueuePolicy { max_items, when_full, ..QueuePolicy::default() }
 }
 
 fn due(fate: Fate) -> Timestamp {
@@ -332,6 +367,7 @@ fn asked(fate: Fate) -> bool {
 fn append(store: &dyn Store, group: &[(u8, bool, bool)]) -> Result<Vec<Receipt>, String> {
     let event = |(id, tenant, other): &(u8, bool, bool)| {
         let event = Event::from_json(format!("t{}.x", id % 3), if *other { "1" } else { "0" }).id(format!("e{id}"));
+        let event = if id % 4 > 0 { event.key(format!("k{}", id % 4)) } else { event };
         submit(&if *tenant { event.tenant("x") } else { event })
     };
     publish(store, group.iter().map(event).collect()).map_err(|error| say(&error))
@@ -358,7 +394,7 @@ type Waiting = (u64, u32, String, u32, u32, Option<Timestamp>, Option<Timestamp>
 fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Waiting> {
     let mut all = Vec::new();
     loop {
-        let page = page(store, PageRequest { endpoint, cursor, items: 3, bytes: usize::MAX }).unwrap();
+        let page = page(store, PageRequest { endpoint, cursor: cursor.clone(), items: 3, bytes: usize::MAX }).unwrap();
         let row = |row: &PendingRow| {
             let event = words(&row.event);
             (row.event.seq, row.run, event, row.attempts, row.spent, row.attempted_at, row.due, row.asked)
@@ -369,6 +405,8 @@ fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Wa
         cursor = match cursor {
             Cursor::Fresh(_) => Cursor::Fresh(after),
             Cursor::InOrder(_) => Cursor::InOrder(after),
+            Cursor::Keyed { without, .. } => Cursor::Keyed { after: page.through, without },
+            Cursor::OfKey { key, .. } => Cursor::OfKey { key, after },
             Cursor::Retries { .. } => Cursor::Retries { from: last.due.expect("a retry has a due time"), after },
         };
     }

@@ -90,7 +90,7 @@ impl State {
         for id in looked_at.into_iter().filter(|id| self.is_meant(*id, &step.filter)).collect::<Vec<_>>() {
             cancelled.found(id.endpoint);
             if !step.dry_run {
-                self.cancel_one(id);
+                self.drop_one(id, DropReason::Cancelled);
             }
         }
         cancelled
@@ -110,17 +110,6 @@ impl State {
     fn is_meant(&self, id: DeliveryId, filter: &CancelFilter) -> bool {
         let event = self.events.get(&id.seq).map(|kept| &kept.event);
         event.zip(self.deliveries.get(&id)).is_some_and(|(event, one)| filter.matches(&event.topic, one.created_at))
-    }
-
-    fn cancel_one(&mut self, id: DeliveryId) {
-        let found = self.deliveries.get_mut(&id).zip(self.endpoints.get_mut(&id.endpoint));
-        let Some((delivery, endpoint)) = found else { return };
-        let Standing::Pending { due, .. } = delivery.standing else { return };
-        delivery.standing = Standing::Dropped(DropReason::Cancelled);
-        endpoint.pending.remove(id, due);
-        endpoint.totals.pending -= 1;
-        endpoint.count_dropped(DropReason::Cancelled);
-        self.release(id.seq);
     }
 
     pub(super) fn keep_breaker(&mut self, key: EndpointKey, breaker: BreakerRecord) {

@@ -26,7 +26,8 @@ use crate::{
     event::ValidEvent,
     intake::Permit,
     store::{
-        Admitted, AppendError, AppendReply, BreakerRecord, DropReason, Receipt, Settlement, Submission, Verdict,
+        Admitted, AppendError, AppendReply, BreakerRecord, DeliveryId, DropReason, Receipt, Settlement, Submission,
+        Verdict,
         ledger::{Group, Ledger},
     },
 };
@@ -83,6 +84,14 @@ struct Append {
 
 /// What an append came to inside a transaction.
 type Appended = Result<Vec<Judged>, AppendError>;
+
+/// What a transaction came to.
+struct Written {
+    appended: Vec<Appended>,
+    answers: Vec<Answer>,
+    /// What full queues had to drop.
+    dropped: Vec<DeliveryId>,
+}
 
 impl Waiting {
     fn is_empty(&self) -> bool {
@@ -194,8 +203,11 @@ impl Committer {
             self.chores.hurry(now.mono);
         }
         match written {
-            Ok((appended, answers)) => {
+            Ok(Written { appended, answers, dropped }) => {
                 self.recovered();
+                if let Some((_, sink)) = self.shared.queues.get().filter(|_| !dropped.is_empty()) {
+                    sink(dropped);
+                }
                 self.count_written(&appends, &group);
                 // With it go the places in the intake of what is recorded now.
                 drop(group);
@@ -219,7 +231,7 @@ impl Committer {
         appends: &[Append],
         mut changes: VecDeque<Change>,
         group: &Group,
-    ) -> Result<(Vec<Appended>, Vec<Answer>), StoreError> {
+    ) -> Result<Written, StoreError> {
         let now = self.clock.now();
         let mut answers = Vec::new();
         let dropping = (!changes.is_empty()).then(|| self.dropping.clone());
@@ -228,6 +240,7 @@ impl Committer {
         let result = (|| {
             let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut writer = Writer::new(&tx, now.wall, self.last_seq, &mut self.dropping);
+            writer.routed.flights = self.shared.queues.get().map(|(flights, _)| flights.as_ref());
             if !self.shared.writable.load(Ordering::Acquire) {
                 writer.try_to_write()?;
             }
@@ -243,15 +256,15 @@ impl Committer {
             let appended = appends.iter().map(|append| writer.append(&append.events));
             let appended = appended.collect::<rusqlite::Result<Vec<_>>>()?;
             let judged_through = group.verdicts.last().map(|held| held.verdict.event.seq);
-            let last_seq = writer.finish(judged_through)?;
+            let (last_seq, dropped) = writer.finish(judged_through)?;
             tx.commit()?;
-            Ok((appended, last_seq))
+            Ok((appended, last_seq, dropped))
         })();
         match result.map_err(failed) {
-            Ok((appended, last_seq)) => {
+            Ok((appended, last_seq, dropped)) => {
                 self.last_seq = last_seq;
                 self.breakers.clear();
-                Ok((appended, answers))
+                Ok(Written { appended, answers, dropped })
             }
             Err(error) => {
                 self.dropping = dropping.unwrap_or_else(|| std::mem::take(&mut self.dropping));

@@ -2,7 +2,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{codes::signed, read, write::Writer};
+use super::{
+    codes::signed,
+    read,
+    write::{Content, Writer},
+};
 use crate::{
     endpoint::{EndpointId, EndpointKey},
     error::StoreError,
@@ -109,15 +113,16 @@ impl Writer<'_> {
             Some(Some(replayed_as)) => return Ok(ReplayOutcome::Already(replayed_as)),
             Some(None) => {}
         }
-        let alive: bool = self.db.query_row(
-            "SELECT EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)
-                 AND EXISTS (SELECT 1 FROM events WHERE seq = ?2)",
-            [endpoint.0, signed(seq)],
-            |row| row.get(0),
-        )?;
-        if !alive {
-            return Ok(ReplayOutcome::Gone);
-        }
+        let content: Option<(i64, Option<String>)> = self
+            .db
+            .query_row(
+                "SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256, key FROM events WHERE seq = ?2
+                     AND EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)",
+                [endpoint.0, signed(seq)],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let Some((bytes, key)) = content else { return Ok(ReplayOutcome::Gone) };
         let newest: u32 = self.db.query_row(
             "SELECT max(run) FROM deliveries WHERE seq = ?1 AND endpoint = ?2",
             [signed(seq), endpoint.0],
@@ -130,21 +135,28 @@ impl Writer<'_> {
         let replay = DeliveryId { run: newest + 1, ..id };
         self.count_delivery(endpoint, "replayed", 1);
         let dropped = self.dropping.get(&endpoint).copied();
-        self.insert_delivery(replay, self.now, dropped, &[])?;
+        let content = Content { bytes, key: key.as_deref() };
+        self.insert_delivery(replay, self.now, content, dropped, &[])?;
         Ok(ReplayOutcome::Replayed(replay))
     }
 
-    /// Drops up to `limit` pending deliveries of an endpoint; tells how many it found.
-    pub(super) fn drop_pending(&mut self, endpoint: EndpointKey, reason: &str, limit: i64) -> rusqlite::Result<usize> {
+    /// Drops up to `limit` pending deliveries of an endpoint.
+    pub(super) fn drop_pending(&mut self, endpoint: EndpointKey, reason: &str, limit: i64) -> rusqlite::Result<()> {
         let mut update = self.db.prepare_cached(
             "UPDATE deliveries SET state = 3, reason = ?2, due = NULL, settled_at = ?3
              WHERE endpoint = ?1 AND state = 0 AND (seq, endpoint, run) IN
-                 (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = 0 ORDER BY seq, run LIMIT ?4)",
+                 (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = 0 ORDER BY seq, run LIMIT ?4)
+             RETURNING bytes",
         )?;
-        let dropped = update.execute(params![endpoint.0, reason, self.now.as_millis(), limit])?;
-        let delta = i64::try_from(dropped).unwrap_or(i64::MAX);
-        self.count_delivery(endpoint, "pending", -delta);
-        self.count_dropped(endpoint, reason, delta);
-        Ok(dropped)
+        let (mut dropped, mut bytes) = (0, 0);
+        let mut rows = update.query(params![endpoint.0, reason, self.now.as_millis(), limit])?;
+        while let Some(row) = rows.next()? {
+            dropped += 1;
+            bytes += row.get::<_, i64>(0)?;
+        }
+        drop(rows);
+        self.count_pending(endpoint, -dropped, -bytes);
+        self.count_dropped(endpoint, reason, dropped);
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod chores;
 mod codes;
 mod committer;
 mod configure;
+mod limits;
 mod lists;
 mod read;
 mod reader;
@@ -33,8 +34,9 @@ use tokio::sync::oneshot;
 
 use super::{
     AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, DeadLetterFilter,
-    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded,
-    Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
+    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow,
+    Flights, FullSink, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store,
+    Submission, Totals, Verdict,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -59,6 +61,7 @@ pub struct SqliteStore {
 
 struct Shared {
     sink: OnceLock<AcceptedSink>,
+    queues: OnceLock<(Arc<Flights>, FullSink)>,
     writable: AtomicBool,
     /// How many pages the file may have: a full disk, for tests. 0 is no limit.
     #[cfg(test)]
@@ -78,6 +81,7 @@ impl SqliteStore {
         let db = schema::open_writer(&path)?;
         let shared = Arc::new(Shared {
             sink: OnceLock::new(),
+            queues: OnceLock::new(),
             writable: AtomicBool::new(true),
             #[cfg(test)]
             max_pages: Default::default(),
@@ -187,6 +191,10 @@ impl Store for SqliteStore {
 
     fn connect(&self, sink: AcceptedSink) {
         let _second = self.shared.sink.set(sink);
+    }
+
+    fn watch_queues(&self, flights: Arc<Flights>, sink: FullSink) {
+        let _second = self.shared.queues.set((flights, sink));
     }
 
     fn append(&self, group: Vec<Submission>, reply: AppendReply) {

@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES];
+const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -120,6 +120,21 @@ CREATE INDEX batches_by_age ON batches (at);
 -- Of a delivery, that of its last attempt.
 ALTER TABLE deliveries ADD COLUMN batch TEXT;
 ALTER TABLE attempts ADD COLUMN batch TEXT;
+";
+
+/// What waits is counted by the weight of its events too; a row has it as long as it is pending, and longer without a use.
+const QUEUES: &str = "
+ALTER TABLE deliveries ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE deliveries SET bytes = (SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256 FROM events e
+    WHERE e.seq = deliveries.seq) WHERE state = 0;
+INSERT INTO totals SELECT endpoint, 'pending_bytes', sum(bytes) FROM deliveries WHERE state = 0 GROUP BY endpoint;
+";
+
+/// What waits is found by the key of its event too; a row that never waited has none.
+const KEYS: &str = "
+ALTER TABLE deliveries ADD COLUMN key TEXT;
+UPDATE deliveries SET key = (SELECT e.key FROM events e WHERE e.seq = deliveries.seq) WHERE state = 0;
+CREATE INDEX deliveries_by_key ON deliveries (endpoint, key, seq, run) WHERE state = 0 AND key IS NOT NULL;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema.
