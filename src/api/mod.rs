@@ -12,6 +12,7 @@ mod envelope;
 mod events;
 mod health;
 mod history;
+mod jobs;
 mod json;
 mod list;
 mod ndjson;

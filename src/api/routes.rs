@@ -12,7 +12,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use super::{
     Shared,
     call::{Answer, Call, serve},
-    dead_letters, deliveries, endpoints, events, health, history,
+    dead_letters, deliveries, endpoints, events, health, history, jobs,
     problem::Problem,
     publish, rules, trials,
 };
@@ -51,6 +51,9 @@ fn v1(router: &Router) -> actix_web::Scope {
         .service(router.at("/endpoints/{id}/attempts").get(history::of_endpoint).done())
         .service(router.at("/deliveries/cancel").post(deliveries::cancel).done())
         .service(router.at("/dead-letters").get(dead_letters::list).done())
+        .service(router.at("/dead-letters/replay").post(jobs::replay).done())
+        .service(router.at("/dead-letters/purge").post(jobs::purge).done())
+        .service(router.at("/jobs/{id}").get(jobs::show).delete(jobs::cancel).done())
         .service(router.at("/dead-letters/{id}").get(dead_letters::show).done())
         .service(router.at("/dead-letters/{id}/replay").post(dead_letters::replay).done())
         .service(router.at("/debounce-rules").get(rules::list).done())

@@ -4,6 +4,7 @@ mod bulk;
 mod configuration;
 mod doors;
 mod formats;
+mod jobs;
 mod publishing;
 mod sockets;
 mod switches;

@@ -96,6 +96,11 @@ impl EndpointBuilder {
         self.set("in_flight", most)
     }
 
+    /// Sets how many dead letters are kept; 10 000 unless set. The oldest fall off, and are counted.
+    pub fn dead_letters(self, most: u64) -> Self {
+        self.set("dead_letters", json!({"max_items": most}))
+    }
+
     /// Adds a header to every request.
     pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let header = Map::from_iter([(name.into(), Value::String(value.into()))]);
@@ -186,6 +191,7 @@ mod tests {
             .secret(secrets[1].clone())
             .retry_delays([Duration::from_secs(60)])
             .in_flight(1)
+            .dead_letters(100)
             .header("X-A", "1")
             .header("X-B", "2")
             .bearer("token")
@@ -197,6 +203,7 @@ mod tests {
         assert_eq!(settings.auth, Some(Auth::Bearer("token".to_owned())));
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
+        assert_eq!(settings.dead_letters.max_items, 100);
         assert_eq!((settings.headers.len(), settings.guard), (2, Guard::Public));
     }
 

@@ -5,6 +5,7 @@ mod builder;
 mod cancel;
 mod declared;
 mod error;
+mod jobs;
 mod manage;
 mod owner;
 mod trial;
@@ -42,6 +43,7 @@ use crate::{
 pub use apply::Applied;
 pub use builder::Builder;
 pub use declared::Declared;
+pub use jobs::REPLAY_RATE;
 pub use error::{ManageError, PublishError, StartError};
 pub use manage::{Standing, Switch};
 pub use owner::Owner;

@@ -7,6 +7,7 @@ mod debounce;
 mod ends;
 mod intake;
 mod isolation;
+mod jobs;
 mod order;
 mod outage;
 mod policies;

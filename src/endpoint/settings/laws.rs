@@ -12,7 +12,7 @@ use crate::{
         Auth, Secret, Settings, Signing, State, TenantScope,
         filter::tests::a_filter,
         format::tests::format,
-        policy::{Backoff, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
+        policy::{Backoff, BreakerPolicy, DeadLetters, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
     },
     error::Invalid,
     event::TopicPattern,
@@ -88,6 +88,8 @@ fn json_value() -> impl Strategy<Value = Value> {
             "merge",
             "from",
             "default",
+            "dead_letters",
+            "max_items",
             "filter",
             "pointer",
             "only",
@@ -164,6 +166,11 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
+fn dead_letters() -> impl Strategy<Value = DeadLetters> {
+    (0..=10_000_000_u64, 0..=1_u64 << 40, millis(1000..=315_360_000_000))
+        .prop_map(|(max_items, max_bytes, max_age)| DeadLetters { max_items, max_bytes, max_age })
+}
+
 fn auth() -> impl Strategy<Value = Option<Auth>> {
     prop_oneof![
         Just(None),
@@ -201,8 +208,9 @@ fn settings() -> impl Strategy<Value = (Settings, Origin)> {
     let method = select(vec!["POST", "PUT", "PATCH"]);
     let place = (url.prop_map(|url| Url::parse(&url).unwrap()), vec(topic, 1..5), state, method, metadata());
     let carried = (option::of(a_filter()), format());
-    (who(), place, carried, policy(), any::<bool>(), select(ORIGINS.to_vec())).prop_map(
-        |(who, place, (filter, format), policy, private, origin)| {
+    let kept = (policy(), dead_letters());
+    (who(), place, carried, kept, any::<bool>(), select(ORIGINS.to_vec())).prop_map(
+        |(who, place, (filter, format), (policy, dead_letters), private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (url, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
@@ -222,6 +230,7 @@ fn settings() -> impl Strategy<Value = (Settings, Origin)> {
                 signing,
                 guard,
                 policy,
+                dead_letters,
             };
             (settings, origin)
         },

@@ -1,6 +1,7 @@
 //! Settings from and to JSON: one validator for the API, for configuration files and for the host's code.
 
 mod access;
+mod dead_letters;
 mod headers;
 #[cfg(test)]
 pub(super) mod laws;

@@ -6,7 +6,12 @@ use url::Url;
 use super::{Judge, Origin, access, headers, limits, policy};
 use crate::{
     config::fields::{Field, Fields, read},
-    endpoint::{Settings, State, TenantScope, filter::Filter, format::Format, policy::Guard},
+    endpoint::{
+        Settings, State, TenantScope,
+        filter::Filter,
+        format::Format,
+        policy::{DeadLetters, Guard},
+    },
     error::Invalid,
     event::TopicPattern,
 };
@@ -42,6 +47,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Opti
     let auth = fields.take("auth").and_then(|field| access::auth(&field)).flatten();
     let signing = access::signing(fields);
     let policy = policy::policy(fields);
+    let dead_letters = fields.take("dead_letters").and_then(|field| field.object(DeadLetters::read));
     Some(Settings {
         name: name.map(str::to_owned),
         tenant: tenant.unwrap_or_default(),
@@ -57,6 +63,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Opti
         signing,
         guard: guard?,
         policy,
+        dead_letters: dead_letters.unwrap_or_default(),
     })
 }
 
@@ -170,7 +177,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["file", "queue", "ordered", "drain", "dead_letters", "debounce", "batch"] {
+        for name in ["file", "queue", "ordered", "drain", "debounce", "batch"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }

@@ -13,6 +13,9 @@ use crate::{
 
 /// Rows one step touches at most.
 const STEP: i64 = 500;
+/// Dead letters that fall off in one step, and endpoints it looks at for them, at most.
+const LETTERS: usize = 500;
+const ENDPOINTS: usize = 50;
 /// Between two steps while there is work.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks for work.
@@ -24,11 +27,13 @@ pub(super) struct Chores {
     /// Where the walk over events and deliveries stands; it starts again from 0.
     events_at: i64,
     deliveries_at: i64,
+    /// Where the walk over endpoints with dead letters stands.
+    letters_at: i64,
 }
 
 impl Chores {
     pub(super) fn new(retention: Retention, now: Mono) -> Self {
-        Self { retention, next: now, events_at: 0, deliveries_at: 0 }
+        Self { retention, next: now, events_at: 0, deliveries_at: 0, letters_at: 0 }
     }
 
     /// When the next step is due.
@@ -45,13 +50,38 @@ impl Chores {
     pub(super) fn step(&mut self, writer: &mut Writer<'_>, now: Mono, wall: Timestamp) -> rusqlite::Result<()> {
         // A step that fails is not made again at once.
         self.next = now.after(IDLE);
-        let more = drop_pending(writer)? | self.prune_events(writer, wall)? | self.prune_deliveries(writer, wall)?;
+        let more = drop_pending(writer)?
+            | self.prune_letters(writer)?
+            | self.prune_events(writer, wall)?
+            | self.prune_deliveries(writer, wall)?;
+        self.prune_jobs(writer, wall)?;
         if !more {
             // Gives a little of the freed room back to the disk; the rest is used again.
             writer.db.execute_batch("PRAGMA incremental_vacuum(256)")?;
         }
         self.next = now.after(if more { PAUSE } else { IDLE });
         Ok(())
+    }
+
+    fn prune_letters(&mut self, writer: &mut Writer<'_>) -> rusqlite::Result<bool> {
+        let mut left = LETTERS;
+        for _ in 0..ENDPOINTS {
+            let Some(endpoint) = next_with_letters(writer, self.letters_at)? else {
+                self.letters_at = 0;
+                return Ok(false);
+            };
+            left -= writer.prune_letters(endpoint, left)?;
+            if left == 0 {
+                return Ok(true);
+            }
+            self.letters_at = endpoint.0;
+        }
+        Ok(true)
+    }
+
+    fn prune_jobs(&self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<()> {
+        let mut delete = writer.db.prepare_cached("DELETE FROM jobs WHERE ended_at < ?1")?;
+        delete.execute([before(wall, self.retention.outcomes)]).map(drop)
     }
 
     fn prune_events(&mut self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<bool> {
@@ -69,7 +99,8 @@ impl Chores {
         };
         writer.db.execute(
             "DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3 AND NOT EXISTS
-                 (SELECT 1 FROM deliveries d WHERE d.seq = events.seq AND d.state IN (0, 2))",
+                 (SELECT 1 FROM deliveries d WHERE d.seq = events.seq
+                     AND (d.state = 0 OR d.state = 2 AND d.replayed_as IS NULL))",
             params![self.events_at, end, cutoff],
         )?;
         // What a verdict says is only asked together with its event.
@@ -101,7 +132,7 @@ impl Chores {
             params![first, STEP],
             |row| row.get(0),
         )?;
-        let old = "seq BETWEEN ?1 AND ?2 AND state IN (1, 3) AND created_at < ?3";
+        let old = "seq BETWEEN ?1 AND ?2 AND (state IN (1, 3) OR replayed_as > 0) AND created_at < ?3";
         db.execute(
             &format!(
                 "DELETE FROM attempts WHERE (seq, endpoint, run) IN (SELECT seq, endpoint, run FROM deliveries WHERE {old})"
@@ -129,6 +160,15 @@ fn drop_pending(writer: &mut Writer<'_>) -> rusqlite::Result<bool> {
     Ok(false)
 }
 
+/// The next endpoint after this one that has dead letters which were not replayed.
+fn next_with_letters(writer: &Writer<'_>, after: i64) -> rusqlite::Result<Option<EndpointKey>> {
+    let mut select = writer.db.prepare_cached(
+        "SELECT endpoint FROM deliveries WHERE state = 2 AND replayed_as IS NULL AND endpoint > ?1
+         ORDER BY endpoint LIMIT 1",
+    )?;
+    select.query_row([after], |row| row.get(0).map(EndpointKey)).optional()
+}
+
 fn holds_pending(writer: &Writer<'_>, endpoint: EndpointKey) -> rusqlite::Result<bool> {
     let mut select =
         writer.db.prepare_cached("SELECT EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND state = 0)")?;
@@ -137,9 +177,10 @@ fn holds_pending(writer: &Writer<'_>, endpoint: EndpointKey) -> rusqlite::Result
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
-    use super::{super::schema, *};
+    use super::{
+        super::{schema, write::Cache},
+        *,
+    };
 
     const DAY: i64 = 24 * 3600 * 1000;
 
@@ -168,9 +209,9 @@ mod tests {
     }
 
     fn all_steps(db: &rusqlite::Connection, chores: &mut Chores, wall: Timestamp) -> usize {
-        let (mut dropping, mut now) = (HashMap::new(), Mono::default());
+        let (mut cache, mut now) = (Cache::default(), Mono::default());
         for steps in 1.. {
-            let mut writer = Writer::new(db, wall, 0, &mut dropping);
+            let mut writer = Writer::new(db, wall, 0, &mut cache);
             chores.step(&mut writer, now, wall).unwrap();
             if chores.due() > now.after(PAUSE) {
                 return steps;

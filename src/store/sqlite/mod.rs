@@ -8,6 +8,8 @@ mod chores;
 mod codes;
 mod committer;
 mod configure;
+mod dead_letters;
+mod jobs;
 mod lists;
 mod read;
 mod reader;
@@ -31,8 +33,8 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, DeadLetterFilter,
-    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded,
+    AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep, Counted, DeadLetterFilter,
+    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Job, JobId, JobState, Loaded,
     Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
 };
 use crate::{
@@ -238,6 +240,30 @@ impl Store for SqliteStore {
             return self.read(move |db| Ok(cancel::look(db, &step)?.0));
         }
         self.change(move |writer| writer.cancel(&step))
+    }
+
+    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted> {
+        self.read(move |db| dead_letters::count(db, &step))
+    }
+
+    fn create_job(&self, job: Job) -> Reply<()> {
+        self.change(move |writer| writer.create_job(&job))
+    }
+
+    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>> {
+        self.change(move |writer| writer.advance_job(&id, most))
+    }
+
+    fn end_job(&self, id: JobId, state: JobState) -> Reply<Option<Job>> {
+        self.change(move |writer| writer.end_job(&id, state))
+    }
+
+    fn job(&self, id: JobId) -> Reply<Option<Job>> {
+        self.read(move |db| jobs::job(db, &id))
+    }
+
+    fn running_jobs(&self) -> Reply<Vec<Job>> {
+        self.read(jobs::running_jobs)
     }
 
     fn load(&self) -> Reply<Loaded> {

@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, DEAD_LETTERS, JOBS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -99,6 +99,41 @@ CREATE TABLE windows (
 ) WITHOUT ROWID;
 
 INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(8)))), ('last_seq', 0), ('judged_through', 0);
+";
+
+/// How many dead letters are kept, and what they weigh.
+const DEAD_LETTERS: &str = "
+-- What the event of a dead letter weighs, counted in the totals `dead_bytes` as long as it is kept and not replayed.
+ALTER TABLE deliveries ADD COLUMN weight INTEGER;
+UPDATE deliveries SET weight = 256 + coalesce(
+    (SELECT length(e.data) + coalesce(octet_length(e.metadata), 0) FROM events e WHERE e.seq = deliveries.seq), 0)
+    WHERE state = 2 AND replayed_as IS NULL;
+CREATE INDEX deliveries_kept ON deliveries (endpoint, settled_at, seq, run) WHERE state = 2 AND replayed_as IS NULL;
+INSERT INTO totals SELECT endpoint, 'dead_kept', count(*) FROM deliveries
+    WHERE state = 2 AND replayed_as IS NULL GROUP BY endpoint;
+INSERT INTO totals SELECT endpoint, 'dead_bytes', sum(weight) FROM deliveries
+    WHERE state = 2 AND replayed_as IS NULL GROUP BY endpoint;
+INSERT INTO totals SELECT 0, name, sum(value) FROM totals WHERE name IN ('dead_kept', 'dead_bytes') GROUP BY name;
+";
+
+/// Work on many dead letters.
+const JOBS: &str = "
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    rate REAL,
+    total INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    -- which dead letters
+    endpoint INTEGER, topic TEXT, reason TEXT, tenant TEXT, since INTEGER, until INTEGER,
+    -- the last one that it looked at
+    at_endpoint INTEGER, at_since INTEGER, at_seq INTEGER, at_run INTEGER
+) WITHOUT ROWID;
+CREATE INDEX jobs_ended ON jobs (ended_at);
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema.

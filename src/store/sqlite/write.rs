@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::{
     clock::Timestamp,
-    endpoint::EndpointKey,
+    endpoint::{EndpointKey, policy::DeadLetters},
     event::{Accepted, ValidEvent},
     store::{
         AppendError, AttemptRecord, BreakerRecord, DeliveryId, DropReason, Next, Receipt, Ruling, Settlement, Verdict,
@@ -24,9 +24,17 @@ pub(super) struct Writer<'a> {
     pub(super) db: &'a Connection,
     pub(super) now: Timestamp,
     pub(super) deltas: HashMap<Count, i64>,
-    /// Endpoints whose deliveries are dropped.
-    pub(super) dropping: &'a mut HashMap<EndpointKey, DropReason>,
+    pub(super) cache: &'a mut Cache,
     last_seq: u64,
+}
+
+/// What the writer knows of endpoints without reading it each time; as old as the transaction.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    /// Endpoints whose deliveries are dropped.
+    pub(super) dropping: HashMap<EndpointKey, DropReason>,
+    /// How many dead letters are kept, for those that were asked for.
+    pub(super) limits: HashMap<EndpointKey, DeadLetters>,
 }
 
 /// An event as it was judged at the door.
@@ -41,9 +49,9 @@ impl<'a> Writer<'a> {
         db: &'a Connection,
         now: Timestamp,
         last_seq: u64,
-        dropping: &'a mut HashMap<EndpointKey, DropReason>,
+        cache: &'a mut Cache,
     ) -> Self {
-        Self { db, now, deltas: HashMap::new(), dropping, last_seq }
+        Self { db, now, deltas: HashMap::new(), cache, last_seq }
     }
 
     /// Adds up the totals and tells the newest seq.
@@ -72,9 +80,11 @@ impl<'a> Writer<'a> {
 
     /// One line for each endpoint and reason.
     fn log_dropped(&self) {
-        for ((endpoint, name), count) in &self.deltas {
-            if let (Some(reason), 1.., 1..) = (name.strip_prefix("dropped:"), *endpoint, *count) {
+        for ((endpoint, name), count) in self.deltas.iter().filter(|((key, _), count)| *key > 0 && **count > 0) {
+            if let Some(reason) = name.strip_prefix("dropped:") {
                 warn!(event = "delivery.dropped", endpoint, reason, count, "deliveries dropped");
+            } else if name == "dead_pruned" {
+                warn!(event = "dead_letters.pruned", endpoint, count, "the oldest dead letters fell off");
             }
         }
     }
@@ -156,7 +166,7 @@ impl<'a> Writer<'a> {
                 self.count(0, "routed", 1);
                 for (target, outcomes) in targets.iter().zip(&held.outcomes) {
                     let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
-                    let dropped = target.dropped.or_else(|| self.dropping.get(&target.endpoint).copied());
+                    let dropped = target.dropped.or_else(|| self.cache.dropping.get(&target.endpoint).copied());
                     self.count_delivery(target.endpoint, "created", 1);
                     self.insert_delivery(id, event.accepted_at, dropped, outcomes)?;
                 }
@@ -278,6 +288,9 @@ impl<'a> Writer<'a> {
             Next::Dropped(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             Next::Retry { .. } => {}
         }
+        if state == DEAD {
+            self.bury(settlement.delivery)?;
+        }
         match attempt {
             Some(attempt) if attempt.number > 1 || settlement.next != Next::Delivered => {
                 self.attempt(settlement.delivery, attempt, settlement.next != Next::Delivered)
@@ -339,6 +352,11 @@ impl<'a> Writer<'a> {
 
     fn count(&mut self, endpoint: i64, name: impl Into<Cow<'static, str>>, delta: i64) {
         *self.deltas.entry((endpoint, name.into())).or_default() += delta;
+    }
+
+    /// What this transaction has counted so far.
+    pub(super) fn delta(&self, endpoint: EndpointKey, name: &'static str) -> i64 {
+        self.deltas.get(&(endpoint.0, name.into())).copied().unwrap_or(0)
     }
 
     pub(super) fn count_delivery(&mut self, endpoint: EndpointKey, name: &'static str, delta: i64) {

@@ -12,6 +12,7 @@ mod conservation;
 mod drain;
 mod http;
 mod isolation;
+mod jobs;
 mod lifecycle;
 mod process;
 mod receiver;
