@@ -22,7 +22,7 @@ pub(super) fn configure(config: &mut ServiceConfig, shared: Arc<Shared>) {
     let open = Router { shared: Arc::clone(&shared), guarded: false };
     config.service(open.at("/healthz").get(health::alive).done());
     config.service(open.at("/readyz").get(health::ready).done());
-    let guarded = Router { shared, guarded: true };
+    let guarded = Router::guarded(shared);
     config.service(v1(&guarded));
     config.default_service(open.route(not_found));
 }
@@ -66,13 +66,18 @@ async fn not_found(call: Call) -> Answer {
     Err(Problem::not_found(format_args!("the path {}", call.request.path())))
 }
 
-struct Router {
+pub(super) struct Router {
     shared: Arc<Shared>,
     guarded: bool,
 }
 
 impl Router {
-    fn at<'a>(&'a self, path: &str) -> Methods<'a> {
+    /// Lets in those whom the guard of `shared` lets in.
+    pub(super) fn guarded(shared: Arc<Shared>) -> Self {
+        Self { shared, guarded: true }
+    }
+
+    pub(super) fn at<'a>(&'a self, path: &str) -> Methods<'a> {
         Methods { router: self, resource: web::resource(path.to_owned()), allow: Vec::new() }
     }
 
@@ -89,7 +94,7 @@ impl Router {
 }
 
 /// One path with the methods it knows; others are answered with their names.
-struct Methods<'a> {
+pub(super) struct Methods<'a> {
     router: &'a Router,
     resource: Resource,
     allow: Vec<&'static str>,
@@ -97,7 +102,7 @@ struct Methods<'a> {
 
 macro_rules! methods {
     ($($method:ident: $guard:expr, $names:expr;)*) => {$(
-        fn $method<F, Fut>(mut self, handler: F) -> Self
+        pub(super) fn $method<F, Fut>(mut self, handler: F) -> Self
         where
             F: Fn(Call) -> Fut + Clone + 'static,
             Fut: Future<Output = Answer> + 'static,
@@ -118,7 +123,7 @@ impl Methods<'_> {
         delete: guard::Delete(), ["DELETE"];
     }
 
-    fn done(self) -> Resource {
+    pub(super) fn done(self) -> Resource {
         let allow = self.allow.join(", ");
         let refuse = move |_: Call| {
             let problem = Problem::not_allowed(&allow);

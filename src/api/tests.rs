@@ -1,5 +1,6 @@
 //! The API as its clients see it.
 
+mod audit;
 mod bulk;
 mod configuration;
 mod doors;
@@ -41,7 +42,7 @@ struct Scripted(u16);
 impl Transport for Scripted {
     fn send(&self, _: Attempt) -> LocalBoxFuture<'static, Answer> {
         let status = self.0;
-        async move { Ok(Response { status, retry_after: None, body: Bytes::from_static(b"said"), complete: true }) }
+        async move { Ok(Response { status, retry_after: None, body: Bytes::from_static(b"said"), complete: true }.into()) }
             .boxed_local()
     }
 }

@@ -58,7 +58,8 @@ mod tests {
 
     /// JSON in which exactly the values of sensitive names hold [`HIDDEN`], and other names come close to those.
     fn json_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::from), "[a-z]{0,5}".prop_map(Value::from)];
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::from), "[a-z]{0,5}".prop_map(Value::from)];
         leaf.prop_recursive(5, 48, 5, |inner| {
             let plain = select(vec!["key", "tokens", "secretary", "signatures", "pass", "bearer_of_news", "_keys", ""]);
             let sensitive = prop_oneof![

@@ -1,6 +1,7 @@
 //! The handle of a running Hookmill: publish, manage, look, shut down.
 
 mod apply;
+mod audit;
 mod builder;
 mod cancel;
 mod declared;
@@ -41,10 +42,11 @@ use crate::{
 };
 
 pub use apply::Applied;
+pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
 pub use declared::Declared;
-pub use jobs::REPLAY_RATE;
 pub use error::{ManageError, PublishError, StartError};
+pub use jobs::REPLAY_RATE;
 pub use manage::{Standing, Switch};
 pub use owner::Owner;
 pub(crate) use owner::Owners;
@@ -70,6 +72,8 @@ pub(crate) struct Inner {
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
     pub(crate) changes: Mutex<()>,
     pub(crate) allow_loopback: bool,
+    /// Whether files may be made through the API.
+    pub(crate) file_root: bool,
     /// Where it keeps everything, if on disk.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) counters: Counters,

@@ -34,12 +34,18 @@ fn dead_letters_are_replayed_by_filter() {
         assert_eq!(replay(json!({"dry_run": true})).await.problem(422, "invalid-request"), ["#"]);
         assert_eq!(replay(json!({"filter": {"topic": null}})).await.problem(422, "invalid-request"), ["#"]);
         assert_eq!(replay(json!({"all": true, "rate": 0})).await.problem(422, "invalid-request"), ["#/rate"]);
-        let filter = json!({"endpoint": "c", "topic": "a*", "reason": "bored", "since": 5, "tenant": "a b", "utnil": "x"});
-        let mut places = replay(json!({"filter": filter, "rate": "1", "al": true})).await.problem(422, "invalid-request");
+        let filter =
+            json!({"endpoint": "c", "topic": "a*", "reason": "bored", "since": 5, "tenant": "a b", "utnil": "x"});
+        let mut places =
+            replay(json!({"filter": filter, "rate": "1", "al": true})).await.problem(422, "invalid-request");
         places.sort();
-        let mut expected = ["endpoint", "reason", "since", "tenant", "topic", "utnil"].map(|name| format!("#/filter/{name}"));
+        let mut expected =
+            ["endpoint", "reason", "since", "tenant", "topic", "utnil"].map(|name| format!("#/filter/{name}"));
         expected.sort();
-        assert_eq!(places, ["#/al".to_owned()].into_iter().chain(expected).chain(["#/rate".to_owned()]).collect::<Vec<_>>());
+        assert_eq!(
+            places,
+            ["#/al".to_owned()].into_iter().chain(expected).chain(["#/rate".to_owned()]).collect::<Vec<_>>()
+        );
         assert_eq!(client.everything().await, before);
 
         let job = ended(&client, replay(json!({"filter": {"endpoint": "a"}, "rate": 1000})).await).await;
@@ -50,7 +56,8 @@ fn dead_letters_are_replayed_by_filter() {
         let stats = client.until("/v1/stats", |stats| stats["deliveries"]["dead_lettered"] == 5).await;
         assert_eq!(stats["deliveries"]["replayed"], 2);
         assert_eq!(stats["dead_letters"]["kept"], 3, "they failed again");
-        let replayed = client.get("/v1/dead-letters?replayed=true&topic=a.*&reason=exhausted").await.value(StatusCode::OK);
+        let replayed =
+            client.get("/v1/dead-letters?replayed=true&topic=a.*&reason=exhausted").await.value(StatusCode::OK);
         assert_eq!(replayed["items"].as_array().unwrap().len(), 2);
         let none = client.get("/v1/dead-letters?tenant=acme").await.value(StatusCode::OK);
         assert_eq!(none["items"], json!([]));

@@ -390,8 +390,7 @@ fn append(store: &dyn Store, group: &[(u8, bool, bool)]) -> Result<Vec<Receipt>,
 fn update(store: &dyn Store, key: EndpointKey, drops: bool, step: i64) -> Answer {
     let drop_pending = drops.then_some(DropReason::EndpointDisabled);
     let settings = format!(r#"{{"step": {step}, "dead_letters": {{"max_items": {}}}}}"#, step % 4);
-    let change =
-        EndpointChange { settings, state_changed: drops, state_reason: None, drop_pending };
+    let change = EndpointChange { settings, state_changed: drops, state_reason: None, drop_pending };
     let row = wait(store.update_endpoint(key, change));
     if row.is_ok() && drops {
         wait_until_dropped(store, key);
@@ -451,7 +450,12 @@ fn lists(store: &dyn Store) -> Vec<String> {
     }
     for (replayed, limit, before) in [(false, 100, None), (true, 100, None), (false, 2, Some(5))] {
         let before = before.map(|seq| DeliveryId { seq, endpoint: EndpointKey(2), run: 0 });
-        said.push(say(&get(store.dead_letters(DeadLetterFilter { selection: DeadLetterSelection::default(), replayed, before, limit }))));
+        said.push(say(&get(store.dead_letters(DeadLetterFilter {
+            selection: DeadLetterSelection::default(),
+            replayed,
+            before,
+            limit,
+        }))));
     }
     said
 }

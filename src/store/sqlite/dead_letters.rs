@@ -78,8 +78,7 @@ impl Writer<'_> {
     pub(super) fn exhume(&mut self, id: DeliveryId) -> rusqlite::Result<()> {
         let mut select =
             self.db.prepare_cached("SELECT weight FROM deliveries WHERE seq = ?1 AND endpoint = ?2 AND run = ?3")?;
-        let weight: Option<i64> =
-            select.query_row(params![signed(id.seq), id.endpoint.0, id.run], |row| row.get(0))?;
+        let weight: Option<i64> = select.query_row(params![signed(id.seq), id.endpoint.0, id.run], |row| row.get(0))?;
         self.count_letter(id.endpoint, -1, -weight.unwrap_or(0));
         Ok(())
     }

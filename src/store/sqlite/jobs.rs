@@ -21,7 +21,8 @@ use crate::{
 };
 
 /// The columns that [`job_row`] reads.
-const JOB: &str = "id, kind, state, rate, total, done, failed, created_at, ended_at, endpoint, topic, reason, tenant, since,
+const JOB: &str =
+    "id, kind, state, rate, total, done, failed, created_at, ended_at, endpoint, topic, reason, tenant, since,
     until, at_endpoint, at_since, at_seq, at_run";
 
 fn job_row(row: &Row<'_>) -> Sql<(Job, Option<LetterPlace>)> {

@@ -14,8 +14,8 @@ use crate::{
     endpoint::{EndpointId, EndpointKey},
     event::{Accepted, EventId, Tenant, Topic, TopicPattern},
     store::{
-        AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterSelection, DeadReason, DeliveryId, DeliveryRow, DeliveryState, EventDetail, EventFilter,
-        EventRow, EventState,
+        AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterSelection, DeadReason, DeliveryId, DeliveryRow,
+        DeliveryState, EventDetail, EventFilter, EventRow, EventState,
     },
 };
 

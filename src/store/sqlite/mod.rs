@@ -33,9 +33,10 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep, Counted, DeadLetterFilter,
-    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Job, JobId, JobState, Loaded,
-    Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
+    AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
+    Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail,
+    EventFilter, EventRow, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention,
+    Settlement, Store, Submission, Totals, Verdict,
 };
 use crate::{
     clock::{Clock, Timestamp},

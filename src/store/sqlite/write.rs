@@ -45,12 +45,7 @@ pub(super) enum Judged {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(
-        db: &'a Connection,
-        now: Timestamp,
-        last_seq: u64,
-        cache: &'a mut Cache,
-    ) -> Self {
+    pub(super) fn new(db: &'a Connection, now: Timestamp, last_seq: u64, cache: &'a mut Cache) -> Self {
         Self { db, now, deltas: HashMap::new(), cache, last_seq }
     }
 

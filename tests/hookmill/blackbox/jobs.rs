@@ -62,7 +62,10 @@ fn a_bulk_replay_goes_on_after_a_kill_and_replays_each_dead_letter_once() {
         Some(client.get(&place)).filter(|job| job["state"] != json!("running"))
     });
     assert_eq!(job["state"], json!("finished"), "{job}");
-    assert_eq!((number(&job, "/total"), number(&job, "/done"), number(&job, "/failed")), (LETTERS as u64, LETTERS as u64, 0));
+    assert_eq!(
+        (number(&job, "/total"), number(&job, "/done"), number(&job, "/failed")),
+        (LETTERS as u64, LETTERS as u64, 0)
+    );
     let stats = settled(&mut client);
     for name in ["created", "replayed", "dead_lettered", "delivered"] {
         assert_eq!(number(&stats, &format!("/deliveries/{name}")), LETTERS as u64, "{name} in {stats}");
