@@ -152,12 +152,12 @@ impl Filter {
     }
 
     /// The body of a call that works on what is meant.
-    fn body(&self, all: bool, dry_run: bool) -> Value {
+    fn body(&self, all: bool, dry_run: bool) -> Result<Value, Failed> {
         let filter: Map<_, _> = self.given().map(|(name, value)| (name.to_owned(), value.into())).collect();
-        if filter.is_empty() {
-            return json!({"all": all, "dry_run": dry_run});
+        if filter.is_empty() && !all {
+            return Err(Failed::new(2, "which? name a filter such as --endpoint, or say --all"));
         }
-        json!({"filter": filter, "dry_run": dry_run})
+        Ok(json!({"filter": filter, "all": all, "dry_run": dry_run}))
     }
 }
 
@@ -206,7 +206,7 @@ impl Replay {
             println!("{}", if self.work.json { answer.to_string() } else { line });
             return Ok(());
         }
-        let mut body = self.filter.body(self.all, self.work.dry_run);
+        let mut body = self.filter.body(self.all, self.work.dry_run)?;
         if let Value::Object(members) = &mut body {
             members.insert("rate".to_owned(), self.rate.into());
         }
@@ -218,10 +218,10 @@ impl Purge {
     async fn run(self) -> Outcome {
         let api = Api::connect(&self.work.connection)?;
         if !self.yes && !self.work.dry_run {
-            let counted = api.post("/v1/dead-letters/purge", &self.filter.body(self.all, true)).await?;
+            let counted = api.post("/v1/dead-letters/purge", &self.filter.body(self.all, true)?).await?;
             confirm(&format!("forget {} dead letters for ever?", cell(&counted, "matched")))?;
         }
-        let body = self.filter.body(self.all, self.work.dry_run);
+        let body = self.filter.body(self.all, self.work.dry_run)?;
         self.work.run(&api, "/v1/dead-letters/purge", &body, "purged").await
     }
 }

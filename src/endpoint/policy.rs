@@ -120,7 +120,8 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// How many dead letters are kept; the oldest fall off, counted. Those that were replayed do not count.
+/// How many dead letters are kept; the oldest fall off, counted. Those that were replayed do not count. A bound that is
+/// lowered applies at once, in small steps; those that grow too old fall off within a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLetters {
     /// At most this many.

@@ -23,7 +23,7 @@ use throttle::Throttle;
 /// Dead letters that a job replays in a second, unless its maker says otherwise.
 pub const REPLAY_RATE: f64 = 100.0;
 /// What its maker may say.
-const RATES: RangeInclusive<f64> = 0.1..=100_000.0;
+const RATES: RangeInclusive<f64> = 0.1..=5000.0;
 /// Jobs that run at once.
 const MOST: usize = 16;
 /// Between two tries of a step that failed.
@@ -51,7 +51,7 @@ impl Hookmill {
     }
 
     /// Starts a job that replays every dead letter which `selection` finds now, oldest first within each endpoint, so many
-    /// in a second (0.1 to 100 000). Each is replayed once, also when the process is killed meanwhile: the job goes on with
+    /// in a second (0.1 to 5 000). Each is replayed once, also when the process is killed meanwhile: the job goes on with
     /// the next start. Dead letters whose endpoint is disabled or deleted are left alone, counted as `failed`.
     ///
     /// # Errors
@@ -150,10 +150,11 @@ impl Worker {
         };
         match hooks.0.store.advance_job(self.id.clone(), most).await {
             Ok(Some(Advance { job, replayed })) => {
+                let pause = self.throttle.pause(replayed.len());
                 self.throttle.spend(replayed.len(), now);
                 replayed.into_iter().for_each(|id| hooks.0.dispatcher.do_send(dispatch::Replayed(id)));
                 if job.state == JobState::Running {
-                    return Some(self.throttle.pause());
+                    return Some(pause);
                 }
                 let Job { id, kind, state, done, failed, .. } = job;
                 let (kind, state) = (kind.as_str(), state.as_str());

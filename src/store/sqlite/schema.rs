@@ -205,6 +205,29 @@ mod tests {
     }
 
     #[test]
+    fn dead_letters_of_an_older_file_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(VERSION_1).unwrap();
+        db.execute_batch(
+            "INSERT INTO events VALUES (1, 'a', '', 't', NULL, NULL, 0, 0, x'313131', '{\"é\":1}');
+             INSERT INTO deliveries (seq, endpoint, run, state, created_at, replayed_as) VALUES
+                 (1, 1, 0, 2, 0, 1), (1, 1, 1, 2, 0, NULL), (1, 2, 0, 2, 0, NULL), (1, 3, 0, 1, 0, NULL);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(db);
+        let db = open_writer(&path).unwrap();
+        let mut select = db.prepare("SELECT endpoint, name, value FROM totals ORDER BY name DESC, endpoint").unwrap();
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let rows: Vec<(i64, String, i64)> = rows.unwrap().map(Result::unwrap).collect();
+        let of = |name: &str, values: [i64; 3]| (0..).zip(values).map(|(key, n)| (key, name.to_owned(), n)).collect();
+        let expected: [Vec<_>; 2] = [of("dead_kept", [2, 1, 1]), of("dead_bytes", [534, 267, 267])];
+        assert_eq!(rows, expected.concat());
+    }
+
+    #[test]
     fn a_newer_file_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.db");

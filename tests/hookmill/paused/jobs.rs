@@ -52,7 +52,7 @@ fn many_are_replayed_once_each_and_no_faster_than_asked_for() {
         let starts = starts(&again);
         for (place, start) in starts.iter().enumerate() {
             let within = starts[place..].iter().take_while(|later| **later < start + 1000).count();
-            assert!(within <= 55, "{within} within a second");
+            assert!(within <= 60, "{within} within a second");
         }
         assert!(starts[699] < 20_000, "it took {} ms", starts[699]);
     });
