@@ -3,6 +3,7 @@
 //!
 //! A store may answer on threads of its own; the scenarios wait for each answer and assume no turn.
 
+pub(in crate::store) mod batches;
 pub(in crate::store) mod bench;
 pub(in crate::store) mod cancelling;
 pub(in crate::store) mod dead_letters;
@@ -68,6 +69,11 @@ macro_rules! contract {
             a_job_purges_what_it_selects,
             a_job_that_was_cancelled_does_no_more,
             a_long_job_goes_in_steps,
+        );
+        $crate::store::contract::contract!($open, batches;
+            a_batch_is_read_from_each_of_its_events,
+            a_batch_that_failed_shows_its_answer_everywhere,
+            a_delivery_may_be_in_one_batch_after_another,
         );
     };
     ($open:expr, $part:ident; $($scenario:ident,)*) => {

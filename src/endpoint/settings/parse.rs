@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Files, Judge, Origin, access, headers, limits, policy, target};
+use super::{Files, Judge, Origin, access, batch, headers, limits, policy, target};
 use crate::{
     config::fields::{Field, Fields, read},
     endpoint::{Settings, Signing, State, Target, TenantScope, filter::Filter, policy::DeadLetters},
@@ -51,7 +51,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
     let signing = if to_file { Signing::None } else { access::signing(fields) };
     let policy = policy::policy(fields);
     let dead_letters = fields.take("dead_letters").and_then(|field| field.object(DeadLetters::read));
-    Some(Settings {
+    let settings = Settings {
         name: name.map(str::to_owned),
         tenant: tenant.unwrap_or_default(),
         target: target?,
@@ -67,7 +67,9 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
         guard: guard?,
         policy,
         dead_letters: dead_letters.unwrap_or_default(),
-    })
+    };
+    batch::check(fields, &settings);
+    Some(settings)
 }
 
 fn tenant(field: &Field<'_>) -> Option<TenantScope> {
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["queue", "ordered", "drain", "debounce", "batch"] {
+        for name in ["queue", "ordered", "drain", "debounce"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{read, write::Writer};
+use super::{batches, read, write::Writer};
 use crate::{
     clock::{Mono, Timestamp},
     endpoint::EndpointKey,
@@ -60,7 +60,8 @@ impl Chores {
             events && self.prune_events(writer, wall)?,
             deliveries && self.prune_deliveries(writer, wall)?,
         ];
-        let more = dropped || self.walking.contains(&true);
+        let batches = batches::prune(writer.db, Timestamp::from_millis(before(wall, self.retention.outcomes)), STEP)?;
+        let more = dropped || batches || self.walking.contains(&true);
         if !more {
             self.walking = [true; 3];
             self.prune_jobs(writer, wall)?;
@@ -204,13 +205,15 @@ mod tests {
                 params![seq, format!("e{seq}"), at],
             )
             .unwrap();
+            db.execute("INSERT INTO batches VALUES (1, ?1, 'batch_', 1, ?1, ?1, ?2, NULL, NULL)", [seq, at]).unwrap();
             let state = [0, 2, 3, 1][usize::try_from(seq).unwrap() % 4];
             db.execute(
                 "INSERT INTO deliveries (seq, endpoint, run, state, created_at) VALUES (?1, 1, 0, ?2, ?3)",
                 params![seq, state, at],
             )
             .unwrap();
-            db.execute("INSERT INTO attempts VALUES (?1, 1, 0, 1, ?2, 0, 500, '5xx', NULL, NULL)", [seq, at]).unwrap();
+            db.execute("INSERT INTO attempts VALUES (?1, 1, 0, 1, ?2, 0, 500, '5xx', NULL, NULL, NULL)", [seq, at])
+                .unwrap();
         }
         db.execute("UPDATE meta SET value = ?1 WHERE name IN ('last_seq', 'judged_through')", [count]).unwrap();
         (dir, db)
@@ -247,6 +250,9 @@ mod tests {
         let kept: Vec<_> = (1..=40).filter(|seq| *seq >= 10 || matches!(seq % 4, 0 | 1)).collect();
         assert_eq!(seqs(&db, "deliveries"), kept);
         assert_eq!(seqs(&db, "attempts"), kept);
+        let mut batches = seqs(&db, "(SELECT first AS seq FROM batches)");
+        batches.sort_unstable();
+        assert_eq!(batches, kept);
     }
 
     #[test]

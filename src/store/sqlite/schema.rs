@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1, DEAD_LETTERS, JOBS];
+const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, DEAD_LETTERS, JOBS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -134,6 +134,27 @@ CREATE TABLE jobs (
     at_endpoint INTEGER, at_since INTEGER, at_seq INTEGER, at_run INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX jobs_ended ON jobs (ended_at);
+";
+
+const BATCHES: &str = "
+-- Requests for several deliveries of an endpoint. What a delivery or an attempt names in its column `batch` is one of these;
+-- error and response of such an attempt are here.
+CREATE TABLE batches (
+    endpoint INTEGER NOT NULL,
+    name TEXT NOT NULL,            -- seq, run and number of the attempt of its first delivery
+    id TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    first INTEGER NOT NULL,        -- seqs
+    last INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    error TEXT,
+    response BLOB,
+    PRIMARY KEY (endpoint, name)
+) WITHOUT ROWID;
+CREATE INDEX batches_by_age ON batches (at);
+-- Of a delivery, that of its last attempt.
+ALTER TABLE deliveries ADD COLUMN batch TEXT;
+ALTER TABLE attempts ADD COLUMN batch TEXT;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema.
