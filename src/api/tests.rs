@@ -1,9 +1,11 @@
 //! The API as its clients see it.
 
+mod audit;
 mod bulk;
 mod configuration;
 mod doors;
 mod formats;
+mod jobs;
 mod publishing;
 mod sockets;
 mod switches;

@@ -6,10 +6,12 @@
 
 mod client;
 mod config;
+mod dead_letters;
 mod demo;
 mod listen;
 mod publish;
 mod serve;
+mod table;
 
 use std::{
     io::IsTerminal,
@@ -40,6 +42,8 @@ enum Command {
     Publish(publish::Publish),
     /// Run a receiver that verifies, prints, and misbehaves on request
     Listen(listen::Listen),
+    /// List, show, replay and purge what could not be delivered
+    DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration file, or show what is in force
     Config(config::Config),
     /// Show everything in half a minute on a temporary directory
@@ -95,6 +99,7 @@ pub fn main() -> ExitCode {
         }
         Command::Publish(publish) => publish.run(),
         Command::Listen(listen) => listen.run(),
+        Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
         Command::Demo(demo) => {
             start_log("off");

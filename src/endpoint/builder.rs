@@ -136,6 +136,11 @@ impl EndpointBuilder {
         self.set("drain", duration::print(deadline))
     }
 
+    /// Sets how many dead letters are kept; 10 000 unless set. The oldest fall off, and are counted.
+    pub fn dead_letters(self, most: u64) -> Self {
+        self.set("dead_letters", json!({"max_items": most}))
+    }
+
     /// Adds a header to every request.
     pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let header = Map::from_iter([(name.into(), Value::String(value.into()))]);
@@ -231,6 +236,7 @@ mod tests {
             .secret(secrets[1].clone())
             .retry_delays([Duration::from_secs(60)])
             .in_flight(1)
+            .dead_letters(100)
             .header("X-A", "1")
             .header("X-B", "2")
             .bearer("token")
@@ -246,6 +252,7 @@ mod tests {
         assert_eq!(settings.auth, Some(Auth::Bearer("token".to_owned())));
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
+        assert_eq!(settings.dead_letters.max_items, 100);
         assert_eq!(settings.policy.batch.unwrap().count_header.as_deref(), Some("x-count"));
         assert_eq!((settings.policy.queue.max_items, settings.policy.drain), (7, Some(Duration::ZERO)));
         assert_eq!(settings.policy.ordered, super::super::queue::Ordered::Key);

@@ -252,7 +252,9 @@ impl Builder {
             arbiter: Arbiter::current(),
             system,
         };
-        Ok(Hookmill::new(inner))
+        let hooks = Hookmill::new(inner);
+        hooks.resume_jobs().await?;
+        Ok(hooks)
     }
 
     /// The endpoints and rules of the program and of the file, and whose they are; or every mistake in them.

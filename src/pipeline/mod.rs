@@ -1,10 +1,12 @@
 //! The handle of a running Hookmill: publish, manage, look, shut down.
 
 mod apply;
+mod audit;
 mod builder;
 mod cancel;
 mod declared;
 mod error;
+mod jobs;
 mod manage;
 mod owner;
 mod trial;
@@ -40,9 +42,11 @@ use crate::{
 };
 
 pub use apply::Applied;
+pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
 pub use declared::Declared;
 pub use error::{ManageError, PublishError, StartError};
+pub use jobs::REPLAY_RATE;
 pub use manage::{Standing, Switch};
 pub use owner::Owner;
 pub(crate) use owner::Owners;

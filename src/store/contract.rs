@@ -6,6 +6,7 @@
 pub(in crate::store) mod batches;
 pub(in crate::store) mod bench;
 pub(in crate::store) mod cancelling;
+pub(in crate::store) mod dead_letters;
 pub(in crate::store) mod model;
 pub(in crate::store) mod queues;
 mod reading;
@@ -58,6 +59,17 @@ macro_rules! contract {
             cancelling_asks_for_topic_and_time,
             cancelling_goes_in_steps,
             what_was_cancelled_in_flight_may_still_arrive,
+        );
+        $crate::store::contract::contract!($open, dead_letters;
+            the_oldest_dead_letter_falls_off_when_there_are_too_many,
+            dead_letters_weigh_no_more_than_allowed,
+            dead_letters_grow_too_old,
+            dead_letters_are_selected,
+            a_job_replays_each_dead_letter_once,
+            a_job_leaves_disabled_endpoints_alone,
+            a_job_purges_what_it_selects,
+            a_job_that_was_cancelled_does_no_more,
+            a_long_job_goes_in_steps,
         );
         $crate::store::contract::contract!($open, batches;
             a_batch_is_read_from_each_of_its_events,

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod contract;
 mod flights;
+mod jobs;
 mod ledger;
 mod lists;
 pub mod memory;
@@ -28,6 +29,7 @@ use crate::{
     intake::Permit,
 };
 pub use flights::{Flight, Flights};
+pub use jobs::*;
 pub use lists::*;
 pub use rows::*;
 pub use totals::*;
@@ -131,7 +133,9 @@ pub trait Store: Send + Sync {
     /// Reads pending deliveries of one endpoint.
     fn page(&self, request: PageRequest, reply: PageReply);
 
-    /// Creates an endpoint; its version is 1. Fails when an endpoint of this id exists; the id of a deleted one is free.
+    /// Creates an endpoint; its version is 1. Of its settings the store itself reads one: `dead_letters`, how many are kept of
+    /// those that were not replayed. The oldest fall off, counted and logged, when another one comes; those that are too old,
+    /// or too many after a change, fall off in small steps. That changes no conservation sum. Fails when an endpoint of this id exists; the id of a deleted one is free.
     fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow>;
 
     /// Replaces the settings of an endpoint and counts its version up. `state_changed` starts `state_since` anew; with
@@ -153,6 +157,27 @@ pub trait Store: Send + Sync {
     /// Drops pending deliveries, reason `cancelled`: one step, which looks at 500 of them at most, so that nobody waits for
     /// long; the answer says where the next begins.
     fn cancel(&self, step: CancelStep) -> Reply<CancelledStep>;
+
+    /// Counts dead letters: one step, which looks at 500 of them at most.
+    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted>;
+
+    /// Keeps a new job. What has ended is kept as long as outcomes are.
+    fn create_job(&self, job: Job) -> Reply<()>;
+
+    /// Makes one step of a job that runs: looks at 500 dead letters at most, oldest first within each endpoint, and works on
+    /// `most` of them. The work and how far the job is are one transaction, so that nothing is done twice. Dead letters
+    /// whose endpoint is disabled or deleted are not replayed. Nothing happens when the job has ended; `None` when there is
+    /// none.
+    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>>;
+
+    /// Ends a job that runs. Answers how it stands then; `None` when there is none.
+    fn end_job(&self, id: JobId, state: JobState) -> Reply<Option<Job>>;
+
+    /// One job.
+    fn job(&self, id: JobId) -> Reply<Option<Job>>;
+
+    /// The jobs that run.
+    fn running_jobs(&self) -> Reply<Vec<Job>>;
 
     /// Everything the pipeline needs to start.
     fn load(&self) -> Reply<Loaded>;

@@ -16,9 +16,10 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Events: their payload, and with it duplicates being recognised. 7 days by default. Those with a pending delivery or a
-    /// dead letter stay.
+    /// dead letter that was not replayed stay.
     pub events: Duration,
-    /// Outcomes and attempts. 30 days by default. Pending deliveries and dead letters stay.
+    /// Outcomes and attempts, and jobs that have ended. 30 days by default. Pending deliveries and dead letters that were not
+    /// replayed stay.
     pub outcomes: Duration,
 }
 
@@ -187,6 +188,9 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Exhausted, Self::Expired, Self::Gone, Self::NotRetried, Self::CircuitOpen];
+
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -196,6 +200,15 @@ impl DeadReason {
             Self::NotRetried => "not_retried",
             Self::CircuitOpen => "circuit_open",
         }
+    }
+}
+
+impl FromStr for DeadReason {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let found = Self::ALL.into_iter().find(|reason| reason.as_str() == text);
+        found.ok_or(NameError("must be exhausted, expired, gone, not_retried or circuit_open"))
     }
 }
 

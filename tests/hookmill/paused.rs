@@ -8,6 +8,7 @@ mod debounce;
 mod ends;
 mod intake;
 mod isolation;
+mod jobs;
 mod order;
 mod outage;
 mod policies;

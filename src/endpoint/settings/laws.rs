@@ -13,7 +13,8 @@ use crate::{
         filter::tests::a_filter,
         format::{Format, tests::format},
         policy::{
-            Backoff, Batch, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen,
+            Backoff, Batch, BreakerPolicy, DeadLetters, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success,
+            Unit, WhileOpen,
         },
         queue::{Ordered, QueuePolicy, WhenFull},
     },
@@ -125,6 +126,8 @@ fn json_value() -> impl Strategy<Value = Value> {
             "merge",
             "from",
             "default",
+            "dead_letters",
+            "max_items",
             "filter",
             "pointer",
             "only",
@@ -226,6 +229,11 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
+fn dead_letters() -> impl Strategy<Value = DeadLetters> {
+    (0..=10_000_000_u64, 0..=1_u64 << 40, millis(1000..=315_360_000_000))
+        .prop_map(|(max_items, max_bytes, max_age)| DeadLetters { max_items, max_bytes, max_age })
+}
+
 fn auth() -> impl Strategy<Value = Option<Auth>> {
     prop_oneof![
         Just(None),
@@ -310,8 +318,9 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
     let method = select(vec!["POST", "PUT", "PATCH"]);
     let place = (url(), vec(topic, 1..5), state, method, metadata());
     let carried = (option::of(a_filter()), format());
-    (who(), place, carried, policy(), any::<bool>(), select(ORIGINS.to_vec())).prop_map(
-        |(who, place, (filter, format), policy, private, origin)| {
+    let kept = (policy(), dead_letters());
+    (who(), place, carried, kept, any::<bool>(), select(ORIGINS.to_vec())).prop_map(
+        |(who, place, (filter, format), (policy, dead_letters), private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (target, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
@@ -333,6 +342,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
                 signing,
                 guard,
                 policy,
+                dead_letters,
             };
             (settings, origin)
         },

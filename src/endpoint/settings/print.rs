@@ -53,6 +53,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "retry": retry(&policy.retry),
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
+        "dead_letters": settings.dead_letters.to_json(),
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
         "batch": policy.batch.as_ref().map(batch::print),
         "ordered": name_of(&policy.ordered, &queue::ORDERED),

@@ -30,7 +30,10 @@ pub(in crate::store) enum Op {
     Replay(Index),
     /// What is pending for one endpoint, or for all.
     Cancel(Index, bool),
+    /// Keeps up to so many dead letters.
     Create(u8),
+    /// A job that replays or purges the dead letters of one endpoint, or all, so many in a step.
+    Job(Index, bool, JobKind, u8),
     Delete(Index),
     /// Changes the settings; drops what is pending, or does so no more.
     Update(Index, bool),
@@ -52,6 +55,12 @@ fn settle((which, tried, fate): (Index, bool, Fate)) -> Op {
     Op::Settle(which, tried || matches!(fate, Fate::Delivered), fate)
 }
 
+fn job() -> impl Strategy<Value = Op> {
+    let kind = prop_oneof![Just(JobKind::ReplayDeadLetters), Just(JobKind::PurgeDeadLetters)];
+    let job = (any::<Index>(), prop::bool::weighted(0.3), kind, 1..4_u8);
+    job.prop_map(|(which, all, kind, most)| Op::Job(which, all, kind, most))
+}
+
 /// Histories of up to `most` steps.
 pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     let one = (0..12_u8, prop::bool::weighted(0.3), prop::bool::weighted(0.1));
@@ -68,6 +77,7 @@ pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
         3 => any::<Index>().prop_map(Op::Replay),
         1 => (any::<Index>(), prop::bool::weighted(0.2)).prop_map(|(which, all)| Op::Cancel(which, all)),
         2 => (0..4_u8).prop_map(Op::Create),
+        2 => job(),
         1 => any::<Index>().prop_map(Op::Delete),
         1 => (any::<Index>(), any::<bool>()).prop_map(|(which, drops)| Op::Update(which, drops)),
         1 => (any::<Index>(), 0..3_u8).prop_map(|(which, cooldown)| Op::Breaker(which, cooldown)),
@@ -120,6 +130,7 @@ enum Answer {
     Recorded(u64),
     Replayed(ReplayOutcome),
     Cancelled(CancelledStep),
+    Worked(Vec<Advance>),
     Endpoint(Option<(EndpointKey, String, u64)>),
     Deleted(bool),
 }
@@ -161,8 +172,14 @@ impl World {
                 let filter = CancelFilter { endpoint, ..CancelFilter::default() };
                 Answer::Cancelled(get(store.cancel(CancelStep { filter, dry_run: false, after: None })))
             }
+            Op::Job(which, all, kind, most) => {
+                let endpoint = pick(which, &self.endpoints).filter(|_| !all);
+                let selection = DeadLetterSelection { endpoint, ..DeadLetterSelection::default() };
+                Answer::Worked(work(store, selection, *kind, *most, step))
+            }
             Op::Create(id) => {
-                let row = wait(store.create_endpoint(format!("ep{id}").parse().unwrap(), format!("[{step}]")));
+                let settings = format!(r#"{{"step": {step}, "dead_letters": {{"max_items": {id}}}}}"#);
+                let row = wait(store.create_endpoint(format!("ep{id}").parse().unwrap(), settings));
                 Answer::Endpoint(row.ok().map(|row| (row.key, row.settings, row.version)))
             }
             Op::Delete(which) => pick(which, &self.endpoints).map_or(Answer::Nothing, |key| {
@@ -242,6 +259,12 @@ impl World {
                     self.pending.insert(*new, None);
                 }
             }
+            (_, Answer::Worked(steps)) => {
+                for new in steps.iter().flat_map(|step| &step.replayed) {
+                    self.deliveries.push(*new);
+                    self.pending.insert(*new, None);
+                }
+            }
             (_, Answer::Cancelled(step)) => {
                 let ids: Vec<_> =
                     self.pending.keys().filter(|id| step.endpoints.contains(&id.endpoint)).copied().collect();
@@ -311,11 +334,13 @@ impl World {
         let totals = get(store.totals());
         assert!(totals.add_up(), "{totals:?}");
         assert_eq!(totals.deliveries.pending, self.pending.len() as u64);
+        check_dead_letters(&totals.deliveries);
         let mut view = vec![say(&totals)];
         for key in &self.endpoints {
             self.check_pages(store, *key);
             let (totals, oldest) = get(store.endpoint_totals(*key));
             assert!(totals.add_up(), "{totals:?}");
+            check_dead_letters(&totals);
             view.push(say(&(key, totals, oldest.is_some())));
             view.push(say(&pages(store, *key, Cursor::InOrder(None))));
             view.push(say(&get(store.endpoint_attempts(*key, None, 5))));
@@ -356,6 +381,34 @@ fn queue(EndpointKey(key): EndpointKey) -> QueuePolicy {
     QueuePolicy { max_items, when_full, ..QueuePolicy::default() }
 }
 
+/// Every dead letter is accounted for.
+fn check_dead_letters(totals: &DeliveryTotals) {
+    let DeadLetterTotals { kept, pruned, purged, bytes } = totals.dead_letters;
+    assert_eq!(totals.dead_lettered, kept + pruned + purged + totals.replayed, "{totals:?}");
+    assert_eq!(kept == 0, bytes == 0, "{totals:?}");
+}
+
+/// Makes a job and lets it work to its end.
+fn work(store: &dyn Store, selection: DeadLetterSelection, kind: JobKind, most: u8, step: i64) -> Vec<Advance> {
+    let created_at = at(10_000);
+    let count = CountStep { selection: selection.clone(), at: created_at, after: None };
+    let total = get(store.count_dead_letters(count)).matched;
+    let id: JobId = format!("job{step}").parse().unwrap();
+    let (state, rate) = (JobState::Running, None);
+    let job =
+        Job { id: id.clone(), kind, selection, rate, total, done: 0, failed: 0, state, created_at, ended_at: None };
+    get(store.create_job(job));
+    let mut steps = Vec::new();
+    while steps.last().is_none_or(|step: &Advance| step.job.state == JobState::Running) {
+        assert!(steps.len() < 100, "a job without an end: {steps:?}");
+        let mut step = get(store.advance_job(id.clone(), most.into())).expect("the job is there");
+        // When it ended is by the store's own clock.
+        step.job.ended_at = None;
+        steps.push(step);
+    }
+    steps
+}
+
 fn due(fate: Fate) -> Timestamp {
     if let Fate::Retry(seconds, _) = fate { at(1000 + i64::from(seconds)) } else { at(0) }
 }
@@ -375,8 +428,8 @@ fn append(store: &dyn Store, group: &[(u8, bool, bool)]) -> Result<Vec<Receipt>,
 
 fn update(store: &dyn Store, key: EndpointKey, drops: bool, step: i64) -> Answer {
     let drop_pending = drops.then_some(DropReason::EndpointDisabled);
-    let change =
-        EndpointChange { settings: format!("[{step}]"), state_changed: drops, state_reason: None, drop_pending };
+    let settings = format!(r#"{{"step": {step}, "dead_letters": {{"max_items": {}}}}}"#, step % 4);
+    let change = EndpointChange { settings, state_changed: drops, state_reason: None, drop_pending };
     let row = wait(store.update_endpoint(key, change));
     if row.is_ok() && drops {
         wait_until_dropped(store, key);
@@ -438,7 +491,12 @@ fn lists(store: &dyn Store) -> Vec<String> {
     }
     for (replayed, limit, before) in [(false, 100, None), (true, 100, None), (false, 2, Some(5))] {
         let before = before.map(|seq| DeliveryId { seq, endpoint: EndpointKey(2), run: 0 });
-        said.push(say(&get(store.dead_letters(DeadLetterFilter { endpoint: None, replayed, before, limit }))));
+        said.push(say(&get(store.dead_letters(DeadLetterFilter {
+            selection: DeadLetterSelection::default(),
+            replayed,
+            before,
+            limit,
+        }))));
     }
     said
 }

@@ -2,6 +2,7 @@
 
 use super::{
     super::{rows::CANCEL_STEP, *},
+    dead_letters::Letters,
     pending::Pending,
     state::{EndpointState, Origin, Standing, State},
 };
@@ -16,6 +17,7 @@ impl State {
         if self.endpoints.values().any(|endpoint| endpoint.row.is_some() && endpoint.id == id) {
             return Err(StoreError::Failed(format!("there is an endpoint {id} already")));
         }
+        let letters = Letters::of(&settings);
         let key = EndpointKey(self.endpoints.last_key_value().map_or(1, |(last, _)| last.0 + 1));
         let row = EndpointRow {
             key,
@@ -34,6 +36,7 @@ impl State {
             breaker: BreakerRecord::default(),
             totals: DeliveryTotals::default(),
             pending: Pending::default(),
+            letters,
         };
         self.endpoints.insert(key, endpoint);
         Ok(row)
@@ -57,6 +60,7 @@ impl State {
         let row = row.clone();
         endpoint.dropping = change.drop_pending;
         self.drop_pending(key);
+        self.limit_letters(key, &row.settings);
         Ok(row)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{super::*, pending::Pending};
+use super::{super::*, dead_letters::Letters, jobs::Jobs, pending::Pending};
 
 /// Everything that is kept.
 pub(super) struct State {
@@ -20,12 +20,15 @@ pub(super) struct State {
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
     /// Dead letters that were not replayed.
     pub(super) dead: BTreeSet<DeliveryId>,
+    /// The same by the moment at which they are too old.
+    pub(super) expiring: BTreeSet<(Timestamp, DeliveryId)>,
     /// Events that nothing holds any more.
     pub(super) finished: BTreeSet<u64>,
     /// Also those that were deleted: their history goes by their id.
     pub(super) endpoints: BTreeMap<EndpointKey, EndpointState>,
     pub(super) rules: BTreeMap<String, String>,
     pub(super) windows: BTreeMap<(String, String), WindowSlot>,
+    pub(super) jobs: Jobs,
 }
 
 /// An event that is kept.
@@ -65,6 +68,7 @@ pub(super) struct EndpointState {
     pub(super) breaker: BreakerRecord,
     pub(super) totals: DeliveryTotals,
     pub(super) pending: Pending,
+    pub(super) letters: Letters,
 }
 
 /// How a delivery came to be.
@@ -88,10 +92,12 @@ impl State {
             ids: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             dead: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             finished: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             rules: BTreeMap::new(),
             windows: BTreeMap::new(),
+            jobs: Jobs::default(),
         }
     }
 
@@ -240,7 +246,7 @@ impl State {
                 endpoint.totals.pending -= 1;
                 endpoint.totals.dead_lettered += 1;
                 delivery.standing = Standing::Dead { reason, since: at, replayed_as: None };
-                self.bury(id);
+                self.bury(id, at);
             }
             Next::Dropped(reason) => {
                 endpoint.totals.pending -= 1;

@@ -17,7 +17,7 @@ use super::{
     codes::drop_reason,
     configure::{Answer, Change},
     failed,
-    write::{Judged, Writer},
+    write::{Cache, Judged, Writer},
 };
 use crate::{
     clock::Clock,
@@ -26,8 +26,7 @@ use crate::{
     event::ValidEvent,
     intake::Permit,
     store::{
-        Admitted, AppendError, AppendReply, BreakerRecord, DeliveryId, DropReason, Receipt, Settlement, Submission,
-        Verdict,
+        Admitted, AppendError, AppendReply, BreakerRecord, DeliveryId, Receipt, Settlement, Submission, Verdict,
         ledger::{Group, Ledger},
     },
 };
@@ -60,7 +59,7 @@ pub(super) struct Committer {
     /// What a failed transaction had taken from the ledger: written first, before anything else is accepted.
     unsaved: Option<Group>,
     breakers: HashMap<EndpointKey, BreakerRecord>,
-    dropping: HashMap<EndpointKey, DropReason>,
+    cache: Cache,
     chores: Chores,
     last_seq: u64,
     checkpoint: mpsc::SyncSender<()>,
@@ -119,7 +118,7 @@ impl Committer {
             ledger: Ledger::default(),
             unsaved: None,
             breakers: HashMap::new(),
-            dropping,
+            cache: Cache { dropping, ..Cache::default() },
             chores,
             last_seq,
             checkpoint,
@@ -234,12 +233,12 @@ impl Committer {
     ) -> Result<Written, StoreError> {
         let now = self.clock.now();
         let mut answers = Vec::new();
-        let dropping = (!changes.is_empty()).then(|| self.dropping.clone());
+        let dropping = (!changes.is_empty()).then(|| self.cache.dropping.clone());
         #[cfg(test)]
         super::tests::limit_pages(&self.db, &self.shared);
         let result = (|| {
             let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut writer = Writer::new(&tx, now.wall, self.last_seq, &mut self.dropping);
+            let mut writer = Writer::new(&tx, now.wall, self.last_seq, &mut self.cache);
             writer.routed.flights = self.shared.queues.get().map(|(flights, _)| flights.as_ref());
             if !self.shared.writable.load(Ordering::Acquire) {
                 writer.try_to_write()?;
@@ -267,7 +266,8 @@ impl Committer {
                 Ok(Written { appended, answers, dropped })
             }
             Err(error) => {
-                self.dropping = dropping.unwrap_or_else(|| std::mem::take(&mut self.dropping));
+                let dropping = dropping.unwrap_or_else(|| std::mem::take(&mut self.cache.dropping));
+                self.cache = Cache { dropping, ..Cache::default() };
                 answers.into_iter().for_each(|answer: Answer| answer(Err(error.clone())));
                 changes.into_iter().for_each(|change| drop(change(Err(error.clone()))));
                 Err(error)

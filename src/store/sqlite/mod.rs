@@ -9,6 +9,8 @@ mod chores;
 mod codes;
 mod committer;
 mod configure;
+mod dead_letters;
+mod jobs;
 mod limits;
 mod lists;
 mod read;
@@ -33,10 +35,10 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, DeadLetterFilter,
-    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow,
-    Flights, FullSink, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store,
-    Submission, Totals, Verdict,
+    AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
+    Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail,
+    EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
+    ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -251,6 +253,30 @@ impl Store for SqliteStore {
             return self.read(move |db| Ok(cancel::look(db, &step)?.0));
         }
         self.change(move |writer| writer.cancel(&step))
+    }
+
+    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted> {
+        self.read(move |db| dead_letters::count(db, &step))
+    }
+
+    fn create_job(&self, job: Job) -> Reply<()> {
+        self.change(move |writer| writer.create_job(&job))
+    }
+
+    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>> {
+        self.change(move |writer| writer.advance_job(&id, most))
+    }
+
+    fn end_job(&self, id: JobId, state: JobState) -> Reply<Option<Job>> {
+        self.change(move |writer| writer.end_job(&id, state))
+    }
+
+    fn job(&self, id: JobId) -> Reply<Option<Job>> {
+        self.read(move |db| jobs::job(db, &id))
+    }
+
+    fn running_jobs(&self) -> Reply<Vec<Job>> {
+        self.read(jobs::running_jobs)
     }
 
     fn load(&self) -> Reply<Loaded> {

@@ -290,6 +290,10 @@ fn add(totals: &mut DeliveryTotals, name: &str, value: u64) {
         "pending" => totals.pending = value,
         "delivered" => totals.delivered = value,
         "dead_lettered" => totals.dead_lettered = value,
+        "dead_kept" => totals.dead_letters.kept = value,
+        "dead_bytes" => totals.dead_letters.bytes = value,
+        "dead_pruned" => totals.dead_letters.pruned = value,
+        "dead_purged" => totals.dead_letters.purged = value,
         _ => {
             if let Some(reason) = name.strip_prefix("dropped:") {
                 totals.dropped.insert(reason.to_owned(), value);

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::{
     clock::Timestamp,
-    endpoint::EndpointKey,
+    endpoint::{EndpointKey, policy::DeadLetters},
     event::{Accepted, ValidEvent},
     store::{
         AppendError, AttemptRecord, BreakerRecord, DeliveryId, DropReason, Next, Receipt, Ruling, Settlement, Verdict,
@@ -28,8 +28,7 @@ pub(super) struct Writer<'a> {
     pub(super) db: &'a Connection,
     pub(super) now: Timestamp,
     pub(super) deltas: HashMap<Count, i64>,
-    /// Endpoints whose deliveries are dropped.
-    pub(super) dropping: &'a mut HashMap<EndpointKey, DropReason>,
+    pub(super) cache: &'a mut Cache,
     pub(super) routed: Routed<'a>,
     last_seq: u64,
 }
@@ -42,6 +41,15 @@ pub(super) struct Content<'a> {
     pub(super) key: Option<&'a str>,
 }
 
+/// What the writer knows of endpoints without reading it each time; as old as the transaction.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    /// Endpoints whose deliveries are dropped.
+    pub(super) dropping: HashMap<EndpointKey, DropReason>,
+    /// How many dead letters are kept, for those that were asked for.
+    pub(super) limits: HashMap<EndpointKey, DeadLetters>,
+}
+
 /// An event as it was judged at the door.
 pub(super) enum Judged {
     New(Accepted),
@@ -50,13 +58,8 @@ pub(super) enum Judged {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(
-        db: &'a Connection,
-        now: Timestamp,
-        last_seq: u64,
-        dropping: &'a mut HashMap<EndpointKey, DropReason>,
-    ) -> Self {
-        Self { db, now, deltas: HashMap::new(), dropping, routed: Routed::default(), last_seq }
+    pub(super) fn new(db: &'a Connection, now: Timestamp, last_seq: u64, cache: &'a mut Cache) -> Self {
+        Self { db, now, deltas: HashMap::new(), cache, routed: Routed::default(), last_seq }
     }
 
     /// Adds up the totals; tells the newest seq, and what full queues had to drop.
@@ -86,12 +89,12 @@ impl<'a> Writer<'a> {
 
     /// One line for each endpoint and reason.
     fn log_dropped(&self) {
-        for ((endpoint, name), count) in &self.deltas {
-            if let (Some(reason), 1.., 1..) = (name.strip_prefix("dropped:"), *endpoint, *count)
-                // Whoever is told of these logs them: a line for each transaction would be too many.
-                && reason != DropReason::QueueFull.as_str()
-            {
+        for ((endpoint, name), count) in self.deltas.iter().filter(|((key, _), count)| *key > 0 && **count > 0) {
+            // Whoever is told of full queues logs them: a line for each transaction would be too many.
+            if let Some(reason) = name.strip_prefix("dropped:").filter(|name| *name != DropReason::QueueFull.as_str()) {
                 warn!(event = "delivery.dropped", endpoint, reason, count, "deliveries dropped");
+            } else if name == "dead_pruned" {
+                warn!(event = "dead_letters.pruned", endpoint, count, "the oldest dead letters fell off");
             }
         }
     }
@@ -173,7 +176,7 @@ impl<'a> Writer<'a> {
                 self.count(0, "routed", 1);
                 for (target, outcomes) in targets.iter().zip(&held.outcomes) {
                     let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
-                    let dropped = target.dropped.or_else(|| self.dropping.get(&target.endpoint).copied());
+                    let dropped = target.dropped.or_else(|| self.cache.dropping.get(&target.endpoint).copied());
                     self.count_delivery(target.endpoint, "created", 1);
                     let content = Content { bytes: signed(event.weight() as u64), key: event.key.as_deref() };
                     self.routed.add(target.endpoint, target.queue, event.seq);
@@ -304,6 +307,9 @@ impl<'a> Writer<'a> {
             Next::Dropped(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             Next::Retry { .. } => {}
         }
+        if state == DEAD {
+            self.bury(settlement.delivery)?;
+        }
         let failed = settlement.next != Next::Delivered;
         if let Some(attempt) = attempt {
             self.batch(endpoint, attempt, failed)?;
@@ -373,7 +379,7 @@ impl<'a> Writer<'a> {
         *self.deltas.entry((endpoint, name.into())).or_default() += delta;
     }
 
-    /// What has been counted so far for an endpoint.
+    /// What this transaction has counted so far.
     pub(super) fn delta(&self, endpoint: EndpointKey, name: &'static str) -> i64 {
         self.deltas.get(&(endpoint.0, Cow::Borrowed(name))).copied().unwrap_or(0)
     }
