@@ -3,10 +3,13 @@
 mod batch;
 pub mod body;
 mod connect;
+#[cfg(unix)]
+mod file;
 pub mod guard;
 mod http;
 mod network;
 mod retry_after;
+mod routed;
 pub mod signature;
 mod stream;
 
@@ -17,8 +20,11 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::{clock::Timestamp, endpoint::Endpoint, event::Accepted};
 pub use batch::batch_id;
+#[cfg(unix)]
+pub use file::{FileTransport, Writers};
 pub use http::HttpTransport;
 pub use network::Network;
+pub(crate) use routed::routed;
 
 /// One try to deliver one event, or a batch of them, to one endpoint. Where the endpoint has batches, one event is a batch
 /// too.
