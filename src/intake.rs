@@ -71,9 +71,22 @@ impl Intake {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Bytes let in and not given back.
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
     /// Events let in and not given back.
     pub fn waiting(&self) -> usize {
         self.events.load(Ordering::Acquire)
+    }
+}
+
+impl Permit {
+    /// What has been let in takes more bytes now: they are counted, and refused to nobody.
+    pub fn grow(&mut self, bytes: usize) {
+        self.intake.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.bytes += bytes;
     }
 }
 
@@ -106,8 +119,10 @@ mod tests {
     #[test]
     fn bytes_are_bounded_too_and_given_back() {
         let intake = Intake::new(10, 100);
-        let first = intake.admit(group(&[90])).unwrap();
+        let mut first = intake.admit(group(&[70])).unwrap();
+        first[0].grow(20);
         assert!(intake.admit(group(&[20])).is_err());
+        assert_eq!(intake.waiting_bytes(), 90);
         drop(first);
         assert!(intake.admit(group(&[20])).is_ok());
     }

@@ -14,6 +14,7 @@ mod health;
 mod history;
 mod json;
 mod list;
+mod metrics;
 mod ndjson;
 mod problem;
 mod publish;
@@ -38,12 +39,13 @@ pub use token::{AdminToken, admin_token};
 struct Shared {
     hooks: Hookmill,
     guard: access::Guard,
+    open_metrics: bool,
     read_deadline: Duration,
 }
 
 impl Hookmill {
-    /// The HTTP API, to be mounted at the root of an actix-web `App` or in a scope of it: `/v1/…` for those whom `access`
-    /// lets in, `/healthz` and `/readyz` for everybody. In that scope a path that nothing else matches is answered with a
+    /// The HTTP API, to be mounted at the root of an actix-web `App` or in a scope of it: `/v1/…` and
+    /// `/metrics` for those whom `access` lets in, `/healthz` and `/readyz` for everybody. In that scope a path that nothing else matches is answered with a
     /// problem. Endpoints made through the API are limited as [`Origin::Api`](crate::endpoint::Origin::Api) says.
     ///
     /// ```
@@ -55,8 +57,8 @@ impl Hookmill {
     /// }
     /// ```
     pub fn api(&self, access: Access) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static + use<> {
-        let read_deadline = access.read_deadline;
-        let shared = Arc::new(Shared { hooks: self.clone(), guard: access.guard(self), read_deadline });
+        let (read_deadline, open_metrics) = (access.read_deadline, access.open_metrics);
+        let shared = Arc::new(Shared { hooks: self.clone(), guard: access.guard(self), open_metrics, read_deadline });
         move |config| routes::configure(config, shared)
     }
 }

@@ -4,6 +4,7 @@ mod bulk;
 mod configuration;
 mod doors;
 mod formats;
+mod metrics;
 mod publishing;
 mod sockets;
 mod switches;
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::Access;
 use crate::{
-    Hookmill,
+    Event, Hookmill,
     transport::{Answer, Attempt, Response, Transport},
 };
 

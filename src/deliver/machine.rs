@@ -33,7 +33,7 @@ use crate::{
 
 use record::record;
 
-pub use effects::{Bounds, Disabled, Effect, Origin, Snapshot, Start};
+pub use effects::{Bounds, Disabled, Effect, Ended, Origin, Snapshot, Start};
 
 /// Deliveries one page asks for, and bytes of events.
 const PAGE_ITEMS: usize = 256;
@@ -169,12 +169,13 @@ impl Machine {
     pub fn renew(&mut self, now: Now) {
         self.receiver = self.receiver.wrapping_add(1);
         (self.failing_since, self.cautious, self.ramp) = (None, false, None);
-        if !self.breaker.is_closed() {
+        let transition = (!self.breaker.is_closed()).then_some(Transition::Reset);
+        if transition.is_some() {
             self.queue.release(now);
         }
         self.breaker.reset(now);
         self.shrink();
-        self.effects.push(Effect::Breaker(None, self.breaker_record()));
+        self.effects.push(Effect::Breaker(transition, self.breaker_record()));
     }
 
     /// Takes other settings and another state, from the next attempt on.
@@ -341,7 +342,8 @@ impl Machine {
         }
         self.tickets += 1;
         let number = item.attempts + 1;
-        let start = Start { ticket: self.tickets, event: Arc::clone(&item.event), run: item.run, number };
+        let late = item.late(now.mono);
+        let start = Start { ticket: self.tickets, event: Arc::clone(&item.event), run: item.run, number, late };
         if let Some(rate) = &self.policy.rate {
             self.pace.start(rate, now.mono);
         }
@@ -362,6 +364,7 @@ impl Machine {
             next,
             at: now.wall,
         }));
+        self.ended(item, next, None);
         *count += 1;
         self.expired_left = *count >= GIVEN_UP_AT_ONCE;
         self.expired_left
@@ -438,6 +441,7 @@ impl Machine {
         let InFlight { item, unsure, .. } = flight;
         let delivery = self.delivery(&item);
         let (spent, at) = (item.spent, now.wall);
+        let mut ended = None;
         let next = match next {
             Ok(retry) => {
                 let due = now.wall.after(retry.delay);
@@ -450,10 +454,21 @@ impl Machine {
             }
             Err(end) => {
                 self.queue.finish(item.key());
+                ended = Some(item);
                 end
             }
         };
+        let said = ended.is_some().then(|| (attempt.status, attempt.error.clone()));
         self.effects.push(Effect::Settle(Settlement { delivery, attempt: Some(attempt), spent, next, at }));
+        if let Some(item) = ended {
+            self.ended(&item, next, said);
+        }
+    }
+
+    fn ended(&mut self, item: &Item, end: Next, said: Option<(Option<u16>, Option<String>)>) {
+        let (event, run, created_at, attempts) = (Arc::clone(&item.event), item.run, item.created_at, item.attempts);
+        let (status, error) = said.unwrap_or_default();
+        self.effects.push(Effect::Ended(Ended { event, run, created_at, attempts, end, status, error }));
     }
 
     fn delivery(&self, item: &Item) -> DeliveryId {

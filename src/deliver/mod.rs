@@ -6,6 +6,7 @@ pub mod breaker;
 #[cfg(feature = "testing")]
 pub(crate) mod death;
 pub mod machine;
+mod notice;
 pub mod outcome;
 pub mod queue;
 pub mod rate;
@@ -29,14 +30,16 @@ use tracing::{debug, info, warn};
 
 use crate::{
     actor::{Alarm, Yielder, told, yield_now},
-    clock::Clock,
+    clock::{Clock, Mono},
     endpoint::{Endpoint, EndpointKey, State},
     event::Accepted,
+    metrics::Metrics,
     store::{BreakerRecord, DeadReason, Next, Page, Settlement, Store},
     transport::{Answer, Attempt, Failure, FailureKind, Transport},
 };
 use breaker::Transition;
-use machine::{Bounds, Disabled, Effect, Machine, Origin, Snapshot, Start};
+use machine::{Bounds, Effect, Ended, Machine, Origin, Snapshot, Start};
+pub use notice::{News, Notice, Observer};
 use queue::Key;
 
 /// Everything about one endpoint: its window, attempts in flight, timers and breaker.
@@ -47,9 +50,15 @@ pub struct Delivery {
     transport: Rc<dyn Transport>,
     alarm: Alarm,
     yielder: Yielder,
-    tasks: HashMap<u64, JoinHandle<()>>,
+    tasks: HashMap<u64, Exchange>,
     drained: Option<Drain>,
     obituary: Obituary,
+}
+
+/// An attempt that is being made.
+struct Exchange {
+    task: JoinHandle<()>,
+    started: Mono,
 }
 
 /// What all deliveries of one Hookmill use.
@@ -63,12 +72,11 @@ pub struct Parts {
     pub bounds: Bounds,
     /// Attempts in flight, of all endpoints.
     pub in_flight: Arc<AtomicU64>,
-    /// Told when an endpoint is to be disabled. A leaf: nothing comes back from it.
-    pub disabler: Arc<OnceLock<Disabler>>,
+    /// Told what happens to endpoints. A leaf: nothing comes back from it.
+    pub observer: Arc<OnceLock<Observer>>,
+    /// Where attempts are counted.
+    pub metrics: Arc<Metrics>,
 }
-
-/// Disables an endpoint that wants no more, or does not work.
-pub type Disabler = Box<dyn Fn(&Arc<Endpoint>, Disabled) + Send + Sync>;
 
 /// What a Delivery starts from.
 pub struct Birth {
@@ -208,15 +216,13 @@ impl Delivery {
                 Effect::Breaker(transition, record) => {
                     if let Some(transition) = transition {
                         self.log_breaker(transition, &record);
+                        self.tell_breaker(transition, record);
                     }
                     self.obituary.notice.breaker = record;
                     self.parts.store.keep_breaker(self.endpoint.key, record);
                 }
-                Effect::Disable(why) => {
-                    if let Some(disable) = self.parts.disabler.get() {
-                        disable(&self.endpoint, why);
-                    }
-                }
+                Effect::Ended(ended) => self.ended(ended),
+                Effect::Disable(why) => self.tell(News::Disable(why)),
             }
         }
         self.tell_drained();
@@ -230,16 +236,19 @@ impl Delivery {
     }
 
     fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { ticket, event, number, .. } = start;
-        let at = self.parts.clock.now().wall;
-        let attempt = Attempt { event, endpoint: Arc::clone(&self.endpoint), number, at };
+        let Start { ticket, event, number, late, .. } = start;
+        let now = self.parts.clock.now();
+        if let Some(late) = late {
+            self.parts.metrics.retry_lateness.time(late);
+        }
+        let attempt = Attempt { event, endpoint: Arc::clone(&self.endpoint), number, at: now.wall };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
         let task = actix_rt::spawn(async move {
             let answer = exchange(transport.as_ref(), attempt).await;
             addr.do_send(Finished { ticket, answer });
         });
-        self.tasks.insert(ticket, task);
+        self.tasks.insert(ticket, Exchange { task, started: now.mono });
     }
 
     fn settle(&self, settlement: Settlement) {
@@ -262,6 +271,33 @@ impl Delivery {
         self.parts.store.settle(settlement);
     }
 
+    fn ended(&self, ended: Ended) {
+        let metrics = &self.parts.metrics;
+        match ended.end {
+            Next::Delivered => {
+                let latency = if ended.attempts == 1 { &metrics.first_latency } else { &metrics.later_latency };
+                latency.time(self.parts.clock.now().wall.since(ended.created_at));
+            }
+            Next::DeadLettered(_) => self.tell(News::DeadLettered(Box::new(ended))),
+            Next::Retry { .. } | Next::Dropped(_) => {}
+        }
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(observer) = self.parts.observer.get() {
+            observer(Notice { endpoint: Arc::clone(&self.endpoint), news });
+        }
+    }
+
+    fn tell_breaker(&self, transition: Transition, record: BreakerRecord) {
+        match transition {
+            Transition::Opened => self.tell(News::Failing(record)),
+            Transition::Reopened => {}
+            Transition::Closed => self.tell(News::Recovered { reset: false }),
+            Transition::Reset => self.tell(News::Recovered { reset: true }),
+        }
+    }
+
     fn log_breaker(&self, transition: Transition, record: &BreakerRecord) {
         let endpoint = &self.endpoint.id;
         let cooldown_ms = record.cooldown.as_millis();
@@ -269,6 +305,7 @@ impl Delivery {
             Transition::Opened => warn!(event = "breaker.opened", %endpoint, cooldown_ms, "breaker opened"),
             Transition::Reopened => info!(event = "breaker.probed", %endpoint, cooldown_ms, "probe failed"),
             Transition::Closed => info!(event = "breaker.closed", %endpoint, "breaker closed"),
+            Transition::Reset => info!(event = "breaker.closed", %endpoint, "breaker closed: another receiver"),
         }
     }
 
@@ -290,8 +327,8 @@ impl Actor for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        for task in self.tasks.values() {
-            task.abort();
+        for exchange in self.tasks.values() {
+            exchange.task.abort();
         }
         let left = u64::try_from(self.tasks.len()).unwrap_or(0);
         self.parts.in_flight.fetch_sub(left, Ordering::AcqRel);
@@ -310,7 +347,10 @@ impl Handler<Finished> for Delivery {
     type Result = ();
 
     fn handle(&mut self, Finished { ticket, answer }: Finished, ctx: &mut Self::Context) {
-        if self.tasks.remove(&ticket).is_some() {
+        if let Some(Exchange { started, .. }) = self.tasks.remove(&ticket) {
+            let metrics = &self.parts.metrics;
+            metrics.attempts.one(outcome::label(&answer));
+            metrics.attempt_duration.time(self.parts.clock.now().mono.since(started));
             self.parts.in_flight.fetch_sub(1, Ordering::AcqRel);
             self.input(ctx, |machine, now| machine.finished(ticket, &answer, now));
         }

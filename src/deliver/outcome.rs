@@ -150,6 +150,26 @@ mod tests {
     }
 
     #[test]
+    fn every_outcome_has_a_counter() {
+        let tally = crate::metrics::Metrics::default().attempts;
+        let kinds = [
+            FailureKind::Timeout,
+            FailureKind::Dns,
+            FailureKind::Connect,
+            FailureKind::Tls,
+            FailureKind::Blocked,
+            FailureKind::Protocol,
+            FailureKind::Internal,
+            FailureKind::Unrenderable,
+        ];
+        let failures = kinds.map(|kind| Err(crate::transport::Failure::new(kind, "")));
+        for answer in [200, 302, 404, 429, 503].map(|status| answer(status, "")).iter().chain(&failures) {
+            tally.one(label(answer));
+        }
+        assert!(tally.read().all(|(name, _)| name != "other"));
+    }
+
+    #[test]
     fn a_cut_body_is_not_valid_json() {
         let cut = Ok(Response { status: 200, retry_after: None, body: "1".into(), complete: false });
         assert_ne!(Outcome::of(&cut, Success::Json200), Outcome::Success);

@@ -8,6 +8,7 @@ pub(in crate::store) mod cancelling;
 pub(in crate::store) mod model;
 mod reading;
 pub(in crate::store) mod scenarios;
+pub(in crate::store) mod watching;
 
 /// One `#[test]` for each scenario. `$open` is called as a function for each of them; it gives an empty store as
 /// `Arc<dyn Store>`, and whatever must live as long as it, such as its directory.
@@ -56,6 +57,10 @@ macro_rules! contract {
             cancelling_asks_for_topic_and_time,
             cancelling_goes_in_steps,
             what_was_cancelled_in_flight_may_still_arrive,
+        );
+        $crate::store::contract::contract!($open, watching;
+            vitals_name_who_waits_and_who_fails,
+            vitals_count_dead_letters_that_were_not_replayed,
         );
     };
     ($open:expr, $part:ident; $($scenario:ident,)*) => {

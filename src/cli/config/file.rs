@@ -19,6 +19,9 @@ use crate::{
 /// The longest time a shutdown may take.
 const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
 
+/// The most bytes to be left on a disk: 1 PiB.
+const LARGEST_DISK: u64 = 1 << 50;
+
 /// What a file says; `None` is left to the defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::cli) struct ConfigFile {
@@ -26,6 +29,7 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) data_dir: Option<PathBuf>,
     pub(super) allow_loopback: Option<bool>,
     pub(super) drain: Option<Duration>,
+    pub(super) disk_reserve: Option<u64>,
     pub(super) declared: Declared,
 }
 
@@ -66,6 +70,7 @@ fn config(fields: &mut Fields<'_>) -> ConfigFile {
         data_dir: fields.take("data_dir").and_then(|field| data_dir(&field)),
         allow_loopback: fields.take("allow_loopback").and_then(|field| field.flag()),
         drain: fields.take("drain").and_then(|field| field.duration(Duration::ZERO..=LONGEST_DRAIN)),
+        disk_reserve: fields.take("disk_reserve").and_then(|field| field.whole(0..=LARGEST_DISK)),
         declared: Declared::read(fields),
     }
 }

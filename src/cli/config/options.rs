@@ -32,6 +32,9 @@ pub(in crate::cli) struct Options {
     /// How long a shutdown lets attempts in flight end [default: 20s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "HOOKMILL_DRAIN")]
     drain: Option<Duration>,
+    /// Bytes to leave free on the disk; with less nothing new is accepted [default: 1 GiB or 5 % of it, the larger]
+    #[arg(long, value_name = "BYTES", env = "HOOKMILL_DISK_RESERVE")]
+    disk_reserve: Option<u64>,
 }
 
 /// How long a shutdown lets attempts in flight end, unless said otherwise.
@@ -44,6 +47,8 @@ pub(in crate::cli) struct InForce {
     pub(in crate::cli) data_dir: PathBuf,
     pub(in crate::cli) allow_loopback: bool,
     pub(in crate::cli) drain: Duration,
+    /// `None` for the usual part of the disk.
+    pub(in crate::cli) disk_reserve: Option<u64>,
     pub(in crate::cli) declared: Declared,
 }
 
@@ -59,6 +64,7 @@ impl Options {
             data_dir: self.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()),
             allow_loopback: self.allow_loopback.or(file.allow_loopback).unwrap_or(false),
             drain: self.drain.or(file.drain).unwrap_or(DRAIN),
+            disk_reserve: self.disk_reserve.or(file.disk_reserve),
             declared: file.declared,
         })
     }
@@ -72,6 +78,7 @@ impl InForce {
             "data_dir": self.data_dir,
             "allow_loopback": self.allow_loopback,
             "drain": duration::print(self.drain),
+            "disk_reserve": self.disk_reserve,
         });
         if let (Value::Object(shown), Value::Object(declared)) = (&mut shown, self.declared.to_masked_json()) {
             shown.extend(declared);
@@ -85,6 +92,7 @@ impl InForce {
             ("listen", self.listen != other.listen),
             ("data_dir", self.data_dir != other.data_dir),
             ("allow_loopback", self.allow_loopback != other.allow_loopback),
+            ("disk_reserve", self.disk_reserve != other.disk_reserve),
         ];
         differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

@@ -78,6 +78,8 @@ impl Demo {
                 data_dir: scratch.path.clone(),
                 allow_loopback: true,
                 drain: DRAIN,
+                // A newcomer with a full disk is to see it too: it takes a few kilobytes.
+                disk_reserve: Some(0),
                 declared: Declared::default(),
             });
             let running = running.await?;
