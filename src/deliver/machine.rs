@@ -342,8 +342,8 @@ impl Machine {
         }
         self.tickets += 1;
         let number = item.attempts + 1;
-        let late = item.late(now.mono);
-        let start = Start { ticket: self.tickets, event: Arc::clone(&item.event), run: item.run, number, late };
+        let (ticket, late) = (self.tickets, item.late(now.mono));
+        let start = Start { ticket, events: vec![Arc::clone(&item.event)], run: item.run, number, late };
         if let Some(rate) = &self.policy.rate {
             self.pace.start(rate, now.mono);
         }

@@ -14,7 +14,7 @@ pub use http::{Http, Route};
 pub use instruments::{Histogram, Tally};
 
 /// Classes that attempts end in.
-const OUTCOMES: [&str; 14] = [
+const OUTCOMES: [&str; 15] = [
     "2xx",
     "3xx",
     "4xx",
@@ -29,6 +29,7 @@ const OUTCOMES: [&str; 14] = [
     "protocol",
     "internal",
     "unrenderable",
+    "written",
 ];
 /// Why events were refused.
 const REFUSALS: [&str; 6] = ["invalid", "conflict", "overloaded", "store_full", "store_failed", "closed"];

@@ -25,7 +25,7 @@ async fn scrape(hooks: &Hookmill) -> Result<impl Fn(&str) -> f64, StoreError> {
 #[test]
 fn counters_move_with_what_happens() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, 1) => Script::status(500).after(millis(300)),
             (1, 2) => Script::fails(FailureKind::Dns),
             (2, _) => Script::asks(429, RetryAfter::Delay(seconds(3600))),

@@ -179,7 +179,7 @@ fn an_endpoint_that_is_disabled_is_told_of_with_the_reason() {
 #[test]
 fn another_receiver_closes_a_breaker_and_that_is_told() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.endpoint.settings.url.host_str() {
+        let receiver = ScriptedTransport::new(|attempt| match host(attempt) {
             Some("old.example") => Script::status(500),
             _ => Script::status(200),
         });
