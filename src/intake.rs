@@ -71,6 +71,11 @@ impl Intake {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Whether half of what it lets in has been let in and not given back.
+    pub fn is_half_full(&self) -> bool {
+        self.waiting() > self.max_events / 2 || self.waiting_bytes() > self.max_bytes / 2
+    }
+
     /// Bytes let in and not given back.
     pub fn waiting_bytes(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
@@ -109,10 +114,11 @@ mod tests {
     fn a_group_is_let_in_whole_or_not_at_all() {
         let intake = Intake::new(3, 100);
         let first = intake.admit(group(&[10, 10])).unwrap();
+        assert!(intake.is_half_full());
         assert_eq!(intake.admit(group(&[1, 1])).unwrap_err(), Refused::Full);
         assert_eq!(intake.waiting(), 2);
         drop(first);
-        assert_eq!(intake.waiting(), 0);
+        assert!(intake.waiting() == 0 && !intake.is_half_full());
         assert!(intake.admit(group(&[1, 1])).is_ok());
     }
 

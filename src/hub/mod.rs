@@ -43,7 +43,10 @@ pub struct Watch {
     pub watcher: Watcher,
 }
 
-told!(Publish, Published, Subscribe, Watch);
+/// Forgets every subscriber: there will be no more events.
+pub struct End;
+
+told!(Publish, Published, Subscribe, Watch, End);
 
 impl Hub {
     /// A Hub in front of `debouncer`.
@@ -88,6 +91,14 @@ impl Handler<Watch> for Hub {
 
     fn handle(&mut self, Watch { topics, watcher }: Watch, _: &mut Self::Context) {
         self.subscribers.add(topics, watcher);
+    }
+}
+
+impl Handler<End> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: End, _: &mut Self::Context) {
+        self.subscribers = Subscribers::default();
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -37,7 +37,7 @@ use crate::{
     endpoint::{Endpoint, EndpointId},
     error::{Invalid, StoreError},
     event::{Event, EventId, ValidEvent},
-    hub::Hub,
+    hub::{self, Hub},
     intake::{Intake, Permit, Refused},
     metrics::Metrics,
     quota::Quota,
@@ -168,11 +168,15 @@ impl Hookmill {
                 hooks.observe(notice);
             }
         }));
-        let weak = Arc::downgrade(&hooks.0);
+        let (weak, arbiter) = (Arc::downgrade(&hooks.0), hooks.0.arbiter.clone());
         hooks.0.store.watch_space(Box::new(move |low| {
-            if let Some(hooks) = weak.upgrade().map(Self) {
-                hooks.observe_space(low);
-            }
+            let weak = Weak::clone(&weak);
+            // Not on the store's own thread: the last handle to the store must not be dropped there.
+            arbiter.spawn(async move {
+                if let Some(hooks) = weak.upgrade().map(Self) {
+                    hooks.observe_space(low);
+                }
+            });
         }));
         hooks
     }
@@ -358,6 +362,7 @@ impl Hookmill {
         let after = store.totals().await.unwrap_or_default();
         let left = after.deliveries.pending + after.unrouted;
         let _closed = store.close().await;
+        self.0.hub.do_send(hub::End);
         let report = Report {
             delivered: after.deliveries.delivered.saturating_sub(before.deliveries.delivered),
             cancelled,

@@ -194,6 +194,8 @@ impl Hookmill {
         let (reply, result) = oneshot::channel();
         let taken = match event.validate_own(self.0.clock.now().wall) {
             Err(invalid) => Err(invalid.to_string()),
+            // A flood of bad news leaves half of the intake to everybody else.
+            Ok(_) if self.0.intake.is_half_full() => Err("the intake is half full".to_owned()),
             // What room is left is for settling; only that it is little is said.
             Ok(_) if self.0.store.is_low() && topic != LOW_SPACE => Err("no room on the disk".to_owned()),
             Ok(valid) => self.append(vec![valid], reply).map_err(|refused| match refused {

@@ -24,7 +24,7 @@ use crate::{
 /// Events that wait for a reader, unless told otherwise.
 const BUFFER: usize = 1024;
 
-/// Events as they are accepted, in the order of their seqs. It ends when the Hookmill does.
+/// Events as they are accepted, in the order of their seqs. It ends with the shutdown, or when the Hookmill is gone.
 pub struct EventStream {
     events: mpsc::Receiver<Published>,
     missed: Arc<AtomicU64>,

@@ -120,7 +120,7 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
 fn breaker_row(row: &Row<'_>) -> Sql<(EndpointKey, BreakerRecord)> {
     let record = BreakerRecord {
         open_until: moment_or_none(row, 1)?,
-        cooldown: Duration::from_millis(unsigned(row.get(2)?)),
+        cooldown: Duration::from_millis(row.get::<_, Option<i64>>(2)?.map_or(0, unsigned)),
         since: moment_or_none(row, 3)?,
         failing_since: moment_or_none(row, 4)?,
     };

@@ -74,7 +74,7 @@ impl Lookout {
         seen.free.store(free, Ordering::Relaxed);
         match (seen.low.swap(low, Ordering::AcqRel), low) {
             (false, true) => {
-                warn!(event = "store.full", free, "less than the reserve is free: nothing new is accepted")
+                warn!(event = "store.full", free, "less than the reserve is free: nothing new is accepted");
             }
             (true, false) => info!(event = "store.recovered", free, "there is room again"),
             _ => return,

@@ -1,5 +1,6 @@
 //! Operational events: who hears of what, and that nothing goes round in circles.
 
+use futures_util::{FutureExt, StreamExt};
 use hookmill::{
     PublishError,
     endpoint::State,
@@ -232,6 +233,40 @@ fn nobody_else_publishes_them_through_any_door() {
         assert_eq!((hooks.emitted().admitted, hooks.emitted().refused), (0, 1));
         assert_eq!(look(&hooks).await.accepted, 0);
     });
+}
+
+#[test]
+fn a_flood_of_bad_news_leaves_half_of_the_intake_and_is_counted() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        // Nothing that is with a hook has a verdict: it holds its place.
+        let slow = Hookmill::builder().intake(4, 1 << 20).enrich("slow", |_| async {
+            pass(seconds(10)).await;
+            None
+        });
+        let never = fragile("crm").topics(["a.b"]).settings(json!({"retry": {"delays": [], "max_age": "1s"}}));
+        let hooks = start(slow.endpoint(never.settings(json!({"state": "paused"}))), &receiver).await;
+        let mut stream = hooks.stream("hookmill.*").unwrap();
+        publish(&hooks, 3).await;
+        settled_events(&hooks).await;
+        pass(seconds(2)).await;
+        (0..3).for_each(|_| hooks.emit(event("slow")));
+        assert_eq!(hooks.emitted().refused, 0);
+        resume(&hooks, "crm").await;
+        until(&hooks, |totals| totals.deliveries.dead_lettered == 3).await;
+        let text = hooks.metrics().await.unwrap();
+        assert!(text.contains("hookmill_operational_events_total{result=\"refused\"} 3"), "{text}");
+        assert!(stream.next().now_or_never().is_none());
+        assert_eq!(hooks.publish(event("x")).await.map(|one| one.seq).unwrap(), 4, "there is room for others");
+    });
+}
+
+async fn settled_events(hooks: &Hookmill) {
+    until(hooks, |totals| totals.unrouted == 0).await;
+}
+
+async fn resume(hooks: &Hookmill, name: &str) {
+    hooks.switch_endpoint(&id(name), hookmill::pipeline::Switch::Resume, None).await.unwrap();
 }
 
 #[test]
