@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     rc::Rc,
     sync::{Arc, RwLock, atomic::AtomicU64},
     thread,
@@ -38,12 +38,12 @@ use crate::{
     intake::Intake,
     metrics::Metrics,
     quota::Quota,
-    store::{
-        Admitted, Disk, DropReason, EndpointChange, EndpointRow, Loaded, Reserve, Retention, Room, Store,
-        memory::MemoryStore,
-    },
+    store::{Admitted, DropReason, EndpointChange, EndpointRow, Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Transport, TransportFactory, guard},
 };
+
+#[cfg(feature = "sqlite")]
+use crate::store::{Disk, Reserve, Room};
 
 /// Events and bytes let in before their verdict is recorded.
 const INTAKE_EVENTS: usize = 10_000;
@@ -76,6 +76,7 @@ pub struct Builder {
     intake: (usize, usize),
     retention: Retention,
     seed: u64,
+    #[cfg(feature = "sqlite")]
     disk: Disk,
     pub(super) enrich: Vec<(String, Hook)>,
     pub(super) enrich_limit: Duration,
@@ -103,6 +104,7 @@ impl Default for Builder {
             intake: (INTAKE_EVENTS, INTAKE_BYTES),
             retention: Retention::default(),
             seed: fastrand::u64(..),
+            #[cfg(feature = "sqlite")]
             disk: Disk::leaving(Reserve::Standard),
             enrich: Vec::new(),
             enrich_limit: enrich::LIMIT,
@@ -168,6 +170,7 @@ impl Builder {
     /// Sets how many bytes are to be left on the disk: with less, publishing answers
     /// [`StoreFull`](crate::PublishError::StoreFull), and what was accepted is delivered and settled. The larger of 1 GiB and
     /// 5 % of the disk otherwise; 0 for none.
+    #[cfg(feature = "sqlite")]
     pub fn disk_reserve(mut self, bytes: u64) -> Self {
         self.disk.reserve = Reserve::Bytes(bytes);
         self
@@ -175,7 +178,8 @@ impl Builder {
 
     /// Asks `probe` for the room on the disk of a directory, every few seconds, and not the operating system: for quotas that
     /// it does not tell, and for tests.
-    pub fn disk_probe(mut self, probe: impl Fn(&Path) -> io::Result<Room> + Send + Sync + 'static) -> Self {
+    #[cfg(feature = "sqlite")]
+    pub fn disk_probe(mut self, probe: impl Fn(&std::path::Path) -> io::Result<Room> + Send + Sync + 'static) -> Self {
         self.disk.probe = Arc::new(probe);
         self
     }
