@@ -104,7 +104,7 @@ impl Bed {
             Effect::Settle(settlement) => Some(settlement),
             _ => None,
         });
-        settled.expect("settled")
+        settled.unwrap_or_else(|| panic!("not settled"))
     }
 
     fn attempt(&mut self, answer: &Answer) -> Next {

@@ -44,7 +44,7 @@ impl Builder {
     ///
     /// A call may take 5 s, see [`enrich_limit`](Self::enrich_limit). One that takes longer, panics or adds more than the
     /// metadata may hold hurts its own event alone: that goes on without. Publishing waits for it, and so takes the place among
-    /// all events that it has when the hook is done; [`Hookmill::emit`] does not wait, so that events that are emitted one
+    /// all events that it has when the hook is done; [`emit`](crate::Hookmill::emit) does not wait, so that events that are emitted one
     /// after another may change their order. Test deliveries and operational events pass no hook. Hooks run on a thread of
     /// their own: one that blocks holds up the others.
     ///

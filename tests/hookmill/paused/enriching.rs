@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::*;
 
-fn fields(value: Value) -> Option<Map<String, Value>> {
+fn fields(value: &Value) -> Option<Map<String, Value>> {
     value.as_object().cloned()
 }
 
@@ -44,10 +44,10 @@ fn fields_are_in_what_is_accepted_and_replace_those_of_the_publisher() {
             let topic = event.topic().to_owned();
             async move {
                 pass(seconds(1)).await;
-                fields(json!({"seen": topic, "by": "one"}))
+                fields(&json!({"seen": topic, "by": "one"}))
             }
         });
-        let builder = builder.enrich("*", |_| async { fields(json!({"by": "two"})) });
+        let builder = builder.enrich("*", |_| async { fields(&json!({"by": "two"})) });
         let hooks = start(builder, &receiver()).await;
         let accepted = hooks.publish(spaced("a.b", "e1").metadata("own", 1).metadata("by", "me")).await.unwrap();
         assert_eq!((accepted.seq, accepted.duplicate), (1, false));
@@ -66,7 +66,7 @@ fn a_hook_that_panics_or_hangs_or_says_too_much_hurts_its_own_event_alone() {
         let builder = Hookmill::builder().endpoint(endpoint("crm")).enrich("bad.panic", |_| async { panic!("a bug") });
         let builder = builder.enrich("bad.early", |_| -> std::future::Ready<_> { panic!("an early bug") });
         let builder = builder.enrich("bad.hang", |_| pending());
-        let builder = builder.enrich("bad.large", |_| async { fields(json!({"x": "x".repeat(20_000)})) });
+        let builder = builder.enrich("bad.large", |_| async { fields(&json!({"x": "x".repeat(20_000)})) });
         let builder = builder.enrich("bad.none", |_| async { None });
         let hooks = start(builder.enrich_limit(seconds(7)), &receiver()).await;
         let began = hooks.publish(spaced("good", "e0")).await.unwrap();
@@ -90,7 +90,7 @@ fn emit_does_not_wait_and_takes_its_place_in_the_intake_first() {
     paused(async {
         let builder = Hookmill::builder().endpoint(endpoint("crm")).intake(2, 1 << 20).enrich("a", |_| async {
             pass(seconds(3)).await;
-            fields(json!({"late": true}))
+            fields(&json!({"late": true}))
         });
         let hooks = start(builder, &receiver()).await;
         (0..3).for_each(|n| hooks.emit(spaced("a", &format!("e{n}"))));
@@ -126,7 +126,7 @@ fn a_shutdown_waits_for_events_that_are_with_hooks() {
     paused(async {
         let builder = Hookmill::builder().endpoint(endpoint("crm")).enrich("a", |_| async {
             pass(seconds(2)).await;
-            fields(json!({"late": true}))
+            fields(&json!({"late": true}))
         });
         let hooks = start(builder, &receiver()).await;
         hooks.emit(spaced("a", "e1"));
