@@ -65,6 +65,20 @@ pub struct Parts {
     pub in_flight: Arc<AtomicU64>,
     /// Told when an endpoint is to be disabled. A leaf: nothing comes back from it.
     pub disabler: Arc<OnceLock<Disabler>>,
+    /// Told the seq of each event of which a delivery failed for good. A leaf, too.
+    pub failures: Arc<OnceLock<FailureObserver>>,
+}
+
+/// Is told the seq of each event of which a delivery failed for good.
+pub type FailureObserver = Box<dyn Fn(u64) + Send + Sync>;
+
+impl Parts {
+    /// A delivery of this event is a dead letter or dropped, and the store has been told.
+    pub(crate) fn tell_failed(&self, seq: u64) {
+        if let Some(observer) = self.failures.get() {
+            observer(seq);
+        }
+    }
 }
 
 /// Disables an endpoint that wants no more, or does not work.
@@ -259,7 +273,11 @@ impl Delivery {
                 debug!(%endpoint, %delivery, attempt = number, reason, error, "dropped");
             }
         }
+        let failed = matches!(settlement.next, Next::DeadLettered(_) | Next::Dropped(_));
         self.parts.store.settle(settlement);
+        if failed {
+            self.parts.tell_failed(delivery.seq);
+        }
     }
 
     fn log_breaker(&self, transition: Transition, record: &BreakerRecord) {

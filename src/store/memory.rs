@@ -3,6 +3,7 @@
 //! It answers in the same turn, and it is the model that every other store is held against: plain before fast.
 
 mod configuration;
+mod debounce;
 mod pending;
 mod reads;
 mod retention;
@@ -148,6 +149,10 @@ impl Store for MemoryStore {
         self.write(|state| verdicts.into_iter().for_each(|verdict| state.record(verdict)));
     }
 
+    fn keep_windows(&self, windows: Vec<WindowChange>) {
+        self.write(|state| state.keep_windows(windows));
+    }
+
     fn settle(&self, settlement: Settlement) {
         self.write(|state| state.settle(settlement));
     }
@@ -190,6 +195,14 @@ impl Store for MemoryStore {
 
     fn load(&self) -> Reply<Loaded> {
         self.read(State::load)
+    }
+
+    fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {
+        self.read(State::rule_totals)
+    }
+
+    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>> {
+        self.read(|state| state.failed(seqs))
     }
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {

@@ -69,15 +69,20 @@ impl Chores {
         };
         writer.db.execute(
             "DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3 AND NOT EXISTS
-                 (SELECT 1 FROM deliveries d WHERE d.seq = events.seq AND d.state IN (0, 2))",
+                 (SELECT 1 FROM deliveries d WHERE d.seq = events.seq AND d.state IN (0, 2))
+                 AND NOT EXISTS (SELECT 1 FROM verdicts v WHERE v.seq = events.seq AND v.state = 4)",
             params![self.events_at, end, cutoff],
         )?;
-        // What a verdict says is only asked together with its event.
-        writer.db.execute(
-            "DELETE FROM verdicts WHERE seq > ?1 AND seq <= ?2 AND NOT EXISTS
-                 (SELECT 1 FROM events e WHERE e.seq = verdicts.seq)",
-            params![self.events_at, end],
-        )?;
+        // What a verdict says, and what an event carried, is only asked together with the event.
+        for table in ["verdicts", "carried"] {
+            writer.db.execute(
+                &format!(
+                    "DELETE FROM {table} WHERE seq > ?1 AND seq <= ?2 AND NOT EXISTS
+                         (SELECT 1 FROM events e WHERE e.seq = {table}.seq)"
+                ),
+                params![self.events_at, end],
+            )?;
+        }
         self.events_at = end;
         Ok(true)
     }

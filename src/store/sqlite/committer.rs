@@ -27,6 +27,7 @@ use crate::{
     intake::Permit,
     store::{
         Admitted, AppendError, AppendReply, BreakerRecord, DropReason, Receipt, Settlement, Submission, Verdict,
+        WindowChange,
         ledger::{Group, Ledger},
     },
 };
@@ -35,6 +36,7 @@ use crate::{
 pub(super) enum Message {
     Append(Vec<Submission>, AppendReply),
     Record(Vec<Verdict>),
+    Windows(Vec<WindowChange>),
     Settle(Settlement),
     Breaker(EndpointKey, BreakerRecord),
     Change(Change),
@@ -165,6 +167,7 @@ impl Committer {
                 waiting.appends.push(Append { events, permits, reply });
             }
             Message::Record(verdicts) => verdicts.into_iter().for_each(|verdict| self.ledger.record(verdict, now)),
+            Message::Windows(windows) => self.ledger.keep_windows(windows, now),
             Message::Settle(settlement) => self.ledger.settle(settlement, now),
             Message::Breaker(endpoint, breaker) => {
                 self.breakers.insert(endpoint, breaker);
@@ -227,6 +230,7 @@ impl Committer {
             if !self.shared.writable.load(Ordering::Acquire) {
                 writer.try_to_write()?;
             }
+            group.windows.iter().try_for_each(|change| writer.window(change))?;
             group.verdicts.iter().try_for_each(|held| writer.verdict(held))?;
             group.settlements.iter().try_for_each(|settlement| writer.settle(settlement))?;
             self.breakers.iter().try_for_each(|(endpoint, breaker)| writer.breaker(*endpoint, breaker))?;
@@ -238,8 +242,7 @@ impl Committer {
             }
             let appended = appends.iter().map(|append| writer.append(&append.events));
             let appended = appended.collect::<rusqlite::Result<Vec<_>>>()?;
-            let judged_through = group.verdicts.last().map(|held| held.verdict.event.seq);
-            let last_seq = writer.finish(judged_through)?;
+            let last_seq = writer.finish(group.judged_through())?;
             tx.commit()?;
             Ok((appended, last_seq))
         })();

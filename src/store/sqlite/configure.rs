@@ -2,7 +2,11 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{codes::signed, read, write::Writer};
+use super::{
+    codes::signed,
+    read,
+    write::{Birth, Writer},
+};
 use crate::{
     endpoint::{EndpointId, EndpointKey},
     error::StoreError,
@@ -88,6 +92,10 @@ impl Writer<'_> {
             return Ok(());
         }
         self.db.execute("DELETE FROM windows WHERE rule = ?1", [name])?;
+        if old.is_none() || rule.is_none() {
+            // What came late from a rule of the same name is not this one's.
+            self.db.execute("DELETE FROM rule_totals WHERE rule = ?1", [name])?;
+        }
         match rule {
             Some(rule) => self.db.execute("INSERT OR REPLACE INTO rules VALUES (?1, ?2)", params![name, rule])?,
             None => self.db.execute("DELETE FROM rules WHERE name = ?1", [name])?,
@@ -130,7 +138,7 @@ impl Writer<'_> {
         let replay = DeliveryId { run: newest + 1, ..id };
         self.count_delivery(endpoint, "replayed", 1);
         let dropped = self.dropping.get(&endpoint).copied();
-        self.insert_delivery(replay, self.now, dropped, &[])?;
+        self.insert_delivery(replay, Birth::Late(self.now), dropped, &[])?;
         Ok(ReplayOutcome::Replayed(replay))
     }
 

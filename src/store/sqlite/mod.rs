@@ -8,6 +8,7 @@ mod chores;
 mod codes;
 mod committer;
 mod configure;
+mod debounce;
 mod lists;
 mod read;
 mod reader;
@@ -17,6 +18,7 @@ mod tests;
 mod write;
 
 use std::{
+    collections::BTreeMap,
     fs::{File, TryLockError},
     path::Path,
     sync::{
@@ -33,7 +35,8 @@ use tokio::sync::oneshot;
 use super::{
     AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, DeadLetterFilter,
     DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded,
-    Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
+    Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, RuleTotals, Settlement, Store, Submission, Totals,
+    Verdict, WindowChange,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -171,7 +174,7 @@ fn refuse(message: Message) {
         Message::Append(_, reply) => drop(reply.send(Err(AppendError::Store(StoreError::Closed)))),
         Message::Fence(answer) | Message::Close(answer) => answer(Err(StoreError::Closed)),
         Message::Change(change) => drop(change(Err(StoreError::Closed))),
-        Message::Record(_) | Message::Settle(_) | Message::Breaker(..) => {}
+        Message::Record(_) | Message::Windows(_) | Message::Settle(_) | Message::Breaker(..) => {}
     }
 }
 
@@ -194,6 +197,10 @@ impl Store for SqliteStore {
 
     fn record(&self, verdicts: Vec<Verdict>) {
         self.tell(Message::Record(verdicts));
+    }
+
+    fn keep_windows(&self, windows: Vec<WindowChange>) {
+        self.tell(Message::Windows(windows));
     }
 
     fn settle(&self, settlement: Settlement) {
@@ -242,6 +249,14 @@ impl Store for SqliteStore {
 
     fn load(&self) -> Reply<Loaded> {
         self.read(read::load)
+    }
+
+    fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {
+        self.read(debounce::rule_totals)
+    }
+
+    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>> {
+        self.read(move |db| debounce::failed(db, &seqs))
     }
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {

@@ -11,11 +11,11 @@ use crate::{
     event::{Accepted, ValidEvent},
     store::{
         AppendError, AttemptRecord, BreakerRecord, DeliveryId, DropReason, Next, Receipt, Ruling, Settlement, Verdict,
-        WindowChange, ledger::Held,
+        ledger::Held,
     },
 };
 
-use super::codes::{DEAD, DELIVERED, DROPPED, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned};
+use super::codes::{DEAD, DELIVERED, DROPPED, HELD, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned};
 
 type Count = (i64, Cow<'static, str>);
 
@@ -27,6 +27,22 @@ pub(super) struct Writer<'a> {
     /// Endpoints whose deliveries are dropped.
     pub(super) dropping: &'a mut HashMap<EndpointKey, DropReason>,
     last_seq: u64,
+}
+
+/// When a delivery was made.
+#[derive(Clone, Copy)]
+pub(super) enum Birth {
+    /// In the order of the seqs.
+    InOrder(Timestamp),
+    /// After those of later events: a replay, or an event that was held.
+    Late(Timestamp),
+}
+
+impl Birth {
+    const fn at(self) -> Timestamp {
+        let (Self::InOrder(at) | Self::Late(at)) = self;
+        at
+    }
 }
 
 /// An event as it was judged at the door.
@@ -148,25 +164,31 @@ impl<'a> Writer<'a> {
 
     /// Writes a verdict with what is known of its deliveries already.
     pub(super) fn verdict(&mut self, held: &Held) -> rusqlite::Result<()> {
-        let Verdict { event, ruling, windows, .. } = &held.verdict;
+        let Verdict { event, ruling, debounced, released_at, .. } = &held.verdict;
+        if released_at.is_some() && !self.end_hold(event.seq)? {
+            return self.debounced(debounced);
+        }
         match ruling {
             Ruling::Unmatched => self.unrouted_verdict(event.seq, UNMATCHED, "unmatched")?,
             Ruling::Suppressed => self.unrouted_verdict(event.seq, SUPPRESSED, "suppressed")?,
+            Ruling::Held => self.unrouted_verdict(event.seq, HELD, "debouncing")?,
             Ruling::Routed(targets) => {
                 self.count(0, "routed", 1);
+                let birth = released_at.map_or(Birth::InOrder(event.accepted_at), Birth::Late);
                 for (target, outcomes) in targets.iter().zip(&held.outcomes) {
                     let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
                     let dropped = target.dropped.or_else(|| self.dropping.get(&target.endpoint).copied());
                     self.count_delivery(target.endpoint, "created", 1);
-                    self.insert_delivery(id, event.accepted_at, dropped, outcomes)?;
+                    self.insert_delivery(id, birth, dropped, outcomes)?;
                 }
             }
         }
-        windows.iter().try_for_each(|change| self.window(change))
+        self.carry(event)?;
+        self.debounced(debounced)
     }
 
     fn unrouted_verdict(&mut self, seq: u64, state: i64, name: &'static str) -> rusqlite::Result<()> {
-        self.db.prepare_cached("INSERT INTO verdicts VALUES (?1, ?2)")?.execute([signed(seq), state])?;
+        self.db.prepare_cached("INSERT OR REPLACE INTO verdicts VALUES (?1, ?2)")?.execute([signed(seq), state])?;
         self.count(0, name, 1);
         Ok(())
     }
@@ -174,7 +196,7 @@ impl<'a> Writer<'a> {
     pub(super) fn insert_delivery(
         &mut self,
         id: DeliveryId,
-        created_at: Timestamp,
+        birth: Birth,
         dropped: Option<DropReason>,
         outcomes: &[Settlement],
     ) -> rusqlite::Result<()> {
@@ -183,17 +205,18 @@ impl<'a> Writer<'a> {
             && let (Next::Delivered, Some(attempt)) = (only.next, &only.attempt)
             && attempt.number == 1
         {
-            return self.insert_delivered(id, created_at, only, attempt);
+            return self.insert_delivered(id, birth.at(), only, attempt);
         }
         let state = if dropped.is_some() { DROPPED } else { PENDING };
         let settled_at = dropped.map(|_| self.now.as_millis());
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, late)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
         let reason = dropped.map(DropReason::as_str);
         let DeliveryId { seq, endpoint, run } = id;
-        insert.execute(params![signed(seq), endpoint.0, run, state, reason, created_at.as_millis(), settled_at])?;
+        let (created_at, late) = (birth.at().as_millis(), matches!(birth, Birth::Late(_)).then_some(1));
+        insert.execute(params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, late])?;
         match dropped {
             Some(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             None => self.count_delivery(endpoint, "pending", 1),
@@ -306,25 +329,6 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn window(&mut self, change: &WindowChange) -> rusqlite::Result<()> {
-        match change.slot {
-            Some(slot) => {
-                let mut upsert = self.db.prepare_cached("INSERT OR REPLACE INTO windows VALUES (?1, ?2, ?3, ?4)")?;
-                upsert.execute(params![
-                    change.rule,
-                    change.key,
-                    slot.passed_at.as_millis(),
-                    signed(slot.suppressed)
-                ])?;
-            }
-            None => {
-                let mut delete = self.db.prepare_cached("DELETE FROM windows WHERE rule = ?1 AND key = ?2")?;
-                delete.execute(params![change.rule, change.key])?;
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn breaker(&mut self, endpoint: EndpointKey, breaker: &BreakerRecord) -> rusqlite::Result<()> {
         let mut update = self.db.prepare_cached(
             "UPDATE endpoints SET breaker_until = ?2, breaker_cooldown = ?3, breaker_since = ?4, failing_since = ?5
@@ -337,7 +341,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn count(&mut self, endpoint: i64, name: impl Into<Cow<'static, str>>, delta: i64) {
+    pub(super) fn count(&mut self, endpoint: i64, name: impl Into<Cow<'static, str>>, delta: i64) {
         *self.deltas.entry((endpoint, name.into())).or_default() += delta;
     }
 

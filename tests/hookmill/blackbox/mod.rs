@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod confirmed;
 mod conservation;
+mod debounce;
 mod drain;
 mod http;
 mod isolation;
