@@ -18,6 +18,7 @@ fn at(millis: i64) -> Now {
     Now { mono, wall: Timestamp::from_millis(millis) }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn rule(value: Value) -> Rule {
     let mut rule = json!({"topics": ["t.*"], "key": ["/data/k"], "window": "100ms"});
     rule.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
