@@ -11,6 +11,7 @@ mod confirmed;
 mod conservation;
 mod debounce;
 mod drain;
+mod files;
 mod http;
 mod isolation;
 mod lifecycle;
