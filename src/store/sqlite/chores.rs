@@ -205,6 +205,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_debounce_window_holds_stays_and_what_a_forgotten_event_carried_goes() {
+        let (_dir, db) = history(40);
+        db.execute_batch("DELETE FROM deliveries; INSERT INTO verdicts VALUES (1, 4), (2, 5), (3, 2)").unwrap();
+        db.execute_batch("INSERT INTO carried VALUES (1, 7), (2, 7), (40, 7)").unwrap();
+        let mut chores = Chores::new(Retention::default(), Mono::default());
+        all_steps(&db, &mut chores, Timestamp::from_millis(40 * DAY));
+        let kept: Vec<_> = (1..=40).filter(|seq| *seq >= 33 || *seq == 1).collect();
+        assert_eq!((seqs(&db, "events"), seqs(&db, "verdicts"), seqs(&db, "carried")), (kept, vec![1], vec![1, 40]));
+    }
+
+    #[test]
     fn what_is_not_judged_yet_stays() {
         let (_dir, db) = history(8);
         db.execute("DELETE FROM deliveries", []).unwrap();
