@@ -41,8 +41,11 @@ fn what_is_held_when_the_server_is_killed_is_delivered_once_with_its_count() {
             client.post("/v1/events", &event).expect(202);
         }
         let (accepted, held) = (KEYS * (round + 1), KEYS);
-        until("all of them wait", PATIENCE, || (number(&sums(&mut client), "/debouncing") == held).then_some(()));
-        assert_eq!(number(&sums(&mut client), "/coalesced"), accepted - held);
+        let stats = until("all of them are judged", PATIENCE, || {
+            Some(sums(&mut client))
+                .filter(|stats| number(stats, "/accepted") == accepted && number(stats, "/unrouted") == 0)
+        });
+        assert_eq!([number(&stats, "/debouncing"), number(&stats, "/coalesced")], [held, accepted - held]);
         server.kill();
     }
     assert_eq!(receiver.count(), 0);
