@@ -29,6 +29,9 @@ const SERVANTS: &[&str] = &["actor", "metrics"];
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[
     "config",
+    "debounce/builder.rs",
+    "debounce/judge.rs",
+    "debounce/key.rs",
     "debounce/rule.rs",
     "debounce/window.rs",
     "deliver/batch.rs",
