@@ -33,7 +33,7 @@ pub mod transport;
 pub use api::Access;
 pub use clock::{Clock, Timestamp};
 pub use debounce::Debounce;
-pub use endpoint::{Endpoint, EndpointId, Secret};
+pub use endpoint::{Endpoint, EndpointId, Preset, Secret};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Endpoint, EndpointId, Secret, Settings,
+    Endpoint, EndpointId, Preset, Secret, Settings,
     policy::Guard,
     settings::{Judge, Origin, guard_name, merge_settings},
 };
@@ -49,6 +49,11 @@ impl Endpoint {
 impl EndpointBuilder {
     fn set(self, name: &str, value: impl Into<Value>) -> Self {
         self.settings(Value::Object(Map::from_iter([(name.to_owned(), value.into())])))
+    }
+
+    /// Starts from a preset; what the builder sets, before or after, stands above it.
+    pub fn preset(self, preset: Preset) -> Self {
+        self.set("preset", preset.as_str())
     }
 
     /// Sets a name for people.

@@ -4,6 +4,7 @@ mod builder;
 pub mod filter;
 pub mod format;
 pub mod policy;
+mod preset;
 mod secret;
 pub mod settings;
 
@@ -20,6 +21,7 @@ pub use builder::EndpointBuilder;
 use filter::Filter;
 use format::Format;
 use policy::{Guard, Policy};
+pub use preset::Preset;
 pub use secret::Secret;
 pub use settings::Origin;
 
@@ -97,6 +99,8 @@ pub enum Signing {
 pub struct Settings {
     /// A name for people.
     pub name: Option<String>,
+    /// The preset that it was made from; what it said is in the other settings.
+    pub preset: Option<Preset>,
     /// Whose events.
     pub tenant: TenantScope,
     /// Where to; http or https, with a host, without user info.
@@ -128,11 +132,12 @@ pub struct Settings {
 /// Of headers their names alone: values may be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, tenant, url, topics, filter, state, format, .. } = self;
+        let Self { name, preset, tenant, url, topics, filter, state, format, .. } = self;
         let Self { method, headers, metadata, auth, signing, guard, policy, .. } = self;
         let headers: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("name", name)
+            .field("preset", preset)
             .field("tenant", tenant)
             .field("url", &url.as_str())
             .field("topics", topics)

@@ -3,10 +3,16 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{Judge, Origin, access, headers, limits, policy};
+use super::{Judge, Origin, access, headers, limits, patch::completed, policy};
 use crate::{
     config::fields::{Field, Fields, read},
-    endpoint::{Settings, State, TenantScope, filter::Filter, format::Format, policy::Guard},
+    endpoint::{
+        Settings, State, TenantScope,
+        filter::Filter,
+        format::Format,
+        policy::Guard,
+        preset::{PRESETS, Preset},
+    },
     error::Invalid,
     event::TopicPattern,
 };
@@ -16,13 +22,15 @@ pub(super) const STATES: [(&str, State); 3] =
 const METHODS: [(&str, &str); 3] = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")];
 
 impl Settings {
-    /// Reads settings. Only `url` must be there, everything else has its default; bounds are in [`limits`]. Signed
-    /// settings that bring no secret have none yet: see [`Settings::with_generated_secret`].
+    /// Reads settings. Only `url` must be there, everything else has its default; bounds are in [`limits`]. Where a `preset`
+    /// is named, what is not said is as the preset has it, and `null` is the default all the same. Signed settings that
+    /// bring no secret have none yet: see [`Settings::with_generated_secret`].
     ///
     /// # Errors
     /// Every mistake at once, with its place.
     pub fn parse(value: &Value, origin: Origin, judge: impl Judge) -> Result<Self, Invalid> {
-        read(value, |fields| settings(fields, origin, &judge))
+        let whole = Preset::named_in(value).map(|preset| completed(preset, value));
+        read(whole.as_ref().unwrap_or(value), |fields| settings(fields, origin, &judge))
     }
 }
 
@@ -30,6 +38,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Opti
     let guards = [("private", origin.private()), ("public", origin.public())];
     let guard = fields.take("guard").map_or_else(|| Some(origin.default_guard()), |field| field.choice(&guards));
     let url = fields.require("url").and_then(|field| url(&field, guard, judge));
+    let preset = fields.take("preset").and_then(|field| field.choice(&PRESETS));
     let name = fields.take("name").and_then(|field| field.label(limits::MAX_NAME_BYTES));
     let tenant = fields.take("tenant").and_then(|field| tenant(&field));
     let topics = fields.take("topics").and_then(|field| field.parsed(1..=limits::MAX_TOPICS));
@@ -44,6 +53,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Opti
     let policy = policy::policy(fields);
     Some(Settings {
         name: name.map(str::to_owned),
+        preset,
         tenant: tenant.unwrap_or_default(),
         url: url?,
         topics: topics.unwrap_or_else(|| vec![TopicPattern::All]),

@@ -3,7 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::{Judge, Origin};
-use crate::{config::merge::merge, endpoint::Settings, error::Invalid};
+use crate::{
+    config::merge::merge,
+    endpoint::{Settings, preset::Preset},
+    error::Invalid,
+};
 
 /// Members of `retry` that belong to a list of waits.
 const LIST: &[&str] = &["delays"];
@@ -14,8 +18,8 @@ impl Settings {
     /// These settings with a JSON Merge Patch (RFC 7396) applied to [`Settings::to_json`]: what the patch leaves out stays,
     /// `null` goes back to the default. Header names match in any case. A patch that chooses another form drops what
     /// belongs to the old one alone: another `type` of `auth` or `signing`, the other form of `retry`, a new `secret`. A
-    /// `format` or `filter` is replaced as a whole. The
-    /// secret stays unless the patch brings one or ends signing; a patch that begins signing without one leaves the
+    /// `format` or `filter` is replaced as a whole. A patch with a `preset` takes over all that the preset says, then the
+    /// rest of the patch. The secret stays unless the patch brings one or ends signing; a patch that begins signing without one leaves the
     /// result without, see [`Settings::with_generated_secret`].
     ///
     /// # Errors
@@ -23,12 +27,30 @@ impl Settings {
     pub fn patched(&self, patch: &Value, origin: Origin, judge: impl Judge) -> Result<Self, Invalid> {
         let patch = with_lower_case_headers(patch.clone());
         let mut document = self.to_json();
-        make_room(&mut document, &patch);
-        merge_settings(&mut document, patch);
+        if let Some(preset) = Preset::named_in(&patch) {
+            document = overlaid(document, preset.settings());
+        }
+        let document = overlaid(document, patch);
         let mut patched = Self::parse(&document, origin, judge)?;
         patched.keep_secret_of(self);
         Ok(patched)
     }
+}
+
+/// `settings` with what they leave to their preset. A secret without `signing` means the usual signature.
+pub(super) fn completed(preset: Preset, settings: &Value) -> Value {
+    let mut document = preset.settings();
+    if settings.get("secret").is_some_and(|secret| !secret.is_null()) {
+        remove(&mut document, "", &["signing"]);
+    }
+    overlaid(document, settings.clone())
+}
+
+/// `document` with other settings applied: what cannot stand beside them goes.
+fn overlaid(mut document: Value, settings: Value) -> Value {
+    make_room(&mut document, &settings);
+    merge_settings(&mut document, settings);
+    document
 }
 
 /// Settings that mean something as a whole only: half of one filter and half of another is neither, and a `null` in a map

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::duration,
     endpoint::{
-        Auth, Settings, Signing, TenantScope,
+        Auth, Preset, Settings, Signing, TenantScope,
         filter::Filter,
         policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
     },
@@ -35,6 +35,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
     let headers: Map<_, _> = settings.headers.iter().map(|(name, value)| (name.clone(), show(value))).collect();
     json!({
         "name": settings.name,
+        "preset": settings.preset.map(Preset::as_str),
         "tenant": match &settings.tenant {
             TenantScope::None => Value::Null,
             TenantScope::Of(tenant) => tenant.as_str().into(),
