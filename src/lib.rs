@@ -22,8 +22,10 @@ pub mod error;
 pub mod event;
 pub mod hub;
 pub mod intake;
+pub mod lifecycle;
 pub mod pipeline;
 pub mod quota;
+pub mod single;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -40,4 +42,5 @@ pub use pipeline::{
     Acceptance, Applied, Builder, Declared, Emitted, Hookmill, ManageError, Owner, PublishError, Report, Standing,
     StartError,
 };
+pub use single::{Single, SingleBuilder, SingleCounters};
 pub use store::Retention;

@@ -149,6 +149,11 @@ impl EndpointBuilder {
         self
     }
 
+    /// Whether a state is set.
+    pub(crate) fn names_state(&self) -> bool {
+        self.json.get("state").is_some_and(|state| !state.is_null())
+    }
+
     /// The endpoint's id and its settings.
     ///
     /// # Errors
