@@ -230,9 +230,9 @@ impl Delivery {
     }
 
     fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { ticket, event, number, .. } = start;
+        let Start { ticket, events, number, .. } = start;
         let at = self.parts.clock.now().wall;
-        let attempt = Attempt { event, endpoint: Arc::clone(&self.endpoint), number, at };
+        let attempt = Attempt { events, endpoint: Arc::clone(&self.endpoint), number, at };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
         let task = actix_rt::spawn(async move {
@@ -348,7 +348,8 @@ impl Handler<Configure> for Delivery {
         let (policy, state) = (endpoint.settings.policy.clone(), endpoint.settings.state);
         let old = std::mem::replace(&mut self.endpoint, endpoint);
         let (was, is) = (&old.settings, &self.endpoint.settings);
-        let renewed = was.url != is.url || (was.state == State::Disabled && state != State::Disabled);
+        let renewed =
+            !was.target.is_same_place(&is.target) || (was.state == State::Disabled && state != State::Disabled);
         self.input(ctx, |machine, now| {
             if renewed {
                 machine.renew(now);

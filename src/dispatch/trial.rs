@@ -84,7 +84,7 @@ impl Dispatcher {
         let place = self.trials.places.take(1).ok_or(NoTrial::Busy)?;
         let (reply, answer) = oneshot::channel();
         let (mut end, at) = (self.trials.end.subscribe(), self.parts.clock.now().wall);
-        let attempt = Attempt { event, endpoint, number: 1, at };
+        let attempt = Attempt { events: vec![event], endpoint, number: 1, at };
         self.placement.run(key, move |transport| async move {
             let _place = place;
             tokio::select! {

@@ -7,11 +7,11 @@ pub mod policy;
 mod preset;
 mod secret;
 pub mod settings;
+mod target;
 
 use std::fmt;
 
 use serde_json::{Map, Value};
-use url::Url;
 
 use crate::{
     clock::Timestamp,
@@ -24,6 +24,7 @@ use policy::{Guard, Policy};
 pub use preset::Preset;
 pub use secret::Secret;
 pub use settings::Origin;
+pub use target::{FilePath, LogFile, MAX_PATH_BYTES, Rotation, Target};
 
 name!(
     /// Names an endpoint: `ep_…`, or its owner's own name.
@@ -103,8 +104,8 @@ pub struct Settings {
     pub preset: Option<Preset>,
     /// Whose events.
     pub tenant: TenantScope,
-    /// Where to; http or https, with a host, without user info.
-    pub url: Url,
+    /// Where to.
+    pub target: Target,
     /// Which events; never empty.
     pub topics: Vec<TopicPattern>,
     /// Which of these events; all of them without.
@@ -132,14 +133,14 @@ pub struct Settings {
 /// Of headers their names alone: values may be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, preset, tenant, url, topics, filter, state, format, .. } = self;
+        let Self { name, preset, tenant, target, topics, filter, state, format, .. } = self;
         let Self { method, headers, metadata, auth, signing, guard, policy, .. } = self;
         let headers: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("name", name)
             .field("preset", preset)
             .field("tenant", tenant)
-            .field("url", &url.as_str())
+            .field("target", &target.to_string())
             .field("topics", topics)
             .field("filter", filter)
             .field("state", state)

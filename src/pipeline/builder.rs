@@ -61,6 +61,7 @@ pub struct Builder {
     threads: usize,
     transport: Option<TransportFactory>,
     allow_loopback: bool,
+    file_roots: Vec<PathBuf>,
     intake: (usize, usize),
     retention: Retention,
     seed: u64,
@@ -84,6 +85,7 @@ impl Default for Builder {
             threads,
             transport: None,
             allow_loopback: false,
+            file_roots: Vec::new(),
             intake: (INTAKE_EVENTS, INTAKE_BYTES),
             retention: Retention::default(),
             seed: fastrand::u64(..),
@@ -231,6 +233,7 @@ impl Builder {
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
+            file_root: !self.file_roots.is_empty(),
             data_dir: self.dir(),
             counters: Counters::default(),
             bodies: BodyBounds { count: Quota::new(BODIES), bytes: Quota::new(BODY_BYTES) },
@@ -326,7 +329,7 @@ async fn endpoints(
     let mut endpoints = BTreeMap::new();
     for row in &loaded.endpoints {
         let is_own = own.iter().any(|declared| declared.id == row.id);
-        let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback } };
+        let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback, file_root: true } };
         let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
     }
@@ -381,8 +384,8 @@ pub(super) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
 fn read_endpoint(row: &EndpointRow, origin: Origin) -> Result<Endpoint, StartError> {
     let unusable = |detail: String| StoreError::Unusable(format!("endpoint {}: {detail}", row.id));
     let value: Value = serde_json::from_str(&row.settings).map_err(|error| unusable(error.to_string()))?;
-    // It was judged when it was made, and its addresses are judged again at each connection.
-    let settings = Settings::parse(&value, origin, |_: &_, _| Ok(()));
+    // Its addresses and its files are judged again at each attempt.
+    let settings = Settings::restore(&value, origin);
     Ok(endpoint_of(row, settings.map_err(|invalid| unusable(invalid.to_string()))?))
 }
 

@@ -60,7 +60,10 @@ fn a_swap_has_no_gap_and_ids_and_counters_go_on() {
         }
         let made = receiver.until(|made| made.len() == 10).await;
         assert_eq!(made.iter().map(|made| made.seq).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
-        assert_eq!((urls(&receiver)[..5].to_vec(), urls(&receiver)[5..].to_vec()), (vec![A.to_owned(); 5], vec![B.to_owned(); 5]));
+        assert_eq!(
+            (urls(&receiver)[..5].to_vec(), urls(&receiver)[5..].to_vec()),
+            (vec![A.to_owned(); 5], vec![B.to_owned(); 5])
+        );
         hook.close().await;
         assert_eq!(hook.counters().await.map(|counters| counters.emitted).ok(), None, "the store is closed");
     });
