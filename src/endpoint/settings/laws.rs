@@ -13,6 +13,7 @@ use crate::{
         filter::tests::a_filter,
         format::{Format, tests::format},
         policy::{Backoff, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
+        preset::PRESETS,
     },
     error::Invalid,
     event::TopicPattern,
@@ -106,6 +107,7 @@ fn json_value() -> impl Strategy<Value = Value> {
             "in_flight",
             "timeout",
             "format",
+            "preset",
             "map",
             "merge",
             "from",
@@ -261,15 +263,17 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
     let state = select(vec![State::Active, State::Paused, State::Disabled]);
     let method = select(vec!["POST", "PUT", "PATCH"]);
     let place = (url(), vec(topic, 1..5), state, method, metadata());
-    let carried = (option::of(a_filter()), format());
+    let presets = PRESETS.iter().map(|(_, preset)| *preset).collect::<Vec<_>>();
+    let carried = (option::of(a_filter()), format(), option::of(select(presets)));
     (who(), place, carried, policy(), any::<bool>(), select(ORIGINS.to_vec())).prop_map(
-        |(who, place, (filter, format), policy, private, origin)| {
+        |(who, place, (filter, format, preset), policy, private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (target, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
             let method = method.to_owned();
             let settings = Settings {
                 name,
+                preset,
                 tenant,
                 target,
                 topics,
