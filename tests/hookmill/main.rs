@@ -9,6 +9,7 @@
 )]
 
 mod blackbox;
+mod files;
 mod layering;
 mod paused;
 mod threads;

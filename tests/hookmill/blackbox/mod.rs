@@ -10,6 +10,7 @@ mod config;
 mod confirmed;
 mod conservation;
 mod drain;
+mod files;
 mod http;
 mod isolation;
 mod lifecycle;
