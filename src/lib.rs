@@ -22,9 +22,11 @@ pub mod error;
 pub mod event;
 pub mod hub;
 pub mod intake;
+pub mod lifecycle;
 pub mod metrics;
 pub mod pipeline;
 pub mod quota;
+pub mod single;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -34,11 +36,12 @@ pub mod transport;
 pub use api::Access;
 pub use clock::{Clock, Timestamp};
 pub use debounce::{Debounce, Edge};
-pub use endpoint::{Endpoint, EndpointId, Secret};
+pub use endpoint::{Endpoint, EndpointId, Preset, Secret};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{
     Acceptance, Applied, Audit, Builder, Declared, Emitted, EventStream, Hookmill, ManageError, Owner, PublishError,
     Report, Standing, StartError,
 };
+pub use single::{Single, SingleBuilder, SingleCounters};
 pub use store::Retention;

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Endpoint, EndpointId, Hmac, Secret, Settings, Signing,
+    Endpoint, EndpointId, Hmac, Preset, Secret, Settings, Signing,
     policy::{Batch, Guard},
     queue::QueuePolicy,
     settings::{Judge, Origin, guard_name, merge_settings, print_batch, print_queue, print_signing},
@@ -60,6 +60,11 @@ impl Endpoint {
 impl EndpointBuilder {
     fn set(self, name: &str, value: impl Into<Value>) -> Self {
         self.settings(Value::Object(Map::from_iter([(name.to_owned(), value.into())])))
+    }
+
+    /// Starts from a preset; what the builder sets, before or after, stands above it.
+    pub fn preset(self, preset: Preset) -> Self {
+        self.set("preset", preset.as_str())
     }
 
     /// Sets a name for people.
@@ -192,6 +197,11 @@ impl EndpointBuilder {
             self.faults.push(Fault::new("#", "must be an object"));
         }
         self
+    }
+
+    /// Whether a state is set.
+    pub(crate) fn names_state(&self) -> bool {
+        self.json.get("state").is_some_and(|state| !state.is_null())
     }
 
     /// The endpoint's id and its settings.

@@ -4,6 +4,7 @@ mod builder;
 pub mod filter;
 pub mod format;
 pub mod policy;
+mod preset;
 pub mod queue;
 mod secret;
 pub mod settings;
@@ -22,6 +23,7 @@ pub use builder::EndpointBuilder;
 use filter::Filter;
 use format::Format;
 use policy::{DeadLetters, Guard, Policy};
+pub use preset::Preset;
 pub use secret::Secret;
 pub use settings::Origin;
 pub use signing::{Encoding, Hmac, Signing, TextSecret};
@@ -92,6 +94,8 @@ impl fmt::Debug for Auth {
 pub struct Settings {
     /// A name for people.
     pub name: Option<String>,
+    /// The preset that it was made from; what it said is in the other settings.
+    pub preset: Option<Preset>,
     /// Whose events.
     pub tenant: TenantScope,
     /// Where to.
@@ -125,11 +129,12 @@ pub struct Settings {
 /// Of headers their names alone: values may be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, tenant, target, topics, filter, state, format, .. } = self;
+        let Self { name, preset, tenant, target, topics, filter, state, format, .. } = self;
         let Self { method, headers, metadata, auth, signing, guard, policy, dead_letters, .. } = self;
         let headers: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("name", name)
+            .field("preset", preset)
             .field("tenant", tenant)
             .field("target", &target.to_string())
             .field("topics", topics)

@@ -4,13 +4,17 @@ use std::{
     collections::{HashMap, HashSet},
     fmt::Display,
     hash::Hash,
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
 };
 
 use tracing::info;
 
 use super::{Declared, Hookmill, ManageError, Owner, declared::DeclaredEndpoint};
-use crate::error::{Fault, Invalid, StoreError};
+use crate::{
+    endpoint::{Endpoint, EndpointBuilder},
+    error::{Fault, Invalid, StoreError},
+    transport::guard,
+};
 
 /// What following a file came to: endpoints and rules together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +65,25 @@ impl Hookmill {
             applied.count(&became);
         }
         Ok(applied)
+    }
+
+    /// Sets one of the program's own endpoints while events flow, or makes it, as [`Builder::endpoint`] does at a start: a
+    /// generated secret stays, and so does the state unless the settings name one.
+    ///
+    /// # Errors
+    /// Every mistake at once; a conflict when the endpoint belongs to the operator's file. Nothing changes then.
+    ///
+    /// [`Builder::endpoint`]: crate::Builder::endpoint
+    pub async fn set_endpoint(&self, endpoint: EndpointBuilder) -> Result<Arc<Endpoint>, ManageError> {
+        let names_state = endpoint.names_state();
+        let (id, settings) = endpoint.build(guard::judge_url)?;
+        let _one_at_a_time = self.0.changes.lock().await;
+        if self.endpoint_owner(&id) == Owner::File {
+            return Err(ManageError::Conflict(format!("{id} belongs to {}", Owner::File.in_words())));
+        }
+        self.follow(DeclaredEndpoint { id: id.clone(), settings, names_state }).await?;
+        self.0.owners.write().unwrap_or_else(PoisonError::into_inner).endpoints.insert(id.clone(), Owner::Code);
+        self.endpoint(&id).ok_or_else(|| ManageError::NotFound(format!("endpoint {id}")))
     }
 
     async fn follow(&self, declared: DeclaredEndpoint) -> Result<Became, ManageError> {

@@ -11,6 +11,7 @@ const ORDER: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["api"],
+    &["single"],
     &["pipeline"],
     &["hub"],
     &["debounce"],
@@ -24,7 +25,7 @@ const ORDER: &[&[&str]] = &[
 ];
 
 /// Serve all parts, and use none but the time.
-const SERVANTS: &[&str] = &["actor", "metrics"];
+const SERVANTS: &[&str] = &["actor", "lifecycle", "metrics"];
 
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[

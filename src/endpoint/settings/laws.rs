@@ -16,6 +16,7 @@ use crate::{
             Backoff, Batch, BreakerPolicy, DeadLetters, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success,
             Unit, WhileOpen,
         },
+        preset::PRESETS,
         queue::{Ordered, QueuePolicy, WhenFull},
     },
     error::Invalid,
@@ -122,6 +123,7 @@ fn json_value() -> impl Strategy<Value = Value> {
             "ordered",
             "drain",
             "format",
+            "preset",
             "map",
             "merge",
             "from",
@@ -317,10 +319,11 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
     let state = select(vec![State::Active, State::Paused, State::Disabled]);
     let method = select(vec!["POST", "PUT", "PATCH"]);
     let place = (url(), vec(topic, 1..5), state, method, metadata());
-    let carried = (option::of(a_filter()), format());
+    let presets = PRESETS.iter().map(|(_, preset)| *preset).collect::<Vec<_>>();
+    let carried = (option::of(a_filter()), format(), option::of(select(presets)));
     let kept = (policy(), dead_letters());
     (who(), place, carried, kept, any::<bool>(), select(ORIGINS.to_vec())).prop_map(
-        |(who, place, (filter, format), (policy, dead_letters), private, origin)| {
+        |(who, place, (filter, format, preset), (policy, dead_letters), private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (target, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
@@ -329,6 +332,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
             let policy = Policy { batch, ..policy };
             let settings = Settings {
                 name,
+                preset,
                 tenant,
                 target,
                 topics,

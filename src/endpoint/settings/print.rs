@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::duration,
     endpoint::{
-        Auth, Hmac, Settings, Signing, Target, TenantScope,
+        Auth, Hmac, Preset, Settings, Signing, Target, TenantScope,
         filter::Filter,
         policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
     },
@@ -37,6 +37,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
     let policy = &settings.policy;
     let mut json = json!({
         "name": settings.name,
+        "preset": settings.preset.map(Preset::as_str),
         "tenant": match &settings.tenant {
             TenantScope::None => Value::Null,
             TenantScope::Of(tenant) => tenant.as_str().into(),

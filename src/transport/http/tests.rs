@@ -50,6 +50,7 @@ fn transport() -> HttpTransport {
 
 fn settings(url: &str) -> Settings {
     Settings {
+        preset: None,
         name: None,
         tenant: TenantScope::None,
         target: Target::Http(url.parse().unwrap()),
