@@ -10,6 +10,7 @@
 mod actor;
 #[cfg(feature = "api")]
 pub mod api;
+pub mod chain;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
@@ -31,13 +32,14 @@ pub mod transport;
 
 #[cfg(feature = "api")]
 pub use api::Access;
+pub use chain::ChainConfig;
 pub use clock::{Clock, Timestamp};
 pub use debounce::Debounce;
 pub use endpoint::{Endpoint, EndpointId, Secret};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{
-    Acceptance, Applied, Builder, Declared, Emitted, Hookmill, ManageError, Owner, PublishError, Report, Standing,
+    Acceptance, Applied, Builder, Chain, ChainError, Chains, Declared, Emitted, Hookmill, ManageError, Owner, PublishError, Report, Standing,
     StartError,
 };
 pub use store::Retention;

@@ -4,6 +4,7 @@
 mod access;
 mod body;
 mod call;
+mod chains;
 mod cloud_events;
 mod dead_letters;
 mod deliveries;

@@ -11,23 +11,24 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 
 use super::{
     Shared,
-    call::{Answer, Call, serve},
-    dead_letters, deliveries, endpoints, events, health, history,
+    call::{Answer, Call, Caller, serve},
+    chains, dead_letters, deliveries, endpoints, events, health, history,
     problem::Problem,
     publish, rules, trials,
 };
 
 /// Adds everything to `config`. What no route matches is a problem too, in the scope that is configured.
 pub(super) fn configure(config: &mut ServiceConfig, shared: Arc<Shared>) {
-    let open = Router { shared: Arc::clone(&shared), guarded: false };
+    let open = Router { shared: Arc::clone(&shared), guarded: false, waited: false };
     config.service(open.at("/healthz").get(health::alive).done());
     config.service(open.at("/readyz").get(health::ready).done());
-    let guarded = Router { shared, guarded: true };
+    let guarded = Router { shared, guarded: true, waited: false };
     config.service(v1(&guarded));
     config.default_service(open.route(not_found));
 }
 
 fn v1(router: &Router) -> actix_web::Scope {
+    let waited = Router { shared: Arc::clone(&router.shared), guarded: true, waited: true };
     web::scope("/v1")
         .service(router.at("/events").get(events::list).post(publish::publish).done())
         .service(router.at("/events/{id}").get(events::show).done())
@@ -55,6 +56,9 @@ fn v1(router: &Router) -> actix_web::Scope {
         .service(router.at("/dead-letters/{id}/replay").post(dead_letters::replay).done())
         .service(router.at("/debounce-rules").get(rules::list).done())
         .service(router.at("/debounce-rules/{name}").get(rules::show).put(rules::put).delete(rules::delete).done())
+        .service(router.at("/chains").get(chains::list).done())
+        .service(router.at("/chains/{event}").get(chains::show).put(chains::put).delete(chains::delete).done())
+        .service(waited.at("/chains/{event}/invoke").post(chains::invoke).done())
         .service(router.at("/stats").get(health::stats).done())
         .default_service(router.route(not_found))
 }
@@ -66,6 +70,8 @@ async fn not_found(call: Call) -> Answer {
 struct Router {
     shared: Arc<Shared>,
     guarded: bool,
+    /// Whether its calls end when their clients hang up.
+    waited: bool,
 }
 
 impl Router {
@@ -78,9 +84,9 @@ impl Router {
         F: Fn(Call) -> Fut + Clone + 'static,
         Fut: Future<Output = Answer> + 'static,
     {
-        let (shared, guarded) = (Arc::clone(&self.shared), self.guarded);
+        let (shared, caller) = (Arc::clone(&self.shared), Caller { guarded: self.guarded, waited: self.waited });
         web::route().to(move |request: HttpRequest, payload: Payload| -> LocalBoxFuture<'static, HttpResponse> {
-            serve(request, payload, Arc::clone(&shared), guarded, handler.clone()).boxed_local()
+            serve(request, payload, Arc::clone(&shared), caller, handler.clone()).boxed_local()
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::{env, fs, time::Duration};
 
 use awc::{Client, error::SendRequestError, http::Method};
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Connection, Failed};
@@ -49,6 +50,12 @@ impl Api {
     }
 
     pub(super) async fn call(&self, method: Method, path: &str, body: Option<String>) -> Result<Value, Failed> {
+        let body = self.call_raw(method, path, body).await?;
+        Ok(serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// The same, with the answer as it came.
+    pub(super) async fn call_raw(&self, method: Method, path: &str, body: Option<String>) -> Result<Bytes, Failed> {
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
         let sent = match body {
             Some(body) => request.content_type("application/json").send_body(body).await,
@@ -56,10 +63,9 @@ impl Api {
         };
         let mut response = sent.map_err(|error| self.unreachable(&error))?;
         let body = response.body().limit(ANSWER).await.map_err(|error| Failed::new(3, error.to_string()))?;
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         match response.status().as_u16() {
-            200..=299 => Ok(answer),
-            status => Err(refused(status, &answer)),
+            200..=299 => Ok(body),
+            status => Err(refused(status, &serde_json::from_slice(&body).unwrap_or_default())),
         }
     }
 

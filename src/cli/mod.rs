@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on its terminal")]
 
+mod chains;
 mod client;
 mod config;
 mod demo;
@@ -42,6 +43,8 @@ enum Command {
     Listen(listen::Listen),
     /// Check a configuration file, or show what is in force
     Config(config::Config),
+    /// List, check and invoke chains
+    Chains(chains::Chains),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
 }
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Publish(publish) => publish.run(),
         Command::Listen(listen) => listen.run(),
         Command::Config(config) => config.run(),
+        Command::Chains(chains) => chains.run(),
         Command::Demo(demo) => {
             start_log("off");
             demo.run()

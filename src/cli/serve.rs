@@ -67,9 +67,9 @@ async fn reload(options: &Options, hooks: &Hookmill, in_force: &mut InForce) {
         warn!(event = "config.restart_needed", setting, "changes only with a restart");
     }
     match hooks.apply(read.declared).await {
-        Ok(Applied { created, changed, unchanged, released, .. }) => {
+        Ok(Applied { created, changed, unchanged, released, removed, .. }) => {
             in_force.drain = read.drain;
-            info!(event = "config.reloaded", created, changed, unchanged, released, "the file is in force");
+            info!(event = "config.reloaded", created, changed, unchanged, released, removed, "the file is in force");
         }
         Err(error) => error!(event = "config.refused", %error, "the file could not be followed"),
     }

@@ -33,7 +33,7 @@ use crate::{
     endpoint::{Endpoint, EndpointKey, State},
     event::Accepted,
     store::{BreakerRecord, DeadReason, Next, Page, Settlement, Store},
-    transport::{Answer, Attempt, Failure, FailureKind, Transport},
+    transport::{Answer, Attempt, Failure, FailureKind, KEPT_RESPONSE_BYTES, Transport},
 };
 use breaker::Transition;
 use machine::{Bounds, Disabled, Effect, Machine, Origin, Snapshot, Start};
@@ -232,7 +232,8 @@ impl Delivery {
     fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
         let Start { ticket, event, number, .. } = start;
         let at = self.parts.clock.now().wall;
-        let attempt = Attempt { event, endpoint: Arc::clone(&self.endpoint), number, at };
+        let endpoint = Arc::clone(&self.endpoint);
+        let attempt = Attempt { event, endpoint, number, at, keep: KEPT_RESPONSE_BYTES };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
         let task = actix_rt::spawn(async move {

@@ -28,7 +28,7 @@ use crate::{
 pub use placement::Placement;
 use routes::Routes;
 use trial::Trials;
-pub use trial::{NoTrial, Trial};
+pub use trial::{Ask, NoTrial, Trial};
 
 /// An event that the Debouncer has judged.
 #[derive(Debug)]
@@ -150,7 +150,8 @@ impl Dispatcher {
         let targets: Vec<_> = if suppressed {
             Vec::new()
         } else {
-            self.routes.wanting(&event, |key| self.filter(key)).into_iter().map(|key| self.target(key)).collect()
+            let wanting = self.routes.wanting(&event, |key| self.filter(key)).into_iter();
+            wanting.filter(|key| self.may_get(*key, &event)).map(|key| self.target(key)).collect()
         };
         for target in targets.iter().filter(|target| target.dropped.is_none()) {
             pushes.entry(target.endpoint).or_default().push(Arc::clone(&event));
@@ -165,6 +166,10 @@ impl Dispatcher {
 
     fn filter(&self, endpoint: EndpointKey) -> Option<&Filter> {
         self.endpoints.get(&endpoint)?.endpoint.settings.filter.as_ref()
+    }
+
+    fn may_get(&self, endpoint: EndpointKey, event: &Accepted) -> bool {
+        self.endpoints.get(&endpoint).is_some_and(|slot| slot.endpoint.id.may_get(&event.topic))
     }
 
     fn target(&self, endpoint: EndpointKey) -> Target {

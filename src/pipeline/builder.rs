@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::{BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, declared::DeclaredEndpoint};
 use crate::{
+    chain::{self, ChainName, Plan, plan::Step},
     clock::Clock,
     debounce::{Debounce, Debouncer, Rule, RuleName},
     deliver::{
@@ -44,6 +45,8 @@ const IN_FLIGHT: usize = 4096;
 /// Request bodies being read or worked on at once, and their bytes.
 const BODIES: usize = 1024;
 const BODY_BYTES: usize = 256 << 20;
+/// Invocations of chains at once.
+const INVOCATIONS: usize = 1024;
 /// Events read at a time for recovery.
 const RECOVERY: usize = 1000;
 
@@ -198,7 +201,8 @@ impl Builder {
             None => http().map_err(|source| StartError::System { what: "no TLS", source })?,
         };
         let mut loaded = store.load().await?;
-        let endpoints = endpoints(store.as_ref(), &loaded, own, self.allow_loopback).await?;
+        let chains = stored_chains(&loaded, self.allow_loopback)?;
+        let endpoints = endpoints(store.as_ref(), &loaded, own, &chains, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -228,6 +232,8 @@ impl Builder {
             parts,
             endpoints: RwLock::new(endpoints),
             rules: RwLock::new(rules),
+            chains: RwLock::default(),
+            invocations: Quota::new(INVOCATIONS),
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
@@ -237,7 +243,9 @@ impl Builder {
             arbiter: Arbiter::current(),
             system,
         };
-        Ok(Hookmill::new(inner))
+        let hooks = Hookmill::new(inner);
+        hooks.start_chains(chains, self.declared.chains).await?;
+        Ok(hooks)
     }
 
     /// The endpoints and rules of the program and of the file, and whose they are; or every mistake in them.
@@ -253,7 +261,7 @@ impl Builder {
         let rules =
             rules.map(|(index, rule)| rule.build().map_err(|invalid| invalid.below(&format!("/debounce/{index}"))));
         let rules = collect(rules, &mut faults);
-        let Declared { endpoints: file_endpoints, rules: file_rules } = self.declared.clone();
+        let Declared { endpoints: file_endpoints, rules: file_rules, .. } = self.declared.clone();
         let endpoints = owned([(Owner::Code, endpoints), (Owner::File, file_endpoints)], |endpoint| &endpoint.id);
         let rules = owned([(Owner::Code, rules), (Owner::File, file_rules)], |(name, _)| name);
         faults.extend(
@@ -321,11 +329,15 @@ async fn endpoints(
     store: &dyn Store,
     loaded: &Loaded,
     own: Vec<DeclaredEndpoint>,
+    chains: &[(ChainName, Plan)],
     allow_loopback: bool,
 ) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
     let mut endpoints = BTreeMap::new();
+    let of_callers: HashSet<_> = chains.iter().flat_map(|(_, plan)| plan.endpoints()).map(Step::endpoint).collect();
     for row in &loaded.endpoints {
-        let is_own = own.iter().any(|declared| declared.id == row.id);
+        // Only chains of the API's callers are stored; the others are of the program or the file.
+        let of_others = row.id.is_of_chain() && !of_callers.contains(&row.id);
+        let is_own = of_others || own.iter().any(|declared| declared.id == row.id);
         let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback } };
         let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
@@ -407,6 +419,18 @@ async fn rules(
         rules.insert(name, rule);
     }
     Ok(rules)
+}
+
+/// The chains that callers of the API have made.
+fn stored_chains(loaded: &Loaded, allow_loopback: bool) -> Result<Vec<(ChainName, Plan)>, StoreError> {
+    let read = |(name, chain): &(String, String)| {
+        let unusable = |detail: String| StoreError::Unusable(format!("chain {name}: {detail}"));
+        let value: Value = serde_json::from_str(chain).map_err(|error| unusable(error.to_string()))?;
+        let name: ChainName = name.parse().map_err(|error| unusable(format!("{error}")))?;
+        let plan = chain::parse(&name, &value, Origin::Api { allow_loopback });
+        Ok((name, plan.map_err(|invalid| unusable(invalid.to_string()))?))
+    };
+    loaded.chains.iter().map(read).collect()
 }
 
 fn known(endpoints: &BTreeMap<EndpointId, Arc<Endpoint>>, loaded: &Loaded) -> Vec<Known> {

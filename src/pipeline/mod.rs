@@ -3,6 +3,7 @@
 mod apply;
 mod builder;
 mod cancel;
+mod chains;
 mod declared;
 mod error;
 mod manage;
@@ -26,6 +27,7 @@ use tokio::sync::{Mutex, oneshot};
 use tracing::{info, warn};
 
 use crate::{
+    chain::ChainName,
     clock::Clock,
     debounce::{Debouncer, Rule, RuleName},
     deliver::Parts,
@@ -41,6 +43,9 @@ use crate::{
 
 pub use apply::Applied;
 pub use builder::Builder;
+pub use chains::{Chain, ChainError, Chains, Tally};
+#[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
+pub(crate) use chains::Caller;
 pub use declared::Declared;
 pub use error::{ManageError, PublishError, StartError};
 pub use manage::{Standing, Switch};
@@ -63,6 +68,9 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) endpoints: RwLock<BTreeMap<EndpointId, Arc<Endpoint>>>,
     pub(crate) rules: RwLock<BTreeMap<RuleName, Rule>>,
+    pub(crate) chains: RwLock<BTreeMap<ChainName, Arc<Chain>>>,
+    /// Invocations of chains that go on.
+    pub(crate) invocations: Arc<Quota>,
     /// What does not belong to the callers of the API; changed only under `changes`.
     pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.

@@ -84,10 +84,7 @@ impl FileError {
     pub(in crate::cli) fn mistakes(&self) -> Vec<String> {
         match &self.cause {
             Cause::Unreadable(error) => vec![error.to_string()],
-            Cause::Syntax(SyntaxError { place: Some((line, column)), detail }) => {
-                vec![format!("{line}:{column}: {detail}")]
-            }
-            Cause::Syntax(SyntaxError { place: None, detail }) => vec![detail.clone()],
+            Cause::Syntax(error) => vec![error.to_string()],
             Cause::Invalid(invalid) => invalid.faults().iter().map(ToString::to_string).collect(),
         }
     }

@@ -21,6 +21,7 @@ impl State {
             breakers: breakers.map(|(key, endpoint)| (*key, endpoint.breaker)).collect(),
             pending: pending.map(|(key, _)| *key).collect(),
             rules: self.rules.clone().into_iter().collect(),
+            chains: self.chains.clone().into_iter().collect(),
             windows: windows.collect(),
             judged_through: self.judged_through,
         }

@@ -25,6 +25,7 @@ pub(super) struct State {
     /// Also those that were deleted: their history goes by their id.
     pub(super) endpoints: BTreeMap<EndpointKey, EndpointState>,
     pub(super) rules: BTreeMap<String, String>,
+    pub(super) chains: BTreeMap<String, String>,
     pub(super) windows: BTreeMap<(String, String), WindowSlot>,
 }
 
@@ -91,6 +92,7 @@ impl State {
             finished: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             rules: BTreeMap::new(),
+            chains: BTreeMap::new(),
             windows: BTreeMap::new(),
         }
     }

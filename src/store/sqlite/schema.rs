@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, CHAINS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -99,6 +99,10 @@ CREATE TABLE windows (
 ) WITHOUT ROWID;
 
 INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(8)))), ('last_seq', 0), ('judged_through', 0);
+";
+
+const CHAINS: &str = "
+CREATE TABLE chains (name TEXT PRIMARY KEY, chain TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema.

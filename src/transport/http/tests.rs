@@ -78,7 +78,7 @@ fn attempt(settings: Settings) -> Attempt {
         state_reason: None,
     };
     let event = Event::from_json("user.created", r#"{ "n":1.0 }"#).id("signup-7").validate(AT).unwrap();
-    Attempt { event: Arc::new(Accepted::new(1, AT, event)), endpoint: Arc::new(endpoint), number: 1, at: AT }
+    Attempt { event: Arc::new(Accepted::new(1, AT, event)), endpoint: Arc::new(endpoint), number: 1, at: AT, keep: KEPT_RESPONSE_BYTES }
 }
 
 async fn post(transport: &HttpTransport, url: &str) -> Answer {
