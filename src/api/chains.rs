@@ -68,7 +68,6 @@ pub(super) async fn invoke(call: Call) -> Answer {
 
 fn shown(chain: &Chain) -> Value {
     let mut shown = json!({"event": chain.name(), "managed_by": chain.owner().as_str()});
-    let [finished, failed, abandoned] = chain.tally().invocations();
     let mut plan = chain.plan().to_masked_json();
     let steps = plan.get_mut("steps").and_then(Value::as_array_mut).into_iter().flatten();
     for (place, (shown, step)) in steps.zip(chain.plan().steps()).enumerate() {
@@ -81,8 +80,7 @@ fn shown(chain: &Chain) -> Value {
     }
     if let (Value::Object(shown), Value::Object(plan)) = (&mut shown, plan) {
         shown.extend(plan);
-        let invocations = json!({"finished": finished, "failed": failed, "abandoned": abandoned});
-        shown.insert("invocations".to_owned(), invocations);
+        shown.insert("invocations".to_owned(), json!(chain.tally().invocations()));
     }
     shown
 }

@@ -223,7 +223,8 @@ fn draft(chain: Option<&ChainName>, item: &Field<'_>, names: &Names, origin: Ori
     let (is_async, claims_final) = (flag("async"), flag(names.final_response));
     let step = item.object(|fields| {
         let read = if names.attempts == OWN.attempts { own_settings } else { heritage_settings };
-        let shared = read(fields, item);
+        let Shared { settings, timeout } = read(fields, item);
+        let settings = judged(settings, item, names, origin);
         let name = fields.require("name").and_then(|field| field.label(MAX_NAME_BYTES));
         let _read_above = fields.take("async").map(|field| field.flag());
         if let Some(field) = fields.take(names.final_response)
@@ -239,16 +240,15 @@ fn draft(chain: Option<&ChainName>, item: &Field<'_>, names: &Names, origin: Ori
         });
         let bytes = fields.take("max_response_bytes").and_then(|field| field.whole(0..=MOST_BYTES));
         let method = method(fields, is_async);
-        let endpoint = endpoint(chain?, name?, item);
-        let Shared { settings, timeout } = shared?;
-        let mut settings = judged(settings, item, names, origin)?;
+        let endpoint = chain.zip(name).and_then(|(chain, name)| endpoint(chain, name, item));
+        let mut settings = settings?;
         Step::adapt(&mut settings, &method?);
         Some(Step {
             name: name?.to_owned(),
             endpoint: endpoint?,
             settings,
             attempts: attempts.unwrap_or(ATTEMPTS).max(1),
-            timeout,
+            timeout: timeout?,
             input: input?,
             kind: if is_async { Kind::Async } else { Kind::Sync { is_final: claims_final } },
             max_response_bytes: bytes.filter(|_| !is_async).unwrap_or(MAX_RESPONSE_BYTES),
@@ -260,24 +260,25 @@ fn draft(chain: Option<&ChainName>, item: &Field<'_>, names: &Names, origin: Ori
 /// What a step shares with endpoints, as it will be judged there, and its timeout.
 struct Shared {
     settings: Map<String, Value>,
-    timeout: Option<Duration>,
+    /// `Some(None)` is none.
+    timeout: Option<Option<Duration>>,
 }
 
-fn own_settings(fields: &mut Fields<'_>, _: &Field<'_>) -> Option<Shared> {
+fn own_settings(fields: &mut Fields<'_>, _: &Field<'_>) -> Shared {
     let shared = SHARED.into_iter().filter_map(|name| Some((name.to_owned(), fields.take(name)?.value().clone())));
     let mut settings: Map<_, _> = shared.collect();
     if !settings.contains_key("signing") && !settings.contains_key("secret") {
         settings.insert("signing".to_owned(), json!({"type": "none"}));
     }
     let timeout = match fields.take("timeout") {
-        None => Some(TIMEOUT),
-        Some(field) if field.value() == "0s" => None,
-        Some(field) => Some(field.duration(limits::TIMEOUT)?),
+        None => Some(Some(TIMEOUT)),
+        Some(field) if field.value() == "0s" => Some(None),
+        Some(field) => field.duration(limits::TIMEOUT).map(Some),
     };
-    Some(Shared { settings, timeout })
+    Shared { settings, timeout }
 }
 
-fn heritage_settings(fields: &mut Fields<'_>, item: &Field<'_>) -> Option<Shared> {
+fn heritage_settings(fields: &mut Fields<'_>, item: &Field<'_>) -> Shared {
     let mut settings = Map::from_iter([("signing".to_owned(), json!({"type": "none"}))]);
     for name in ["url", "success"] {
         settings.extend(fields.take(name).map(|field| (name.to_owned(), field.value().clone())));
@@ -295,10 +296,13 @@ fn heritage_settings(fields: &mut Fields<'_>, item: &Field<'_>) -> Option<Shared
         _ => {}
     }
     let timeout = match fields.take("timeout") {
-        None => Some(TIMEOUT),
-        Some(field) => Some(field.whole(0..=86_400_u64)?).filter(|seconds| *seconds > 0).map(Duration::from_secs),
+        None => Some(Some(TIMEOUT)),
+        Some(field) => {
+            let seconds = field.whole(0..=86_400_u64);
+            seconds.map(|seconds| (seconds > 0).then(|| Duration::from_secs(seconds)))
+        }
     };
-    Some(Shared { settings, timeout })
+    Shared { settings, timeout }
 }
 
 fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, origin: Origin) -> Option<Settings> {

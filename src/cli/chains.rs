@@ -1,6 +1,9 @@
 //! `hookmill chains`: chains of a running server, and files that hold some.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use awc::http::Method;
@@ -8,6 +11,9 @@ use serde_json::Value;
 
 use super::{Connection, Failed, Outcome, block_on, client::Api, config::syntax, printable, publish::read_data};
 use crate::ChainConfig;
+
+/// No chain takes longer.
+const LONGEST: Duration = Duration::from_secs(24 * 3600 + 60);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Chains {
@@ -130,7 +136,7 @@ impl Invoke {
         let api = Api::connect(&self.connection)?;
         block_on(async move {
             let path = format!("/v1/chains/{}/invoke", encoded(&self.event));
-            let response = api.call_raw(Method::POST, &path, Some(data.trim().to_owned())).await?;
+            let response = api.call_raw(Method::POST, &path, Some(data.trim().to_owned()), LONGEST).await?;
             std::io::Write::write_all(&mut std::io::stdout(), &response).context("standard output")?;
             println!();
             Ok(())

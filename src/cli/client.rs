@@ -18,9 +18,12 @@ pub(super) struct Api {
 /// Answers of our own API are small; anything larger is not one.
 const ANSWER: usize = 16 << 20;
 
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Api {
     pub(super) fn new(base: impl Into<String>, token: impl Into<String>) -> Self {
-        let client = Client::builder().disable_redirects().timeout(Duration::from_secs(30)).finish();
+        let client = Client::builder().disable_redirects().timeout(PATIENCE).finish();
         Self { client, base: base.into().trim_end_matches('/').to_owned(), token: token.into() }
     }
 
@@ -50,13 +53,20 @@ impl Api {
     }
 
     pub(super) async fn call(&self, method: Method, path: &str, body: Option<String>) -> Result<Value, Failed> {
-        let body = self.call_raw(method, path, body).await?;
+        let body = self.call_raw(method, path, body, PATIENCE).await?;
         Ok(serde_json::from_slice(&body).unwrap_or_default())
     }
 
-    /// The same, with the answer as it came.
-    pub(super) async fn call_raw(&self, method: Method, path: &str, body: Option<String>) -> Result<Bytes, Failed> {
+    /// The same, with the answer as it came, which may take so long.
+    pub(super) async fn call_raw(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        patience: Duration,
+    ) -> Result<Bytes, Failed> {
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = request.timeout(patience);
         let sent = match body {
             Some(body) => request.content_type("application/json").send_body(body).await,
             None => request.send().await,

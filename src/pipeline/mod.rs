@@ -43,7 +43,7 @@ use crate::{
 
 pub use apply::Applied;
 pub use builder::Builder;
-pub use chains::{Chain, ChainError, Chains, Tally};
+pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
 #[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;
 pub use declared::Declared;

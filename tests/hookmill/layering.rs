@@ -12,6 +12,7 @@ const ORDER: &[&[&str]] = &[
     &["cli"],
     &["api"],
     &["pipeline"],
+    &["chain"],
     &["hub"],
     &["debounce"],
     &["dispatch"],
@@ -28,6 +29,7 @@ const SERVANTS: &[&str] = &["actor"];
 
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[
+    "chain",
     "config",
     "debounce/rule.rs",
     "debounce/window.rs",

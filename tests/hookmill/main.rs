@@ -9,6 +9,7 @@
 )]
 
 mod blackbox;
+mod heritage;
 mod layering;
 mod paused;
 mod threads;

@@ -58,6 +58,7 @@ impl Hookmill {
 impl Invocation {
     async fn run(self, mut reply: oneshot::Sender<Response>) {
         let chain = self.chain.name().clone();
+        self.chain.tally().started();
         let response = self.make(&mut reply).await;
         match &response {
             Ok(_) => debug!(event = "chain.finished", %chain, "chain made"),

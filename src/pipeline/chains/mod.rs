@@ -15,7 +15,7 @@ use crate::chain::ChainConfig;
 
 pub use error::ChainError;
 pub use manage::Chain;
-pub use tally::Tally;
+pub use tally::{Invocations, Tally};
 
 /// What answers the callers of chains: a running Hookmill, or a test's script.
 pub(crate) trait Caller: Send + Sync {

@@ -7,10 +7,25 @@ use crate::{chain::run::End, deliver::outcome::label, transport::Answer};
 /// Counts of one chain, since this process configured it.
 #[derive(Debug, Default)]
 pub struct Tally {
+    started: AtomicU64,
     finished: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
     steps: Vec<StepTally>,
+}
+
+/// What became of a chain's invocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Invocations {
+    /// That go on.
+    pub in_progress: u64,
+    /// That were made to their end.
+    pub finished: u64,
+    /// That failed.
+    pub failed: u64,
+    /// Whose callers went away.
+    pub abandoned: u64,
 }
 
 /// Attempts of one synchronous step.
@@ -33,14 +48,20 @@ impl Tally {
         Self { steps: (0..steps).map(|_| StepTally::default()).collect(), ..Self::default() }
     }
 
-    /// Invocations that finished, failed, and were abandoned by their callers.
-    pub fn invocations(&self) -> [u64; 3] {
-        [&self.finished, &self.failed, &self.abandoned].map(load)
+    /// How many invocations there were, and what came of them.
+    pub fn invocations(&self) -> Invocations {
+        let [finished, failed, abandoned] = [&self.finished, &self.failed, &self.abandoned].map(load);
+        let in_progress = load(&self.started).saturating_sub(finished + failed + abandoned);
+        Invocations { in_progress, finished, failed, abandoned }
     }
 
     /// Attempts of the synchronous step at `place`, and how many of them were answered with no 2xx, or not at all.
     pub fn attempts(&self, place: usize) -> (u64, u64) {
         self.steps.get(place).map_or((0, 0), |step| (load(&step.attempts), load(&step.without_2xx)))
+    }
+
+    pub(super) fn started(&self) {
+        add(&self.started);
     }
 
     pub(super) fn attempted(&self, place: usize, answer: &Answer) {

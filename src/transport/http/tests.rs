@@ -14,6 +14,7 @@ use std::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::*;
+use crate::transport::KEPT_RESPONSE_BYTES;
 use crate::{
     Accepted, Event, Timestamp,
     endpoint::{
