@@ -137,9 +137,9 @@ impl Transport for Far {
         if !self.works {
             return Box::pin(ready(Err(Failure { kind: FailureKind::Connect, detail: "refused".to_owned() })));
         }
-        seen.note(usize::try_from(attempt.event.seq).unwrap());
+        seen.note(usize::try_from(attempt.event().seq).unwrap());
         let body = Bytes::new();
-        Box::pin(ready(Ok(Response { status: 200, retry_after: None, body, complete: true })))
+        Box::pin(ready(Ok(Response { status: 200, retry_after: None, body, complete: true }.into())))
     }
 }
 

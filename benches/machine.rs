@@ -129,7 +129,7 @@ impl Bed {
 }
 
 fn answer(status: u16) -> Answer {
-    Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true })
+    Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true }.into())
 }
 
 fn machine(criterion: &mut Criterion) {

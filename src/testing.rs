@@ -114,18 +114,18 @@ impl Script {
 
     /// The receiver answers with this status and an empty body.
     pub fn status(status: u16) -> Self {
-        Self::new(End::Answer(Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true })))
+        Self::new(End::Answer(Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true }.into())))
     }
 
     /// The receiver answers with this status and body.
     pub fn answers(status: u16, body: impl Into<Bytes>) -> Self {
-        Self::new(End::Answer(Ok(Response { status, retry_after: None, body: body.into(), complete: true })))
+        Self::new(End::Answer(Ok(Response { status, retry_after: None, body: body.into(), complete: true }.into())))
     }
 
     /// The receiver answers with this status and asks to be left alone.
     pub fn asks(status: u16, retry_after: RetryAfter) -> Self {
         let retry_after = Some(retry_after);
-        Self::new(End::Answer(Ok(Response { status, retry_after, body: Bytes::new(), complete: true })))
+        Self::new(End::Answer(Ok(Response { status, retry_after, body: Bytes::new(), complete: true }.into())))
     }
 
     /// There is no answer.
@@ -159,12 +159,14 @@ impl Script {
 pub struct Made {
     /// To which endpoint.
     pub endpoint: EndpointId,
-    /// Where the endpoint was then.
-    pub url: Url,
-    /// Which event.
+    /// Where the endpoint was then; `None` for a file.
+    pub url: Option<Url>,
+    /// Which event; of a batch, the first.
     pub event: EventId,
     /// The event's place among all events.
     pub seq: u64,
+    /// The places of all its events.
+    pub seqs: Vec<u64>,
     /// Which attempt of its delivery, from 1.
     pub number: u32,
     /// When it started, on tokio's clock since the transport was made.
@@ -231,13 +233,14 @@ impl Shared {
 
     fn started(self: &Arc<Self>, attempt: &Attempt) -> Running {
         let mut log = self.log();
-        let Attempt { event, endpoint, number, .. } = attempt;
+        let Attempt { events, endpoint, number, .. } = attempt;
         let beside = log.iter().filter(|made| made.ended.is_none() && made.endpoint == endpoint.id).count();
         log.push(Made {
             endpoint: endpoint.id.clone(),
-            url: endpoint.settings.url.clone(),
-            event: event.id.clone(),
-            seq: event.seq,
+            url: endpoint.settings.target.url().cloned(),
+            event: attempt.event().id.clone(),
+            seq: attempt.event().seq,
+            seqs: events.iter().map(|event| event.seq).collect(),
             number: *number,
             at: self.clock.now().mono,
             ended: None,

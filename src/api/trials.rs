@@ -15,6 +15,7 @@ use crate::{
     error::{Fault, Invalid},
     event::MAX_DATA_BYTES,
     pipeline::{Tested, Trial},
+    transport::Reply,
 };
 
 const LIMIT: usize = MAX_DATA_BYTES + (4 << 10);
@@ -29,7 +30,7 @@ pub(super) async fn test(call: Call) -> Answer {
     let trial = trial(&body.bytes)?;
     drop(body);
     let Tested { delivered, answer, duration, .. } = call.hooks().test_endpoint(&id, trial).await?;
-    let (response, failure) = (answer.as_ref().ok(), answer.as_ref().err());
+    let (response, failure) = (answer.as_ref().ok().and_then(Reply::response), answer.as_ref().err());
     let error = failure.map(|failure| failure.detail.clone());
     ok(&json!({
         "outcome": if delivered { "delivered" } else { "failed" },

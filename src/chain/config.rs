@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::{
     ChainName, MAX_NAME_BYTES, MAX_STEPS,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     config::fields::{self, Field, Fields},
-    endpoint::{Origin, Settings, Signing, settings::limits},
+    endpoint::{EndpointId, Origin, Settings, Signing, policy::Guard, settings::limits},
     error::{Fault, Invalid},
     event::NameError,
     transport::guard,
@@ -102,11 +103,12 @@ const HERITAGE: Names =
 
 /// Reads `chains` and `webhooks`; mistakes are reported through `fields`.
 pub(crate) fn read(fields: &mut Fields<'_>, origin: Origin) -> Vec<(ChainName, Plan)> {
-    let heritage = fields.take("webhooks").and_then(|field| field.object(|fields| heritage(fields, origin)));
+    let source = Source { origin, judge: guard::judge_url };
+    let heritage = fields.take("webhooks").and_then(|field| field.object(|fields| heritage(fields, source)));
     let own = fields.take("chains").and_then(|field| field.entries(MOST)).unwrap_or_default();
     let mut chains = heritage.unwrap_or_default();
     for (name, field) in own {
-        let plan = read_plan(name, &field, origin);
+        let plan = read_plan(name, &field, source);
         let Some((name, plan)) = chain_name(name, &field).zip(plan) else { continue };
         if chains.iter().any(|(taken, _)| *taken == name) {
             field.fault("stands in `webhooks` too: give it once");
@@ -121,8 +123,28 @@ pub(crate) fn read(fields: &mut Fields<'_>, origin: Origin) -> Vec<(ChainName, P
 /// # Errors
 /// Every mistake at once, with its place.
 pub(crate) fn parse(name: &ChainName, value: &Value, origin: Origin) -> Result<Plan, Invalid> {
+    parse_from(name, value, Source { origin, judge: guard::judge_url })
+}
+
+/// Reads one chain back that was written by [`Plan::to_json`]. Its addresses were judged when it was made, and are again at each
+/// attempt.
+///
+/// # Errors
+/// As for [`parse`].
+pub(crate) fn restore(name: &ChainName, value: &Value, origin: Origin) -> Result<Plan, Invalid> {
+    parse_from(name, value, Source { origin, judge: |_, _| Ok(()) })
+}
+
+/// Who writes, and what may be written.
+#[derive(Clone, Copy)]
+struct Source {
+    origin: Origin,
+    judge: fn(&Url, Guard) -> Result<(), String>,
+}
+
+fn parse_from(name: &ChainName, value: &Value, source: Source) -> Result<Plan, Invalid> {
     let whole = json!({ "chain": value });
-    let plan = fields::read(&whole, |fields| read_plan(name.as_str(), &fields.require("chain")?, origin));
+    let plan = fields::read(&whole, |fields| read_plan(name.as_str(), &fields.require("chain")?, source));
     plan.map_err(|invalid| {
         let place = |fault: Fault| Fault { pointer: fault.pointer.replacen("#/chain", "#", 1), ..fault };
         let faults = Vec::from(invalid).into_iter().map(place).collect();
@@ -130,7 +152,7 @@ pub(crate) fn parse(name: &ChainName, value: &Value, origin: Origin) -> Result<P
     })
 }
 
-fn heritage(fields: &mut Fields<'_>, origin: Origin) -> Option<Vec<(ChainName, Plan)>> {
+fn heritage(fields: &mut Fields<'_>, source: Source) -> Option<Vec<(ChainName, Plan)>> {
     let enabled = fields.take("enabled").and_then(|field| field.flag()).unwrap_or(false);
     let config = fields.take("config");
     if !enabled {
@@ -142,7 +164,7 @@ fn heritage(fields: &mut Fields<'_>, origin: Origin) -> Option<Vec<(ChainName, P
         if field.value().is_null() {
             return None;
         }
-        let steps = steps(name.as_ref(), &field, &HERITAGE, origin)?;
+        let steps = steps(name.as_ref(), &field, &HERITAGE, source)?;
         Some((name?, plan(None, steps)))
     };
     Some(chains.into_iter().filter_map(chain).collect())
@@ -152,14 +174,14 @@ fn chain_name(name: &str, field: &Field<'_>) -> Option<ChainName> {
     name.parse().map_err(|error: NameError| field.fault(format!("its name {error}"))).ok()
 }
 
-fn read_plan(name: &str, field: &Field<'_>, origin: Origin) -> Option<Plan> {
+fn read_plan(name: &str, field: &Field<'_>, source: Source) -> Option<Plan> {
     let name = name.parse().ok();
     if field.value().is_array() {
-        return Some(plan(None, steps(name.as_ref(), field, &OWN, origin)?));
+        return Some(plan(None, steps(name.as_ref(), field, &OWN, source)?));
     }
     field.object(|fields| {
         let deadline = fields.take("deadline").and_then(|field| field.duration(DEADLINES));
-        let steps = steps(name.as_ref(), &fields.require("steps")?, &OWN, origin);
+        let steps = steps(name.as_ref(), &fields.require("steps")?, &OWN, source);
         Some(plan(deadline, steps?))
     })
 }
@@ -176,7 +198,7 @@ struct Draft {
     claims_final: bool,
 }
 
-fn steps(chain: Option<&ChainName>, field: &Field<'_>, names: &Names, origin: Origin) -> Option<Vec<Step>> {
+fn steps(chain: Option<&ChainName>, field: &Field<'_>, names: &Names, source: Source) -> Option<Vec<Step>> {
     let items = field.list(0..=MAX_STEPS)?;
     let known: Vec<_> = items.iter().map(|item| item.value().get("name").and_then(Value::as_str)).collect();
     let mut first = HashMap::new();
@@ -189,7 +211,7 @@ fn steps(chain: Option<&ChainName>, field: &Field<'_>, names: &Names, origin: Or
             }
         }
         let earlier = Earlier { names: &known, drafts: &drafts };
-        drafts.push(draft(chain, item, names, origin, &earlier));
+        drafts.push(draft(chain, item, names, source, &earlier));
     }
     let finals = drafts.iter().filter(|draft| draft.claims_final && !draft.is_async).count();
     if finals != 1 && drafts.iter().any(|draft| !draft.is_async) {
@@ -218,13 +240,13 @@ impl Earlier<'_> {
     }
 }
 
-fn draft(chain: Option<&ChainName>, item: &Field<'_>, names: &Names, origin: Origin, earlier: &Earlier<'_>) -> Draft {
+fn draft(chain: Option<&ChainName>, item: &Field<'_>, names: &Names, source: Source, earlier: &Earlier<'_>) -> Draft {
     let flag = |name: &str| item.value().get(name).and_then(Value::as_bool).unwrap_or(false);
     let (is_async, claims_final) = (flag("async"), flag(names.final_response));
     let step = item.object(|fields| {
         let read = if names.attempts == OWN.attempts { own_settings } else { heritage_settings };
         let Shared { settings, timeout } = read(fields, item);
-        let settings = judged(settings, item, names, origin);
+        let settings = judged(settings, item, names, source);
         let name = fields.require("name").and_then(|field| field.label(MAX_NAME_BYTES));
         let _read_above = fields.take("async").map(|field| field.flag());
         if let Some(field) = fields.take(names.final_response)
@@ -305,12 +327,12 @@ fn heritage_settings(fields: &mut Fields<'_>, item: &Field<'_>) -> Shared {
     Shared { settings, timeout }
 }
 
-fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, origin: Origin) -> Option<Settings> {
+fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, source: Source) -> Option<Settings> {
     let mut settings = Value::Object(settings);
     if settings.get("url").is_some_and(|url| url == "") && let Value::Object(members) = &mut settings {
         members.shift_remove("url");
     }
-    let parsed = Settings::parse(&settings, origin, guard::judge_url).map_err(|invalid| {
+    let parsed = Settings::parse(&settings, source.origin, source.judge).map_err(|invalid| {
         let place = |fault: Fault| match fault.pointer.as_str() {
             "#/auth/token" if names.attempts == HERITAGE.attempts => Fault { pointer: "#/authToken".to_owned(), ..fault },
             _ => fault,
@@ -336,7 +358,7 @@ fn method(fields: &mut Fields<'_>, is_async: bool) -> Option<String> {
     Some(method)
 }
 
-fn endpoint(chain: &ChainName, step: &str, item: &Field<'_>) -> Option<crate::endpoint::EndpointId> {
+fn endpoint(chain: &ChainName, step: &str, item: &Field<'_>) -> Option<EndpointId> {
     let endpoint = endpoint_id(chain, step);
     if endpoint.is_none() {
         item.nested::<()>(Err(Invalid::at("#/name", "is too long together with the name of its chain")));

@@ -12,7 +12,7 @@ mod tests;
 use crate::event::name;
 
 pub use config::ChainConfig;
-pub(crate) use config::{parse, read};
+pub(crate) use config::{parse, read, restore};
 pub use plan::Plan;
 
 /// Longest name of a chain, and of a step, in bytes.

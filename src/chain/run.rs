@@ -8,7 +8,7 @@ use super::plan::{FIRST_WAIT, Input, Kind, Plan, Step};
 use crate::{
     clock::Mono,
     deliver::outcome::Outcome,
-    transport::{Answer, Response},
+    transport::{Answer, Reply, Response},
 };
 
 /// At most so much is added to each wait, at random.
@@ -186,7 +186,11 @@ impl Run {
 fn judge(answer: Answer, step: &Step, is_kept: bool) -> Result<Option<Bytes>, LastError> {
     let success = Outcome::of(&answer, step.settings.policy.success) == Outcome::Success;
     let Response { status, body, complete, .. } =
-        answer.map_err(|failure| LastError { status: None, detail: failure.detail })?;
+        match answer.map_err(|failure| LastError { status: None, detail: failure.detail })? {
+            Reply::Response(response) => response,
+            // No step is a file.
+            Reply::Written => return Ok(None),
+        };
     let error = |detail: String| Err(LastError { status: Some(status), detail });
     match success {
         true if complete => Ok(Some(body)),

@@ -79,6 +79,11 @@ impl<'a> Fields<'a> {
         self.any_name = true;
     }
 
+    /// Knows these names and leaves them unread.
+    pub fn allow(&mut self, names: &[&'static str]) {
+        self.known.extend(names);
+    }
+
     fn refuse_unknown(&self) {
         let unknown = self.map.keys().filter(|name| !self.known.contains(&name.as_str()));
         for name in unknown.filter(|_| !self.any_name) {

@@ -341,7 +341,7 @@ impl Machine {
         }
         self.tickets += 1;
         let number = item.attempts + 1;
-        let start = Start { ticket: self.tickets, event: Arc::clone(&item.event), run: item.run, number };
+        let start = Start { ticket: self.tickets, events: vec![Arc::clone(&item.event)], run: item.run, number };
         if let Some(rate) = &self.policy.rate {
             self.pace.start(rate, now.mono);
         }

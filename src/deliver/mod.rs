@@ -230,10 +230,10 @@ impl Delivery {
     }
 
     fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { ticket, event, number, .. } = start;
+        let Start { ticket, events, number, .. } = start;
         let at = self.parts.clock.now().wall;
         let endpoint = Arc::clone(&self.endpoint);
-        let attempt = Attempt { event, endpoint, number, at, keep: KEPT_RESPONSE_BYTES };
+        let attempt = Attempt { events, endpoint, number, at, keep: KEPT_RESPONSE_BYTES };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
         let task = actix_rt::spawn(async move {
@@ -349,7 +349,8 @@ impl Handler<Configure> for Delivery {
         let (policy, state) = (endpoint.settings.policy.clone(), endpoint.settings.state);
         let old = std::mem::replace(&mut self.endpoint, endpoint);
         let (was, is) = (&old.settings, &self.endpoint.settings);
-        let renewed = was.url != is.url || (was.state == State::Disabled && state != State::Disabled);
+        let renewed =
+            !was.target.is_same_place(&is.target) || (was.state == State::Disabled && state != State::Disabled);
         self.input(ctx, |machine, now| {
             if renewed {
                 machine.renew(now);

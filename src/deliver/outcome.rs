@@ -2,7 +2,7 @@
 
 use crate::{
     endpoint::policy::{RetryWhen, Success},
-    transport::{Answer, FailureKind, Response, RetryAfter},
+    transport::{Answer, FailureKind, Reply, Response, RetryAfter},
 };
 
 /// What an attempt came to, for an endpoint's idea of success.
@@ -41,7 +41,8 @@ impl Outcome {
     /// Judges an answer.
     pub fn of(answer: &Answer, success: Success) -> Self {
         let response = match answer {
-            Ok(response) => response,
+            Ok(Reply::Response(response)) => response,
+            Ok(Reply::Written) => return Self::Success,
             Err(failure) => return Self::Transport(failure.kind),
         };
         let retry_after = response.retry_after;
@@ -92,11 +93,14 @@ impl Outcome {
 /// The class of an answer as the attempt log and the metrics name it, whatever the endpoint calls success.
 pub fn label(answer: &Answer) -> &'static str {
     match answer {
-        Ok(Response { status: 429, .. }) => "429",
-        Ok(Response { status: ..=299, .. }) => "2xx",
-        Ok(Response { status: 300..=399, .. }) => "3xx",
-        Ok(Response { status: 400..=499, .. }) => "4xx",
-        Ok(_) => "5xx",
+        Ok(Reply::Written) => "written",
+        Ok(Reply::Response(response)) => match response.status {
+            429 => "429",
+            ..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            _ => "5xx",
+        },
         Err(failure) => match failure.kind {
             FailureKind::Timeout => "timeout",
             FailureKind::Dns => "dns",
@@ -104,6 +108,7 @@ pub fn label(answer: &Answer) -> &'static str {
             FailureKind::Tls => "tls",
             FailureKind::Blocked => "blocked",
             FailureKind::Protocol => "protocol",
+            FailureKind::File => "file",
             FailureKind::Internal => "internal",
             FailureKind::Unrenderable => "unrenderable",
         },
@@ -131,7 +136,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &'static str) -> Answer {
-        Ok(Response { status, retry_after: None, body: body.into(), complete: true })
+        Ok(Response { status, retry_after: None, body: body.into(), complete: true }.into())
     }
 
     #[test]
@@ -150,8 +155,17 @@ mod tests {
     }
 
     #[test]
+    fn a_line_on_disk_is_a_success_whatever_the_endpoint_calls_one() {
+        for success in [Success::Status2xx, Success::Below400, Success::Json200] {
+            assert_eq!(Outcome::of(&Ok(Reply::Written), success), Outcome::Success);
+        }
+        let failed = Outcome::Transport(FailureKind::File);
+        assert_eq!((failed.health(), failed.is_retried(RetryWhen::default())), (Health::Bad, true));
+    }
+
+    #[test]
     fn a_cut_body_is_not_valid_json() {
-        let cut = Ok(Response { status: 200, retry_after: None, body: "1".into(), complete: false });
+        let cut = Ok(Response { status: 200, retry_after: None, body: "1".into(), complete: false }.into());
         assert_ne!(Outcome::of(&cut, Success::Json200), Outcome::Success);
     }
 
@@ -159,7 +173,8 @@ mod tests {
     fn asking_for_time_is_no_fault_and_only_with_a_time() {
         let asked = |status| {
             let retry_after = Some(RetryAfter::Delay(Duration::from_secs(1)));
-            Outcome::of(&Ok(Response { status, retry_after, body: "".into(), complete: true }), Success::Status2xx)
+            let response = Response { status, retry_after, body: "".into(), complete: true };
+            Outcome::of(&Ok(response.into()), Success::Status2xx)
         };
         assert_eq!(asked(429).health(), Health::Neutral);
         assert_eq!(asked(503).health(), Health::Neutral);

@@ -121,7 +121,7 @@ impl Dispatcher {
         }
         let place = self.trials.places.take(1).ok_or(NoTrial::Busy)?;
         let at = self.parts.clock.now().wall;
-        let attempt = Attempt { event, endpoint, number: 1, at, keep: KEPT_RESPONSE_BYTES };
+        let attempt = Attempt { events: vec![event], endpoint, number: 1, at, keep: KEPT_RESPONSE_BYTES };
         Ok(self.attempt(key, attempt, Some(place)))
     }
 }

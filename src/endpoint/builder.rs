@@ -42,7 +42,17 @@ impl Endpoint {
     /// restarts: building it again updates it.
     pub fn http(id: impl Into<String>, url: impl Into<String>) -> EndpointBuilder {
         let json = json!({"url": url.into()});
-        EndpointBuilder { id: id.into(), json, secrets: Vec::new(), faults: Vec::new() }
+        Self::described(id.into(), json)
+    }
+
+    /// An endpoint whose events are lines of JSON in a file, by its absolute path. Each is on disk before it counts as
+    /// delivered. Missing directories are not made.
+    pub fn file(id: impl Into<String>, path: impl Into<String>) -> EndpointBuilder {
+        Self::described(id.into(), json!({"file": path.into()}))
+    }
+
+    fn described(id: String, json: Value) -> EndpointBuilder {
+        EndpointBuilder { id, json, secrets: Vec::new(), faults: Vec::new() }
     }
 }
 
@@ -105,6 +115,11 @@ impl EndpointBuilder {
     /// Sends `Authorization: Bearer …` with every request.
     pub fn bearer(self, token: impl Into<String>) -> Self {
         self.set("auth", json!({"type": "bearer", "token": token.into()}))
+    }
+
+    /// Gives a file that would grow longer than `max_bytes` the name `….1`, and the next line a new file; `keep` old ones stay.
+    pub fn rotate(self, max_bytes: u64, keep: u32) -> Self {
+        self.set("rotate", json!({"max_bytes": max_bytes, "keep": keep}))
     }
 
     /// Sets which addresses may be reached: [`Guard::Private`] unless set. [`Guard::PublicAndLoopback`] and

@@ -52,6 +52,8 @@ pub enum Part {
     /// place of the first. When the first part that is not empty is something else than an object, it is the result.
     /// Empty when there are no members.
     Merge(Vec<Part>),
+    /// The texts of all parts in one string. Empty when one of them is empty, or has no text as arrays and objects have none.
+    Concat(Vec<Part>),
 }
 
 /// Where a value comes from, and how it is written.
@@ -62,9 +64,8 @@ pub struct Lookup {
     /// What it is read as; what cannot be read so is empty.
     pub read_as: Option<ReadAs>,
     /// Whether its text is percent-encoded, as a segment of a URL's path: all bytes but `A-Z a-z 0-9 - . _ ~`.
+    /// Whatever has no text (arrays, objects) is then empty.
     pub percent: bool,
-    /// Put in front of its text. Whatever has no text (arrays, objects) is then empty, as with `percent`.
-    pub prefix: Option<String>,
     /// Put in front of the name of each of its members. What is no object is then empty.
     pub name_prefix: Option<String>,
     /// Written when it is empty.
@@ -120,7 +121,7 @@ impl Part {
         match self {
             Self::Literal(_) => 0,
             Self::Object(members) => members.iter().map(|(_, part)| part.pointers()).sum(),
-            Self::Array(parts) | Self::Merge(parts) => parts.iter().map(Self::pointers).sum(),
+            Self::Array(parts) | Self::Merge(parts) | Self::Concat(parts) => parts.iter().map(Self::pointers).sum(),
             Self::Lookup(lookup) => 1 + lookup.default.as_ref().map_or(0, Self::pointers),
         }
     }

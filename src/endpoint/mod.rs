@@ -6,11 +6,11 @@ pub mod format;
 pub mod policy;
 mod secret;
 pub mod settings;
+mod target;
 
 use std::fmt;
 
 use serde_json::{Map, Value};
-use url::Url;
 
 use crate::{
     clock::Timestamp,
@@ -22,6 +22,7 @@ use format::Format;
 use policy::{Guard, Policy};
 pub use secret::Secret;
 pub use settings::Origin;
+pub use target::{FilePath, LogFile, MAX_PATH_BYTES, Rotation, Target};
 
 name!(
     /// Names an endpoint: `ep_…`, or its owner's own name; `chain.<event>.<step>` for a step of a chain.
@@ -133,8 +134,8 @@ pub struct Settings {
     pub name: Option<String>,
     /// Whose events.
     pub tenant: TenantScope,
-    /// Where to; http or https, with a host, without user info.
-    pub url: Url,
+    /// Where to.
+    pub target: Target,
     /// Which events; never empty.
     pub topics: Vec<TopicPattern>,
     /// Which of these events; all of them without.
@@ -162,13 +163,13 @@ pub struct Settings {
 /// Of headers their names alone: values may be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, tenant, url, topics, filter, state, format, .. } = self;
+        let Self { name, tenant, target, topics, filter, state, format, .. } = self;
         let Self { method, headers, metadata, auth, signing, guard, policy, .. } = self;
         let headers: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("name", name)
             .field("tenant", tenant)
-            .field("url", &url.as_str())
+            .field("target", &target.to_string())
             .field("topics", topics)
             .field("filter", filter)
             .field("state", state)

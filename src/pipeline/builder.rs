@@ -64,6 +64,7 @@ pub struct Builder {
     threads: usize,
     transport: Option<TransportFactory>,
     allow_loopback: bool,
+    file_roots: Vec<PathBuf>,
     intake: (usize, usize),
     retention: Retention,
     seed: u64,
@@ -87,6 +88,7 @@ impl Default for Builder {
             threads,
             transport: None,
             allow_loopback: false,
+            file_roots: Vec::new(),
             intake: (INTAKE_EVENTS, INTAKE_BYTES),
             retention: Retention::default(),
             seed: fastrand::u64(..),
@@ -237,6 +239,7 @@ impl Builder {
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
+            file_root: !self.file_roots.is_empty(),
             data_dir: self.dir(),
             counters: Counters::default(),
             bodies: BodyBounds { count: Quota::new(BODIES), bytes: Quota::new(BODY_BYTES) },
@@ -338,7 +341,7 @@ async fn endpoints(
         // Only chains of the API's callers are stored; the others are of the program or the file.
         let of_others = row.id.is_of_chain() && !of_callers.contains(&row.id);
         let is_own = of_others || own.iter().any(|declared| declared.id == row.id);
-        let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback } };
+        let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback, file_root: true } };
         let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
     }
@@ -393,8 +396,8 @@ pub(super) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
 fn read_endpoint(row: &EndpointRow, origin: Origin) -> Result<Endpoint, StartError> {
     let unusable = |detail: String| StoreError::Unusable(format!("endpoint {}: {detail}", row.id));
     let value: Value = serde_json::from_str(&row.settings).map_err(|error| unusable(error.to_string()))?;
-    // It was judged when it was made, and its addresses are judged again at each connection.
-    let settings = Settings::parse(&value, origin, |_: &_, _| Ok(()));
+    // Its addresses and its files are judged again at each attempt.
+    let settings = Settings::restore(&value, origin);
     Ok(endpoint_of(row, settings.map_err(|invalid| unusable(invalid.to_string()))?))
 }
 
@@ -427,7 +430,7 @@ fn stored_chains(loaded: &Loaded, allow_loopback: bool) -> Result<Vec<(ChainName
         let unusable = |detail: String| StoreError::Unusable(format!("chain {name}: {detail}"));
         let value: Value = serde_json::from_str(chain).map_err(|error| unusable(error.to_string()))?;
         let name: ChainName = name.parse().map_err(|error| unusable(format!("{error}")))?;
-        let plan = chain::parse(&name, &value, Origin::Api { allow_loopback });
+        let plan = chain::restore(&name, &value, Origin::Api { allow_loopback, file_root: true });
         Ok((name, plan.map_err(|invalid| unusable(invalid.to_string()))?))
     };
     loaded.chains.iter().map(read).collect()

@@ -350,7 +350,7 @@ impl Hookmill {
     /// What settings mean that a caller of the API writes for an endpoint of `owner`'s.
     pub(super) fn origin(&self, owner: Owner) -> Origin {
         match owner {
-            Owner::Api => Origin::Api { allow_loopback: self.0.allow_loopback },
+            Owner::Api => Origin::Api { allow_loopback: self.0.allow_loopback, file_root: self.0.file_root },
             Owner::Code | Owner::Chain => Origin::Code,
             Owner::File => Origin::Operator,
         }

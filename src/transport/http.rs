@@ -14,7 +14,7 @@ use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
 
 use super::{
-    Answer, Attempt, Failure, FailureKind, Network, Response, Transport, connect::Dialer,
+    Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport, connect::Dialer,
     retry_after, stream::Used,
 };
 use crate::endpoint::policy::Guard;
@@ -85,13 +85,13 @@ impl Transport for HttpTransport {
             let late = || Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"));
             let used = Used::default();
             let answer = timeout(limit, used.watch(exchange(&client, &attempt, &used))).await;
-            answer.unwrap_or_else(|_| Err(late()))
+            answer.unwrap_or_else(|_| Err(late())).map(Reply::from)
         }
         .boxed_local()
     }
 }
 
-async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Answer {
+async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Result<Response, Failure> {
     let (request, body) = request::build(client, attempt)?;
     let head = request.send_body(body).await.map_err(failure)?;
     let status = head.status().as_u16();

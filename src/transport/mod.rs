@@ -18,11 +18,11 @@ use crate::{clock::Timestamp, endpoint::Endpoint, event::Accepted};
 pub use http::HttpTransport;
 pub use network::Network;
 
-/// One try to deliver one event to one endpoint.
+/// One try to deliver one event, or a batch of them, to one endpoint.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// What is delivered.
-    pub event: Arc<Accepted>,
+    /// What is delivered, in order; never empty.
+    pub events: Vec<Arc<Accepted>>,
     /// To whom, as the endpoint stood when the attempt started.
     pub endpoint: Arc<Endpoint>,
     /// Which attempt of this delivery, from 1.
@@ -33,8 +33,41 @@ pub struct Attempt {
     pub keep: usize,
 }
 
+impl Attempt {
+    /// The first of its events; the only one, where there is no batch.
+    #[expect(clippy::indexing_slicing, reason = "never empty")]
+    pub fn event(&self) -> &Arc<Accepted> {
+        &self.events[0]
+    }
+}
+
 /// What came back.
-pub type Answer = Result<Response, Failure>;
+pub type Answer = Result<Reply, Failure>;
+
+/// What the receiver did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It answered over HTTP.
+    Response(Response),
+    /// The lines are in its file, and on disk.
+    Written,
+}
+
+impl Reply {
+    /// The answer over HTTP, if it was one.
+    pub const fn response(&self) -> Option<&Response> {
+        match self {
+            Self::Response(response) => Some(response),
+            Self::Written => None,
+        }
+    }
+}
+
+impl From<Response> for Reply {
+    fn from(response: Response) -> Self {
+        Self::Response(response)
+    }
+}
 
 /// A final answer of the receiver, whatever its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +125,8 @@ pub enum FailureKind {
     Blocked,
     /// The connection broke, or what came was not HTTP.
     Protocol,
+    /// The file could not be written: it is no regular file, its directory is missing, the disk is full.
+    File,
     /// Our own code failed: a transport that panicked.
     Internal,
     /// The endpoint's format cannot write this event; nothing was sent. Not retried, and nothing against the receiver.

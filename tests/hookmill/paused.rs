@@ -29,8 +29,14 @@ use hookmill::{
     endpoint::EndpointBuilder,
     store::{DeadLetterFilter, DeadLetterRow, Totals},
     testing::{self, Made, ScriptedTransport},
+    transport::Attempt,
 };
 use serde_json::json;
+
+/// Where an attempt goes.
+fn host(attempt: &Attempt) -> Option<&str> {
+    attempt.endpoint.settings.target.url()?.host_str()
+}
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -35,10 +35,10 @@ async fn settled(hooks: &Hookmill) {
 #[test]
 fn many_publishers_many_endpoints_and_deaths_on_many_threads_lose_nothing() {
     block_on(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq % 10, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq % 10, attempt.number) {
             (0, 1) => Script::status(500),
             (1, 1) => Script::panics(),
-            _ => Script::status(200).after(Duration::from_millis(attempt.event.seq % 3)),
+            _ => Script::status(200).after(Duration::from_millis(attempt.event().seq % 3)),
         });
         let policy = json!({"retry": {"delays": ["10ms", "20ms"], "jitter": 0}, "breaker": {"failures": 10_000}});
         let endpoint = |n| Endpoint::http(format!("e{n}"), "https://e.example/").unsigned().settings(policy.clone());

@@ -104,9 +104,9 @@ fn a_test_may_bring_its_topic_and_data() {
     struct Echo;
     impl Transport for Echo {
         fn send(&self, attempt: Attempt) -> LocalBoxFuture<'static, Answer> {
-            let event = attempt.event;
+            let event = attempt.event();
             let said = format!("{} {} {}", event.id, event.topic, String::from_utf8_lossy(&event.data));
-            async move { Ok(Response { status: 200, retry_after: None, body: said.into(), complete: true }) }
+            async move { Ok(Response { status: 200, retry_after: None, body: said.into(), complete: true }.into()) }
                 .boxed_local()
         }
     }

@@ -52,12 +52,20 @@ impl Disabled {
 pub struct Start {
     /// Names the attempt within this machine.
     pub ticket: u64,
-    /// What to deliver.
-    pub event: Arc<Accepted>,
+    /// What to deliver, in order; never empty.
+    pub events: Vec<Arc<Accepted>>,
     /// The run.
     pub run: u32,
     /// Which attempt of this delivery, from 1.
     pub number: u32,
+}
+
+impl Start {
+    /// The first of its events.
+    #[expect(clippy::indexing_slicing, reason = "never empty")]
+    pub fn event(&self) -> &Arc<Accepted> {
+        &self.events[0]
+    }
 }
 
 /// What all machines share.

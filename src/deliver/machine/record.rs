@@ -5,15 +5,16 @@ use crate::{
     clock::Now,
     deliver::outcome::{Health, Outcome, label},
     store::AttemptRecord,
-    transport::Answer,
+    transport::{Answer, Reply},
 };
 
 /// The attempt that has ended now, for the store.
 pub(super) fn record(flight: &InFlight, outcome: Outcome, answer: &Answer, now: Now) -> AttemptRecord {
     let failed = outcome.health() != Health::Good;
-    let response = answer.as_ref().ok();
+    let response = answer.as_ref().ok().and_then(Reply::response);
     let error = match answer {
-        Ok(response) => failed.then(|| format!("answered {}", response.status)),
+        Ok(Reply::Response(response)) => failed.then(|| format!("answered {}", response.status)),
+        Ok(Reply::Written) => None,
         Err(failure) => Some(failure.detail.clone()),
     };
     AttemptRecord {

@@ -83,6 +83,9 @@ fn part(field: &Field<'_>) -> Option<Part> {
         Value::Object(_) if given("merge") => {
             field.object(|fields| fields.require("merge").and_then(|field| merged(&field)))
         }
+        Value::Object(_) if given("concat") => {
+            field.object(|fields| fields.require("concat").and_then(|field| parts(&field)).map(Part::Concat))
+        }
         Value::Object(members) if given("literal") => field.object(|fields| {
             let _known = fields.take("literal");
             members.get("literal").cloned().map(Part::Literal)
@@ -96,19 +99,18 @@ fn lookup(fields: &mut Fields<'_>) -> Option<Lookup> {
     let from = fields.require("from").and_then(|field| field.parse());
     let read_as = fields.take("as").and_then(|field| field.choice(&READ_AS));
     let percent = fields.take("encode").and_then(|field| field.choice(&ENCODINGS)).is_some();
-    let prefix = fields.take("prefix").and_then(|field| prefix(&field));
     let name_prefix = fields.take("name_prefix").and_then(|field| {
-        if read_as.is_some() || percent || prefix.is_some() {
-            field.fault("is for objects, which have no `as`, `encode` or `prefix`");
+        if read_as.is_some() || percent {
+            field.fault("is for objects, which have no `as` or `encode`");
         }
-        self::prefix(&field)
+        name_prefix(&field)
     });
     // A default of `null` is one.
     let default = fields.take_even_null("default").map_or(Some(None), |field| part(&field).map(Some));
-    Some(Lookup { from: from?, read_as, percent, prefix, name_prefix, default: default? })
+    Some(Lookup { from: from?, read_as, percent, name_prefix, default: default? })
 }
 
-fn prefix(field: &Field<'_>) -> Option<String> {
+fn name_prefix(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     if text.len() > MAX_PREFIX_BYTES {
         field.fault(format!("must be {MAX_PREFIX_BYTES} bytes at most"));

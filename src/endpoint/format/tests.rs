@@ -35,13 +35,11 @@ fn literal() -> impl Strategy<Value = Value> {
 
 fn part() -> impl Strategy<Value = Part> {
     let read_as = option::of(select(vec![ReadAs::Number, ReadAs::Seconds, ReadAs::Rfc3339]));
-    let lookup = (place(), read_as, any::<bool>(), option::of("[ -~]{0,6}"), any::<bool>(), option::of(literal()));
-    let lookup = lookup.prop_map(|(from, read_as, percent, prefix, names, default)| {
+    let lookup = (place(), read_as, any::<bool>(), option::of("[ -~]{0,6}"), option::of(literal()));
+    let lookup = lookup.prop_map(|(from, read_as, percent, name_prefix, default)| {
         let default = default.map(Part::Literal);
-        let plain = Lookup { from, read_as: None, percent: false, prefix: None, name_prefix: None, default };
-        let lookup =
-            if names { Lookup { name_prefix: prefix, ..plain } } else { Lookup { read_as, percent, prefix, ..plain } };
-        Part::Lookup(Box::new(lookup))
+        let (read_as, percent) = if name_prefix.is_some() { (None, false) } else { (read_as, percent) };
+        Part::Lookup(Box::new(Lookup { from, read_as, percent, name_prefix, default }))
     });
     prop_oneof![literal().prop_map(Part::Literal), lookup].prop_recursive(2, 8, 3, |inner| {
         let names = "[a-z/~é]{0,3}";
@@ -49,7 +47,8 @@ fn part() -> impl Strategy<Value = Part> {
         prop_oneof![
             object.prop_map(|members| Part::Object(members.into_iter().rev().collect())),
             vec(inner.clone(), 0..3).prop_map(Part::Array),
-            vec(inner, 0..3).prop_map(Part::Merge),
+            vec(inner.clone(), 0..3).prop_map(Part::Merge),
+            vec(inner, 0..3).prop_map(Part::Concat),
         ]
     })
 }
@@ -71,7 +70,7 @@ fn the_order_of_a_map_survives_being_stored() {
 fn mistakes_are_named_with_their_place() {
     let format = json!({"map": {
         "a": {"from": "/datum"},
-        "b": {"from": "/data", "encode": "base64", "prefixx": "x"},
+        "b": {"from": "/data", "encode": "base64", "prefix": "x"},
         "c": {"from": "/data", "as": "date", "default": {"from": "x"}},
         "d": [{"merge": {}}, {"merge": [{"from": null}]}],
         "e": {"from": "/data", "as": "number", "name_prefix": "x"},
@@ -81,7 +80,7 @@ fn mistakes_are_named_with_their_place() {
     let mut expected = [
         "a/from",
         "b/encode",
-        "b/prefixx",
+        "b/prefix",
         "c/as",
         "c/default/from",
         "d/0/merge",

@@ -25,6 +25,7 @@ fn print(part: &Part) -> Value {
         Part::Object(members) => members.iter().map(|(name, part)| (name.clone(), print(part))).collect(),
         Part::Array(parts) => array(parts),
         Part::Merge(parts) => json!({"merge": array(parts)}),
+        Part::Concat(parts) => json!({"concat": array(parts)}),
         Part::Lookup(lookup) => print_lookup(lookup),
     }
 }
@@ -34,13 +35,12 @@ fn array(parts: &[Part]) -> Value {
 }
 
 fn print_lookup(lookup: &Lookup) -> Value {
-    let Lookup { from, read_as, percent, prefix, name_prefix, default } = lookup;
+    let Lookup { from, read_as, percent, name_prefix, default } = lookup;
     let read_as = read_as.and_then(|read_as| READ_AS.iter().find(|(_, known)| *known == read_as));
     let members = [
         ("from", Some(from.to_string().into())),
         ("as", read_as.map(|(name, _)| (*name).into())),
         ("encode", percent.then(|| "percent".into())),
-        ("prefix", prefix.clone().map(Value::from)),
         ("name_prefix", name_prefix.clone().map(Value::from)),
         ("default", default.as_ref().map(print)),
     ];

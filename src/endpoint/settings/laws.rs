@@ -9,17 +9,22 @@ use url::Url;
 use super::{MASK, Origin};
 use crate::{
     endpoint::{
-        Auth, Secret, Settings, Signing, State, TenantScope,
+        Auth, LogFile, Rotation, Secret, Settings, Signing, State, Target, TenantScope,
         filter::tests::a_filter,
-        format::tests::format,
+        format::{Format, tests::format},
         policy::{Backoff, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
     },
     error::Invalid,
     event::TopicPattern,
 };
 
-const ORIGINS: [Origin; 4] =
-    [Origin::Code, Origin::Operator, Origin::Api { allow_loopback: false }, Origin::Api { allow_loopback: true }];
+const ORIGINS: [Origin; 5] = [
+    Origin::Code,
+    Origin::Operator,
+    Origin::Api { allow_loopback: false, file_root: true },
+    Origin::Api { allow_loopback: false, file_root: false },
+    Origin::Api { allow_loopback: true, file_root: true },
+];
 
 fn anywhere(_: &Url, _: Guard) -> Result<(), String> {
     Ok(())
@@ -53,12 +58,29 @@ fn json_value() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         ".{0,8}".prop_map(Value::from),
-        select(vec!["/data/a", "10s", "*", MASK, "none", "standard", "basic", "2xx", "https://a.b/", "POST"])
-            .prop_map(Value::from),
+        select(vec![
+            "/data/a",
+            "10s",
+            "*",
+            MASK,
+            "none",
+            "standard",
+            "basic",
+            "2xx",
+            "https://a.b/",
+            "POST",
+            "/a",
+            "a/b"
+        ])
+        .prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 6, |inner| {
         let known = vec![
             "url",
+            "file",
+            "rotate",
+            "max_bytes",
+            "keep",
             "name",
             "topics",
             "headers",
@@ -194,23 +216,62 @@ fn who() -> impl Strategy<Value = Who> {
     (option::of("\\PC{1,9}"), tenant, auth(), signing(), headers)
 }
 
-fn settings() -> impl Strategy<Value = (Settings, Origin)> {
+fn url() -> impl Strategy<Value = Target> {
     let url = r"https?://([a-z]{1,9}\.org|10\.0\.0\.1|\[::1\])(:[1-9][0-9]{0,3})?(/[a-zA-Z0-9é %?=&.]{0,9}){0,3}";
+    url.prop_map(|url| Target::Http(Url::parse(&url).unwrap()))
+}
+
+fn file() -> impl Strategy<Value = LogFile> {
+    let rotate = (4096..=1_u64 << 40, 1..=1000_u32).prop_map(|(max_bytes, keep)| Rotation { max_bytes, keep });
+    let path = "[a-z~é ]{1,9}(/\\.?[a-z]{1,9}){0,3}";
+    (path, option::of(rotate)).prop_map(|(path, rotate)| LogFile { path: path.parse().unwrap(), rotate })
+}
+
+/// The same settings for a file, if whoever writes them may name one.
+fn to_file(settings: &Settings, file: LogFile, origin: Origin) -> Option<Settings> {
+    let LogFile { path, rotate } = file;
+    let path = match origin {
+        Origin::Code | Origin::Operator => format!("/{path}").parse().unwrap(),
+        Origin::Api { file_root: true, .. } => path,
+        Origin::Api { .. } => return None,
+    };
+    let format = if settings.format == Format::CloudEventsBinary { Format::Raw } else { settings.format.clone() };
+    Some(Settings {
+        target: Target::File(LogFile { path, rotate }),
+        method: "POST".to_owned(),
+        headers: Vec::new(),
+        auth: None,
+        signing: Signing::None,
+        guard: origin.default_guard(),
+        format,
+        policy: Policy { success: Success::default(), ..settings.policy.clone() },
+        ..settings.clone()
+    })
+}
+
+fn settings() -> impl Strategy<Value = (Settings, Origin)> {
+    (to_url(), option::of(file())).prop_map(|((settings, origin), file)| {
+        let file = file.and_then(|file| to_file(&settings, file, origin));
+        (file.unwrap_or(settings), origin)
+    })
+}
+
+fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
     let topic = r"\*|[a-z]{1,4}(\.[a-z]{1,4}){0,2}(\.\*)?".prop_map(|text| text.parse::<TopicPattern>().unwrap());
     let state = select(vec![State::Active, State::Paused, State::Disabled]);
     let method = select(vec!["POST", "PUT", "PATCH"]);
-    let place = (url.prop_map(|url| Url::parse(&url).unwrap()), vec(topic, 1..5), state, method, metadata());
+    let place = (url(), vec(topic, 1..5), state, method, metadata());
     let carried = (option::of(a_filter()), format());
     (who(), place, carried, policy(), any::<bool>(), select(ORIGINS.to_vec())).prop_map(
         |(who, place, (filter, format), policy, private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
-            let (url, topics, state, method, metadata) = place;
+            let (target, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
             let method = method.to_owned();
             let settings = Settings {
                 name,
                 tenant,
-                url,
+                target,
                 topics,
                 filter,
                 state,
@@ -254,7 +315,7 @@ proptest! {
             let text = shown.to_string();
             prop_assert!(secrets.iter().all(|secret| !text.contains(&secret.reveal())));
         }
-        let headers = std::mem::take(&mut shown["headers"]);
+        let headers = shown.as_object_mut().unwrap().remove("headers").unwrap_or_else(|| json!({}));
         prop_assert!(headers.as_object().unwrap().values().all(|value| value == MASK));
     }
 

@@ -6,6 +6,10 @@ use std::{ops::RangeInclusive, time::Duration};
 pub const MAX_NAME_BYTES: usize = 128;
 /// Longest URL, in bytes, as it is sent.
 pub const MAX_URL_BYTES: usize = 2048;
+/// `rotate.max_bytes`.
+pub const ROTATE_BYTES: RangeInclusive<u64> = (4 << 10)..=(1 << 40);
+/// `rotate.keep`.
+pub const ROTATE_KEEP: RangeInclusive<u32> = 1..=1000;
 /// Most topic patterns; at least one.
 pub const MAX_TOPICS: usize = 256;
 /// Most extra headers.

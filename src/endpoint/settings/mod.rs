@@ -9,31 +9,72 @@ mod parse;
 mod patch;
 mod policy;
 mod print;
+mod target;
 
 use std::io;
 
 use url::Url;
 
-use super::{Secret, Settings, Signing, policy::Guard};
+use super::{FilePath, Secret, Settings, Signing, policy::Guard};
 pub(crate) use headers::is_reserved;
 pub(super) use {patch::merge_settings, print::guard_name};
 
-/// Who configures an endpoint, which decides what addresses it may reach.
+/// Who configures an endpoint, which decides what addresses it may reach and what files it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The program that embeds Hookmill. Guard `private` unless it says otherwise.
+    /// The program that embeds Hookmill. Guard `private` unless it says otherwise; files by absolute paths.
     Code,
-    /// The operator's configuration file. Guard `private` unless it says otherwise.
+    /// The operator's configuration file. Guard `private` unless it says otherwise; files by absolute paths.
     Operator,
     /// The configuration API. Guard `public` unless the caller says otherwise.
     Api {
         /// `public` and `private` reach this machine too, which neither does otherwise: [`Guard::PublicAndLoopback`],
         /// [`Guard::Private`]. For development and demonstration.
         allow_loopback: bool,
+        /// There is a file root: files may be made below the first one, by relative paths.
+        file_root: bool,
     },
 }
 
+/// Which files an endpoint may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Files {
+    /// By absolute paths.
+    Absolute,
+    /// Below the first file root.
+    BelowRoot,
+    /// None: no file root is named.
+    NoRoot,
+    /// Those that were allowed when they were named.
+    Any,
+}
+
+impl Files {
+    fn allow(self, path: &FilePath) -> Result<(), &'static str> {
+        if cfg!(not(unix)) {
+            return Err("is not supported on this system");
+        }
+        match (self, path.is_absolute()) {
+            (Self::Any, _) | (Self::Absolute, true) | (Self::BelowRoot, false) => Ok(()),
+            (Self::Absolute, false) => Err("must be an absolute path, such as \"/var/log/hooks.jsonl\""),
+            (Self::BelowRoot, true) => Err("must be a relative path: it lies below the first of the `file_roots`"),
+            (Self::NoRoot, _) => {
+                Err("is refused: the operator has to name `file_roots` in the configuration file (or the program one)")
+            }
+        }
+    }
+}
+
 impl Origin {
+    /// The one place that decides who may name which files. Whoever acts for a tenant may name none.
+    const fn files(self) -> Files {
+        match self {
+            Self::Code | Self::Operator => Files::Absolute,
+            Self::Api { file_root: true, .. } => Files::BelowRoot,
+            Self::Api { file_root: false, .. } => Files::NoRoot,
+        }
+    }
+
     /// The guard of an endpoint that names none.
     pub const fn default_guard(self) -> Guard {
         match self {
@@ -45,7 +86,7 @@ impl Origin {
     /// What `"private"` means here.
     const fn private(self) -> Guard {
         match self {
-            Self::Api { allow_loopback: false } => Guard::PrivateNoLoopback,
+            Self::Api { allow_loopback: false, .. } => Guard::PrivateNoLoopback,
             _ => Guard::Private,
         }
     }
@@ -53,7 +94,7 @@ impl Origin {
     /// What `"public"` means here.
     const fn public(self) -> Guard {
         match self {
-            Self::Api { allow_loopback: true } => Guard::PublicAndLoopback,
+            Self::Api { allow_loopback: true, .. } => Guard::PublicAndLoopback,
             _ => Guard::Public,
         }
     }

@@ -1,12 +1,11 @@
 //! Settings from JSON.
 
 use serde_json::{Map, Value};
-use url::Url;
 
-use super::{Judge, Origin, access, headers, limits, policy};
+use super::{Files, Judge, Origin, access, headers, limits, policy, target};
 use crate::{
     config::fields::{Field, Fields, read},
-    endpoint::{Settings, State, TenantScope, filter::Filter, format::Format, policy::Guard},
+    endpoint::{Settings, Signing, State, Target, TenantScope, filter::Filter},
     error::Invalid,
     event::TopicPattern,
 };
@@ -16,36 +15,45 @@ pub(super) const STATES: [(&str, State); 3] =
 const METHODS: [(&str, &str); 3] = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")];
 
 impl Settings {
-    /// Reads settings. Only `url` must be there, everything else has its default; bounds are in [`limits`]. Signed
+    /// Reads settings. Only `url` or `file` must be there, everything else has its default; bounds are in [`limits`]. Signed
     /// settings that bring no secret have none yet: see [`Settings::with_generated_secret`].
     ///
     /// # Errors
     /// Every mistake at once, with its place.
     pub fn parse(value: &Value, origin: Origin, judge: impl Judge) -> Result<Self, Invalid> {
-        read(value, |fields| settings(fields, origin, &judge))
+        read(value, |fields| settings(fields, origin, origin.files(), &judge))
+    }
+
+    /// Reads what the store holds: where it leads was judged when it was made, by whoever it belonged to then.
+    ///
+    /// # Errors
+    /// As for [`Settings::parse`].
+    pub fn restore(value: &Value, origin: Origin) -> Result<Self, Invalid> {
+        read(value, |fields| settings(fields, origin, Files::Any, &|_: &_, _| Ok(())))
     }
 }
 
-fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Option<Settings> {
+fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl Judge) -> Option<Settings> {
     let guards = [("private", origin.private()), ("public", origin.public())];
     let guard = fields.take("guard").map_or_else(|| Some(origin.default_guard()), |field| field.choice(&guards));
-    let url = fields.require("url").and_then(|field| url(&field, guard, judge));
+    let target = target::target(fields, files, guard, judge);
+    let to_file = matches!(target, Some(Target::File(_)));
     let name = fields.take("name").and_then(|field| field.label(limits::MAX_NAME_BYTES));
     let tenant = fields.take("tenant").and_then(|field| tenant(&field));
     let topics = fields.take("topics").and_then(|field| field.parsed(1..=limits::MAX_TOPICS));
     let filter = fields.take("filter").and_then(|field| Filter::read(&field));
-    let format = fields.take("format").and_then(|field| Format::read(&field));
+    let format = fields.take("format").and_then(|field| target::format(&field, to_file));
     let state = fields.take("state").and_then(|field| field.choice(&STATES));
     let method = fields.take("method").and_then(|field| field.choice(&METHODS));
     let headers = fields.take("headers").and_then(|field| headers::headers(&field));
     let metadata = fields.take("metadata").and_then(|field| metadata(&field));
     let auth = fields.take("auth").and_then(|field| access::auth(&field)).flatten();
-    let signing = access::signing(fields);
+    let signing = if to_file { Signing::None } else { access::signing(fields) };
     let policy = policy::policy(fields);
     Some(Settings {
         name: name.map(str::to_owned),
         tenant: tenant.unwrap_or_default(),
-        url: url?,
+        target: target?,
         topics: topics.unwrap_or_else(|| vec![TopicPattern::All]),
         filter,
         state: state.unwrap_or_default(),
@@ -58,32 +66,6 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, judge: &impl Judge) -> Opti
         guard: guard?,
         policy,
     })
-}
-
-/// The guard is unknown when it was mistaken; then the address is not judged.
-fn url(field: &Field<'_>, guard: Option<Guard>, judge: &impl Judge) -> Option<Url> {
-    let url = Url::parse(field.text()?).map_err(|error| field.fault(format!("is not a URL: {error}"))).ok()?;
-    match broken_rule(&url) {
-        Some(rule) => field.fault(rule),
-        None => {
-            if let Some(Err(reason)) = guard.map(|guard| judge(&url, guard)) {
-                field.fault(reason);
-            }
-        }
-    }
-    Some(url)
-}
-
-fn broken_rule(url: &Url) -> Option<&'static str> {
-    let rules = [
-        (matches!(url.scheme(), "http" | "https"), "must start with http:// or https://"),
-        (url.has_host(), "must name a host"),
-        (url.username().is_empty() && url.password().is_none(), "must hold no user info; use `auth`"),
-        (url.fragment().is_none(), "must hold no fragment (`#…`): it would never be sent"),
-        (url.port() != Some(0), "must have a port from 1 to 65535"),
-        (url.as_str().len() <= limits::MAX_URL_BYTES, "must be 2048 bytes at most"),
-    ];
-    rules.iter().find(|(holds, _)| !holds).map(|(_, rule)| *rule)
 }
 
 fn tenant(field: &Field<'_>) -> Option<TenantScope> {
@@ -115,11 +97,11 @@ fn deeper_than(value: &Value, levels: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use url::Url;
 
     use super::*;
     use crate::endpoint::{
-        Signing,
-        policy::Policy,
+        policy::{Guard, Policy},
         settings::laws::{parse, places, with},
     };
 
@@ -170,33 +152,9 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["file", "queue", "ordered", "drain", "dead_letters", "debounce", "batch"] {
+        for name in ["queue", "ordered", "drain", "dead_letters", "debounce", "batch"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
-    }
-
-    #[test]
-    fn urls_that_could_mean_something_else_are_refused() {
-        let long = format!("https://a.b/{}", "x".repeat(limits::MAX_URL_BYTES));
-        let urls = [
-            "",
-            "a.b",
-            "/hook",
-            "file:///etc/passwd",
-            "https://",
-            "https://u@a.b",
-            "https://u:p@a.b",
-            "https://:p@a.b",
-            "https://a.b/#x",
-            "https://a.b:0/",
-            "https://a.b:65536/",
-            "https://a b/",
-            &long,
-        ];
-        for url in urls {
-            assert_eq!(places(parse(&json!({"url": url}))), ["#/url"], "{url}");
-        }
-        assert_eq!(places(parse(&json!({}))), ["#/url"]);
     }
 
     #[test]
@@ -206,15 +164,15 @@ mod tests {
             _ => Ok(()),
         };
         let url = json!({"url": "http://10.0.0.1/"});
-        let api = |allow_loopback| Settings::parse(&url, Origin::Api { allow_loopback }, judge);
+        let api = |allow_loopback| Settings::parse(&url, Origin::Api { allow_loopback, file_root: false }, judge);
         assert_eq!(places(api(false)), ["#/url"]);
         assert_eq!(api(true).unwrap().guard, Guard::PublicAndLoopback);
         assert_eq!(Settings::parse(&url, Origin::Operator, judge).unwrap().guard, Guard::Private);
         let private = json!({"url": "http://10.0.0.1/", "guard": "private"});
         let guard = |origin| Settings::parse(&private, origin, judge).unwrap().guard;
         assert_eq!(guard(Origin::Code), Guard::Private);
-        assert_eq!(guard(Origin::Api { allow_loopback: true }), Guard::Private);
-        assert_eq!(guard(Origin::Api { allow_loopback: false }), Guard::PrivateNoLoopback);
+        assert_eq!(guard(Origin::Api { allow_loopback: true, file_root: false }), Guard::Private);
+        assert_eq!(guard(Origin::Api { allow_loopback: false, file_root: false }), Guard::PrivateNoLoopback);
         let public = json!({"url": "http://10.0.0.1/", "guard": "public"});
         assert_eq!(places(Settings::parse(&public, Origin::Code, judge)), ["#/url"]);
     }

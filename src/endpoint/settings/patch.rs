@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{Judge, Origin};
+use super::{
+    Judge, Origin,
+    target::{OF_FILES, OF_REQUESTS},
+};
 use crate::{config::merge::merge, endpoint::Settings, error::Invalid};
 
 /// Members of `retry` that belong to a list of waits.
@@ -13,9 +16,8 @@ const FORMULA: &[&str] = &["initial", "factor", "max_delay", "max_attempts"];
 impl Settings {
     /// These settings with a JSON Merge Patch (RFC 7396) applied to [`Settings::to_json`]: what the patch leaves out stays,
     /// `null` goes back to the default. Header names match in any case. A patch that chooses another form drops what
-    /// belongs to the old one alone: another `type` of `auth` or `signing`, the other form of `retry`, a new `secret`. A
-    /// `format` or `filter` is replaced as a whole. The
-    /// secret stays unless the patch brings one or ends signing; a patch that begins signing without one leaves the
+    /// belongs to the old one alone: `file` in place of `url` or the other way round, another `type` of `auth` or `signing`,
+    /// the other form of `retry`, a new `secret`. A `format` or `filter` is replaced as a whole. The secret stays unless the patch brings one or ends signing; a patch that begins signing without one leaves the
     /// result without, see [`Settings::with_generated_secret`].
     ///
     /// # Errors
@@ -61,13 +63,20 @@ fn with_lower_case_headers(mut patch: Value) -> Value {
 
 /// Drops from `document` what cannot stand beside what `patch` brings.
 fn make_room(document: &mut Value, patch: &Value) {
+    let given = |name: &str| patch.get(name).is_some_and(|value| !value.is_null());
+    for (chosen, other, of_other) in [("url", "file", &OF_FILES[..]), ("file", "url", &OF_REQUESTS[..])] {
+        if given(chosen) && document.get(other).is_some() {
+            remove(document, "", &[other]);
+            remove(document, "", of_other);
+        }
+    }
     for name in ["auth", "signing"] {
         let chosen = patch.pointer(&format!("/{name}/type")).filter(|chosen| chosen.is_string());
         if chosen.is_some() && chosen != document.pointer(&format!("/{name}/type")) {
             remove(document, "", &[name]);
         }
     }
-    if patch.get("secret").is_some_and(|secret| !secret.is_null()) {
+    if given("secret") {
         remove(document, "/signing", &["secrets"]);
     }
     let brings =
@@ -126,6 +135,25 @@ mod tests {
         assert_eq!(new.signing, Signing::None);
         let back = patch(&new, json!({"retry": {"delays": ["1s"]}, "auth": {"type": "none"}})).unwrap();
         assert_eq!((&back.policy.retry.backoff, &back.auth), (&old.policy.retry.backoff, &None));
+    }
+
+    #[test]
+    fn a_file_takes_the_place_of_a_url_and_the_other_way_round() {
+        let old = settings(json!({"auth": {"type": "bearer", "token": "t"}, "method": "PUT", "success": "below_400"}));
+        let rotate = json!({"max_bytes": 4096, "keep": 2});
+        let file = patch(&old, json!({"file": "/var/log/a", "rotate": rotate})).unwrap();
+        assert_eq!((file.target.to_string().as_str(), &file.signing), ("/var/log/a", &Signing::None));
+        assert_eq!((&file.auth, file.method.as_str()), (&None, "POST"));
+        let elsewhere = patch(&file, json!({"file": "/var/log/b"})).unwrap();
+        assert!(elsewhere.target.file().unwrap().rotate.is_some(), "what a patch leaves out stays");
+        let back = patch(&file, json!({"url": "https://a.b/"})).unwrap();
+        assert_eq!((back.target.to_string().as_str(), back.signing), ("https://a.b/", Signing::Standard(Vec::new())));
+        let both = json!({"file": "/a", "url": "https://a.b/"});
+        for settings in [&old, &file] {
+            assert_eq!(places(patch(settings, both.clone())), ["#/url", "#/file"]);
+        }
+        assert_eq!(places(patch(&old, json!({"rotate": rotate}))), ["#/rotate"]);
+        assert_eq!(places(patch(&file, json!({"headers": {}, "file": null}))), ["#/url"]);
     }
 
     #[test]

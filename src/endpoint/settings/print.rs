@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::duration,
     endpoint::{
-        Auth, Settings, Signing, TenantScope,
+        Auth, Settings, Signing, Target, TenantScope,
         filter::Filter,
         policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
     },
@@ -32,33 +32,48 @@ impl Settings {
 
 fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
     let policy = &settings.policy;
-    let headers: Map<_, _> = settings.headers.iter().map(|(name, value)| (name.clone(), show(value))).collect();
-    json!({
+    let mut json = json!({
         "name": settings.name,
         "tenant": match &settings.tenant {
             TenantScope::None => Value::Null,
             TenantScope::Of(tenant) => tenant.as_str().into(),
             TenantScope::Every => "*".into(),
         },
-        "url": settings.url,
         "topics": settings.topics,
         "filter": settings.filter.as_ref().map(Filter::to_json),
         "format": settings.format.to_json(),
         "state": name_of(&settings.state, &STATES),
-        "method": settings.method,
-        "headers": headers,
         "metadata": settings.metadata,
-        "auth": auth(settings.auth.as_ref(), show),
-        "signing": signing(&settings.signing, show),
-        "success": name_of(&policy.success, &SUCCESSES),
         "timeout": duration::print(policy.timeout),
-        "guard": guard_name(settings.guard),
         "retry": retry(&policy.retry),
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
         "disable_after": policy.disable_after.map_or_else(|| NEVER.to_owned(), duration::print),
-    })
+    });
+    if let (Value::Object(members), Value::Object(of_target)) = (&mut json, target(settings, show)) {
+        members.extend(of_target);
+    }
+    json
+}
+
+/// `url` or `file`, and what there is for this kind of target alone.
+fn target(settings: &Settings, show: fn(&str) -> Value) -> Value {
+    match &settings.target {
+        Target::Http(url) => json!({
+            "url": url,
+            "method": settings.method,
+            "headers": settings.headers.iter().map(|(name, value)| (name.clone(), show(value))).collect::<Map<_, _>>(),
+            "auth": auth(settings.auth.as_ref(), show),
+            "signing": signing(&settings.signing, show),
+            "success": name_of(&settings.policy.success, &SUCCESSES),
+            "guard": guard_name(settings.guard),
+        }),
+        Target::File(file) => json!({
+            "file": file.path.as_str(),
+            "rotate": file.rotate.map(|rotate| json!({"max_bytes": rotate.max_bytes, "keep": rotate.keep})),
+        }),
+    }
 }
 
 fn name_of<T: PartialEq>(value: &T, names: &[(&'static str, T)]) -> &'static str {

@@ -135,8 +135,8 @@ impl Invocation {
             state_since: at,
             state_reason: None,
         };
-        let (event, endpoint, keep) = (Arc::new(event), Arc::new(endpoint), step.max_response_bytes());
-        Some(Attempt { event, endpoint, number, at, keep })
+        let (events, endpoint, keep) = (vec![Arc::new(event)], Arc::new(endpoint), step.max_response_bytes());
+        Some(Attempt { events, endpoint, number, at, keep })
     }
 
     /// Stores what the asynchronous steps are given, in one transaction.

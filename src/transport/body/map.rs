@@ -13,6 +13,7 @@ use crate::{
         pointer::{View, quoted},
     },
 };
+use lookup::plain_text;
 
 /// The body would be longer than [`MAX_BODY_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,7 @@ impl Writer<'_> {
                 (None, None) => Ok(false),
             },
             Part::Merge(parts) => self.merged(parts, out),
+            Part::Concat(parts) => self.concatenated(parts, out),
         }
     }
 
@@ -77,6 +79,15 @@ impl Writer<'_> {
             if self.part(part, out)? { first = false } else { out.truncate(before) }
         }
         push(out, "]")
+    }
+
+    fn concatenated(&self, parts: &[Part], out: &mut String) -> Written {
+        let mut whole = String::new();
+        for part in parts {
+            let Some(text) = self.text(part)?.and_then(|json| plain_text(&json)) else { return Ok(false) };
+            push(&mut whole, &text)?;
+        }
+        push(out, &quoted(&whole))
     }
 }
 

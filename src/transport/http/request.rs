@@ -31,10 +31,11 @@ const USER_AGENT: &str = concat!("hookmill/", env!("CARGO_PKG_VERSION"));
 pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest, Bytes), Failure> {
     let settings = &attempt.endpoint.settings;
     let method = Method::from_bytes(settings.method.as_bytes()).map_err(|_| internal("method"))?;
-    let Rendered { content_type, headers: of_format, body } = body::render(&attempt.event, settings)?;
-    let mut request = client.request(method, settings.url.as_str()).no_decompress();
+    let url = settings.target.url().ok_or_else(|| internal("target"))?;
+    let Rendered { content_type, headers: of_format, body } = body::render(attempt.event(), settings)?;
+    let mut request = client.request(method, url.as_str()).no_decompress();
     let headers = request.headers_mut();
-    set(headers, "host", authority(&settings.url))?;
+    set(headers, "host", authority(url))?;
     set(headers, "user-agent", USER_AGENT)?;
     set(headers, "content-type", content_type)?;
     for (name, value) in &settings.headers {
@@ -48,10 +49,10 @@ pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest
     if let Some(auth) = &settings.auth {
         set(headers, "authorization", &credentials(auth))?;
     }
-    set(headers, signature::ID, attempt.event.id.as_str())?;
+    set(headers, signature::ID, attempt.event().id.as_str())?;
     set(headers, signature::TIMESTAMP, &attempt.at.as_seconds().to_string())?;
     if let Signing::Standard(secrets) = &settings.signing {
-        let signatures = signature::sign(secrets, attempt.event.id.as_str(), attempt.at, &body);
+        let signatures = signature::sign(secrets, attempt.event().id.as_str(), attempt.at, &body);
         set(headers, signature::SIGNATURE, &signatures)?;
     }
     Ok((request, body))

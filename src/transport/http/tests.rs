@@ -18,7 +18,7 @@ use crate::transport::KEPT_RESPONSE_BYTES;
 use crate::{
     Accepted, Event, Timestamp,
     endpoint::{
-        Auth, Endpoint, EndpointKey, Secret, Settings, Signing, State, TenantScope,
+        Auth, Endpoint, EndpointKey, Secret, Settings, Signing, State, Target, TenantScope,
         format::Format,
         policy::{Guard, Policy},
     },
@@ -52,7 +52,7 @@ fn settings(url: &str) -> Settings {
     Settings {
         name: None,
         tenant: TenantScope::None,
-        url: url.parse().unwrap(),
+        target: Target::Http(url.parse().unwrap()),
         topics: vec!["*".parse().unwrap()],
         filter: None,
         format: Format::default(),
@@ -79,13 +79,19 @@ fn attempt(settings: Settings) -> Attempt {
         state_reason: None,
     };
     let event = Event::from_json("user.created", r#"{ "n":1.0 }"#).id("signup-7").validate(AT).unwrap();
-    Attempt { event: Arc::new(Accepted::new(1, AT, event)), endpoint: Arc::new(endpoint), number: 1, at: AT, keep: KEPT_RESPONSE_BYTES }
+    let events = vec![Arc::new(Accepted::new(1, AT, event))];
+    Attempt { events, endpoint: Arc::new(endpoint), number: 1, at: AT, keep: KEPT_RESPONSE_BYTES }
 }
 
-async fn post(transport: &HttpTransport, url: &str) -> Answer {
-    transport.send(attempt(settings(url))).await
+async fn post(transport: &HttpTransport, url: &str) -> Result<Response, Failure> {
+    transport.send(attempt(settings(url))).await.map(response)
 }
 
-fn kind(answer: Answer) -> FailureKind {
+fn response(reply: Reply) -> Response {
+    let Reply::Response(response) = reply else { panic!("written to a file") };
+    response
+}
+
+fn kind<T: std::fmt::Debug>(answer: Result<T, Failure>) -> FailureKind {
     answer.expect_err("an answer where there should be none").kind
 }

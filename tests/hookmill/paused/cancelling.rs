@@ -46,7 +46,7 @@ fn what_was_cancelled_is_never_attempted_again_and_the_rest_goes_on() {
 fn what_is_in_flight_is_delivered_all_the_same_if_it_arrives() {
     paused(async {
         let receiver = ScriptedTransport::new(|attempt| {
-            Script::status(if attempt.event.seq == 1 { 200 } else { 500 }).after(seconds(1))
+            Script::status(if attempt.event().seq == 1 { 200 } else { 500 }).after(seconds(1))
         });
         let hooks = start_with(endpoint("crm"), &receiver).await;
         publish_both(&hooks, 2).await;

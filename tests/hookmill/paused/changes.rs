@@ -25,7 +25,7 @@ fn dropped(totals: &Totals) -> Vec<(&str, u64)> {
 #[test]
 fn once_the_target_has_changed_no_attempt_goes_to_the_old_one() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.endpoint.settings.url.host_str() {
+        let receiver = ScriptedTransport::new(|attempt| match host(attempt) {
             Some("old.example") => Script::status(500).after(millis(200)),
             _ => Script::status(200).after(millis(200)),
         });
@@ -39,7 +39,7 @@ fn once_the_target_has_changed_no_attempt_goes_to_the_old_one() {
         assert_eq!(before, 12);
         assert_eq!(settled(&hooks).await.deliveries.delivered, 20);
         let made = receiver.made();
-        assert!(made[before..].iter().all(|one| one.url.host_str() == Some("new.example")));
+        assert!(made[before..].iter().all(|one| one.url.as_ref().unwrap().host_str() == Some("new.example")));
         let expected = (1..=20).map(|seq| (seq, if seq <= 12 { 2 } else { 1 })).collect();
         assert_eq!(attempts(&made), expected);
         assert_eq!(starts(&made)[12..20], [600, 600, 600, 600, 800, 800, 800, 800]);
@@ -65,7 +65,7 @@ fn a_new_retry_policy_applies_from_the_next_attempt_on_and_counts_on() {
 #[test]
 fn from_many_at_once_to_strict_order_and_back_nothing_is_lost() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq % 7, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq % 7, attempt.number) {
             (0, 1) => Script::status(500).after(millis(10)),
             _ => Script::status(200).after(millis(10)),
         });
@@ -90,7 +90,7 @@ fn from_many_at_once_to_strict_order_and_back_nothing_is_lost() {
 #[test]
 fn a_pause_holds_everything_and_a_resume_delivers_it() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, 1) => Script::status(500),
             _ => Script::status(200).after(millis(100)),
         });
@@ -113,7 +113,7 @@ fn a_pause_holds_everything_and_a_resume_delivers_it() {
 #[test]
 fn disabling_drops_what_waits_and_what_comes_until_it_is_enabled() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.event.seq {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
             1 => Script::status(500),
             _ => Script::status(200).after(seconds(1)),
         });

@@ -21,7 +21,7 @@ fn ended_by_itself(made: &Made) -> bool {
 #[test]
 fn after_a_death_everything_is_delivered_and_nothing_twice_but_what_was_in_flight() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, 1) => Script::status(500).after(SECOND),
             _ => Script::status(200).after(SECOND),
         });

@@ -10,7 +10,7 @@ use super::*;
 #[test]
 fn what_waits_is_delivered_within_the_deadline() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, 1) => Script::status(500),
             _ => Script::status(200).after(millis(100)),
         });

@@ -10,7 +10,7 @@ use super::*;
 #[test]
 fn a_poison_event_does_not_hold_up_the_others() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.event.topic.as_str() {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().topic.as_str() {
             "poison" => Script::status(500),
             _ => Script::status(200).after(millis(10)),
         });
@@ -73,7 +73,7 @@ fn an_endpoint_that_hangs_has_one_attempt_at_a_time_until_it_answers() {
 #[test]
 fn a_transport_that_panics_is_an_attempt_like_others() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, 1) => Script::panics(),
             (2, 1) => Script::panics().after(millis(100)),
             _ => Script::status(200),

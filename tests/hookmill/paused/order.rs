@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn one_at_a_time_is_strictly_in_order_and_a_failing_head_holds_up_the_rest() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
             (1, ..=3) | (10, 1) => Script::status(500),
             _ => Script::status(200).after(millis(5)),
         });
@@ -24,7 +24,7 @@ fn one_at_a_time_is_strictly_in_order_and_a_failing_head_holds_up_the_rest() {
 #[test]
 fn order_is_kept_over_more_events_than_fit_in_memory() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match (attempt.event.seq % 97, attempt.number) {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq % 97, attempt.number) {
             (0, 1) => Script::status(500),
             _ => Script::status(200).after(millis(1)),
         });

@@ -48,7 +48,7 @@ fn everything_of_an_hour_without_a_receiver_is_delivered_when_it_is_back() {
 fn what_the_receiver_asked_for_is_kept_to_after_an_outage() {
     paused(async {
         let clock = Clock::system();
-        let receiver = ScriptedTransport::new(move |attempt| match (attempt.event.seq, attempt.number) {
+        let receiver = ScriptedTransport::new(move |attempt| match (attempt.event().seq, attempt.number) {
             (1, 1) => Script::asks(429, hookmill::transport::RetryAfter::Delay(HOUR)),
             _ if clock.now().mono < Mono::default().after(seconds(60)) => Script::fails(FailureKind::Connect),
             _ => Script::status(200),

@@ -28,7 +28,7 @@ fn an_endpoint_without_dead_letters_drops_what_is_exhausted_and_counts_it() {
 #[test]
 fn what_is_requeued_starts_over_in_its_place_until_it_is_too_old() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.event.seq {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
             1 if attempt.number < 8 => Script::status(500),
             _ => Script::status(200),
         });
@@ -126,7 +126,7 @@ fn no_more_attempts_start_than_the_rate_allows() {
 #[test]
 fn a_receiver_that_is_gone_disables_its_endpoint() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.event.seq {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
             3 => Script::status(410),
             _ => Script::status(200),
         });
@@ -171,7 +171,7 @@ fn an_endpoint_that_fails_for_too_long_is_disabled() {
 #[test]
 fn what_the_old_receiver_answers_does_not_disable_an_endpoint_that_has_a_new_one() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.endpoint.settings.url.host_str() {
+        let receiver = ScriptedTransport::new(|attempt| match host(attempt) {
             Some("crm.example") => Script::status(410).after(seconds(3)),
             _ => Script::status(200),
         });
@@ -191,7 +191,7 @@ fn what_the_old_receiver_answers_does_not_disable_an_endpoint_that_has_a_new_one
 #[test]
 fn an_endpoint_that_was_repaired_starts_with_a_clean_record() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.event.seq {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
             1..=10 => Script::status(500),
             _ if attempt.number == 1 => Script::status(500),
             _ => Script::status(200),

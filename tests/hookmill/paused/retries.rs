@@ -108,7 +108,7 @@ fn jitter_only_adds_and_comes_out_the_same_each_time() {
 fn an_event_that_the_format_cannot_write_is_a_dead_letter_at_once_and_harms_no_other() {
     paused(async {
         let receiver = ScriptedTransport::new(|attempt| {
-            if attempt.event.seq <= 20 { Script::fails(FailureKind::Unrenderable) } else { Script::status(200) }
+            if attempt.event().seq <= 20 { Script::fails(FailureKind::Unrenderable) } else { Script::status(200) }
         });
         let hooks = start_with(endpoint("crm"), &receiver).await;
         publish(&hooks, 21).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Timestamp,
-    transport::{Answer, Failure, FailureKind, Response, RetryAfter},
+    transport::{Answer, Failure, FailureKind, Reply, Response, RetryAfter},
 };
 
 /// How the receiver is.
@@ -62,15 +62,19 @@ fn busy(roll: u8, now: Timestamp) -> Answer {
 
 /// A status, and what is asked for.
 pub(super) fn status(status: u16, retry_after: Option<RetryAfter>) -> Answer {
-    Ok(Response { status, retry_after, body: "".into(), complete: true })
+    Ok(Response { status, retry_after, body: "".into(), complete: true }.into())
 }
 
 fn failure(kind: FailureKind) -> Answer {
     Err(Failure { kind, detail: "no answer".into() })
 }
 
+fn response(answer: &Answer) -> Option<&Response> {
+    answer.as_ref().ok().and_then(Reply::response)
+}
+
 pub(super) fn is_success(answer: &Answer) -> bool {
-    answer.as_ref().is_ok_and(|response| response.status == 200)
+    response(answer).is_some_and(|response| response.status == 200)
 }
 
 pub(super) fn is_timeout(answer: &Answer) -> bool {
@@ -79,5 +83,5 @@ pub(super) fn is_timeout(answer: &Answer) -> bool {
 
 /// Whether the attempt is not counted.
 pub(super) fn is_excused(answer: &Answer) -> bool {
-    answer.as_ref().is_ok_and(|response| matches!(response.status, 429 | 503) && response.retry_after.is_some())
+    response(answer).is_some_and(|response| matches!(response.status, 429 | 503) && response.retry_after.is_some())
 }

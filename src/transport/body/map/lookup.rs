@@ -23,8 +23,8 @@ impl Writer<'_> {
             Some(read_as) => Cow::Owned(read(&found, read_as)?),
             None => found,
         };
-        if lookup.percent || lookup.prefix.is_some() {
-            return spelt(&read, lookup).map(Cow::Owned);
+        if lookup.percent {
+            return plain_text(&read).map(|text| quoted(&percent_encoded(&text, is_unreserved)).into());
         }
         match &lookup.name_prefix {
             Some(prefix) => with_names(&read, prefix).map(Cow::Owned),
@@ -79,16 +79,18 @@ fn seconds(number: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis))
 }
 
-/// The text of a string, a number or a boolean, encoded and with its prefix.
-fn spelt(json: &str, lookup: &Lookup) -> Option<String> {
-    let text = match json.as_bytes().first()? {
-        b'{' | b'[' => return None,
-        b'"' => string(json)?,
-        _ => json.to_owned(),
-    };
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let text = if lookup.percent { percent_encoded(&text, is_plain) } else { text };
-    Some(quoted(&format!("{}{text}", lookup.prefix.as_deref().unwrap_or_default())))
+/// The text of a string, a number or a boolean.
+pub(super) fn plain_text(json: &str) -> Option<String> {
+    match json.as_bytes().first()? {
+        b'{' | b'[' => None,
+        b'"' => string(json),
+        _ => Some(json.to_owned()),
+    }
+}
+
+/// What RFC 3986 lets stand in a URL as it is.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 /// The object `json` with `prefix` in front of each name.

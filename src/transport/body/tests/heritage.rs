@@ -13,7 +13,7 @@ fn attention() {
             "mode": {"from": "/data/mode"},
             "details": {"from": "/data/details"},
             "ts": {"from": "/data/ts", "as": "rfc3339", "default": {"from": "/timestamp"}},
-            "ui_url": {"from": "/data/session", "encode": "percent", "prefix": "https://ui.example/s/"}
+            "ui_url": {"concat": ["https://ui.example", "/s/", {"from": "/data/session", "encode": "percent"}]}
         }})
     };
     let whole = r#"{"state":"waiting","session":"a b/é","session_uuid":"u","workdir":"/w","mode":"m","details":{"x":1.0},"ts":"2026-01-02T03:04:05Z"}"#;

@@ -38,12 +38,15 @@ fn a_member_keeps_its_bytes() {
 
 #[test]
 fn urls_are_encoded_and_stand_only_when_there_is_something() {
-    let part = || json!({"from": "/data", "encode": "percent", "prefix": "https://a.b/s/"});
+    let part = || json!({"concat": ["https://a.b", "/s/", {"from": "/data", "encode": "percent"}]});
     assert_eq!(one(part(), r#""a b/?é~""#), r#"{"x":"https://a.b/s/a%20b%2F%3F%C3%A9~"}"#);
     assert_eq!(one(part(), "12"), r#"{"x":"https://a.b/s/12"}"#);
     for data in ["\"\"", "null", "[1]", "{}"] {
         assert_eq!(one(part(), data), "{}", "{data}");
     }
+    let numbers = json!({"concat": [{"from": "/data"}, "-", 1, true]});
+    assert_eq!(one(numbers.clone(), "2.50"), r#"{"x":"2.50-1true"}"#);
+    assert_eq!(one(numbers, "[]"), "{}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
     },
     endpoint::State,
     store::{BreakerRecord, DeadReason, Next, Settlement},
-    transport::{Answer, RetryAfter},
+    transport::{Answer, Reply, RetryAfter},
 };
 
 impl World {
@@ -59,7 +59,7 @@ impl World {
     }
 
     pub(super) fn started(&mut self, start: &Start) {
-        let key = (start.event.seq, start.run);
+        let key = (start.event().seq, start.run);
         self.sent.push((self.elapsed, key));
         self.check_idle(key);
         self.in_flight.insert(start.ticket, Flight { key });
@@ -134,7 +134,7 @@ impl World {
         let spent = row.spent + u32::from(!is_excused(&answer));
         self.hold_to(Law::Allowed, settlement.spent == spent, || format!("{key:?}: {} spent", settlement.spent));
         let retry = self.setting.policy.retry.clone();
-        let status = answer.as_ref().ok().map(|response| response.status);
+        let status = answer.as_ref().ok().and_then(Reply::response).map(|response| response.status);
         let computed = if is_excused(&answer) { Some(Duration::ZERO) } else { retry.backoff.delay(spent) };
         match settlement.next {
             Next::Delivered => self.hold_to(Law::NothingLost, is_success(&answer), || format!("{key:?}: {answer:?}")),
@@ -177,5 +177,5 @@ impl World {
 }
 
 fn asks(answer: &Answer) -> Option<RetryAfter> {
-    answer.as_ref().ok().and_then(|response| response.retry_after)
+    answer.as_ref().ok().and_then(Reply::response).and_then(|response| response.retry_after)
 }
