@@ -1,6 +1,7 @@
 //! The API as its clients see it.
 
 mod bulk;
+mod chains;
 mod configuration;
 mod doors;
 mod formats;
