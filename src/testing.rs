@@ -177,7 +177,8 @@ pub struct Made {
     pub in_flight: usize,
 }
 
-/// A [`Transport`] whose answers follow a script, and which keeps a log of the attempts. Clones share both.
+/// A [`Transport`] whose answers follow a script, and which keeps a log of the attempts. Clones share both. Endpoints that are
+/// files do not come here: they are written, in real time.
 #[derive(Clone)]
 pub struct ScriptedTransport(Arc<Shared>);
 

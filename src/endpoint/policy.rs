@@ -62,7 +62,7 @@ pub enum Backoff {
 /// A set of outcomes. An answer of 410 Gone is in none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryWhen {
-    /// No answer: connection, TLS, timeout, a malformed or truncated answer, a blocked address.
+    /// No answer: connection, TLS, timeout, a malformed or truncated answer, a blocked address, a file that cannot be written.
     pub transport: bool,
     /// Status 500 and above.
     pub server_error: bool,

@@ -143,6 +143,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn another_rotation_is_not_another_place() {
+        let file = |path: &str, rotate| Target::File(LogFile { path: path.parse().unwrap(), rotate });
+        let rotate = Some(Rotation { max_bytes: 4096, keep: 1 });
+        assert!(file("a", None).is_same_place(&file("a", rotate)) && !file("a", None).is_same_place(&file("b", None)));
+        let url = |text: &str| Target::Http(text.parse().unwrap());
+        assert!(
+            !url("https://a.b/").is_same_place(&url("https://a.c/"))
+                && url("https://a.b").is_same_place(&url("https://a.b/"))
+        );
+        assert!(!url("https://a.b/").is_same_place(&file("a", None)));
+    }
+
     proptest! {
         #[test]
         fn a_relative_path_never_leaves_its_root(text in "[a./\\\\~é]{0,12}") {

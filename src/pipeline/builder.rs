@@ -32,7 +32,7 @@ use crate::{
     intake::Intake,
     quota::Quota,
     store::{Admitted, DropReason, EndpointChange, EndpointRow, Loaded, Retention, Store, memory::MemoryStore},
-    transport::{HttpTransport, Network, Transport, TransportFactory, guard},
+    transport::{HttpTransport, Network, Transport, TransportFactory, guard, routed},
 };
 
 /// Events and bytes let in before their verdict is recorded.
@@ -157,7 +157,15 @@ impl Builder {
         self
     }
 
-    /// Sends attempts another way than HTTP. `make` is called once on each delivering thread.
+    /// Names a directory, by its absolute path, below which endpoints made through the API may write files. Those lie below the
+    /// first one named; without one they are refused.
+    pub fn file_root(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file_roots.push(path.into());
+        self
+    }
+
+    /// Sends what goes to a URL another way than by HTTP. `make` is called once on each delivering thread. Files are written by
+    /// Hookmill in any case.
     pub fn transport<T: Transport>(mut self, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         self.transport = Some(Arc::new(move || Rc::new(make())));
         self
@@ -202,6 +210,7 @@ impl Builder {
             Some(transport) => transport,
             None => http().map_err(|source| StartError::System { what: "no TLS", source })?,
         };
+        let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
         let mut loaded = store.load().await?;
         let chains = stored_chains(&loaded, self.allow_loopback)?;
         let endpoints = endpoints(store.as_ref(), &loaded, own, &chains, self.allow_loopback).await?;
@@ -255,6 +264,9 @@ impl Builder {
     #[expect(clippy::type_complexity, reason = "named where it is taken apart")]
     fn validated(&self) -> Result<(Vec<DeclaredEndpoint>, Vec<(RuleName, Rule)>, Owners), Invalid> {
         let mut faults = Vec::new();
+        let relative = self.file_roots.iter().enumerate().filter(|(_, root)| !root.is_absolute());
+        faults
+            .extend(relative.map(|(index, _)| Fault::new(format!("#/file_roots/{index}"), "must be an absolute path")));
         let endpoints = self.endpoints.iter().enumerate().map(|(index, endpoint)| {
             endpoint.clone().build(guard::judge_url).map_err(|invalid| invalid.below(&format!("/endpoints/{index}")))
         });

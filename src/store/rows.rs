@@ -227,7 +227,7 @@ pub struct AttemptRecord {
     pub duration: Duration,
     /// The status of the answer, if there was one.
     pub status: Option<u16>,
-    /// The outcome's class: `2xx`, `5xx`, `timeout`, …
+    /// The outcome's class: `2xx`, `5xx`, `timeout`, `written`, …
     pub outcome: &'static str,
     /// What went wrong, for people.
     pub error: Option<String>,

@@ -2,10 +2,13 @@
 
 pub mod body;
 mod connect;
+#[cfg(unix)]
+mod file;
 pub mod guard;
 mod http;
 mod network;
 mod retry_after;
+mod routed;
 pub mod signature;
 mod stream;
 
@@ -15,8 +18,11 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use crate::{clock::Timestamp, endpoint::Endpoint, event::Accepted};
+#[cfg(unix)]
+pub use file::{FileTransport, Writers};
 pub use http::HttpTransport;
 pub use network::Network;
+pub(crate) use routed::routed;
 
 /// One try to deliver one event, or a batch of them, to one endpoint.
 #[derive(Clone, Debug)]

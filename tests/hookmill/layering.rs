@@ -53,6 +53,9 @@ const PURE: &[&str] = &[
     "store/rows.rs",
     "transport/body.rs",
     "transport/body",
+    "transport/file/append.rs",
+    "transport/file/line.rs",
+    "transport/file/rotation.rs",
     "transport/guard.rs",
     "transport/signature.rs",
 ];

@@ -9,6 +9,7 @@
 )]
 
 mod blackbox;
+mod files;
 mod heritage;
 mod layering;
 mod paused;

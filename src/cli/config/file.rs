@@ -19,6 +19,9 @@ use crate::{
 /// The longest time a shutdown may take.
 const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
 
+/// Most file roots.
+const MOST_ROOTS: usize = 64;
+
 /// What a file says; `None` is left to the defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::cli) struct ConfigFile {
@@ -26,6 +29,7 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) data_dir: Option<PathBuf>,
     pub(super) allow_loopback: Option<bool>,
     pub(super) drain: Option<Duration>,
+    pub(super) file_roots: Vec<PathBuf>,
     pub(super) declared: Declared,
 }
 
@@ -66,6 +70,7 @@ fn config(fields: &mut Fields<'_>) -> ConfigFile {
         data_dir: fields.take("data_dir").and_then(|field| data_dir(&field)),
         allow_loopback: fields.take("allow_loopback").and_then(|field| field.flag()),
         drain: fields.take("drain").and_then(|field| field.duration(Duration::ZERO..=LONGEST_DRAIN)),
+        file_roots: fields.take("file_roots").map(|field| file_roots(&field)).unwrap_or_default(),
         declared: Declared::read(fields),
     }
 }
@@ -77,6 +82,18 @@ fn listen(field: &Field<'_>) -> Option<SocketAddr> {
 
 fn data_dir(field: &Field<'_>) -> Option<PathBuf> {
     field.label(4096).map(PathBuf::from)
+}
+
+/// Directories, by absolute paths.
+fn file_roots(field: &Field<'_>) -> Vec<PathBuf> {
+    let root = |field: &Field<'_>| {
+        let path = PathBuf::from(field.label(4096)?);
+        if !path.is_absolute() {
+            field.fault("must be an absolute path");
+        }
+        Some(path)
+    };
+    field.list(0..=MOST_ROOTS).unwrap_or_default().iter().filter_map(root).collect()
 }
 
 impl FileError {
@@ -121,6 +138,7 @@ mod tests {
     fn every_mistake_is_named_with_its_place() {
         let value = json!({
             "listen": "localhost", "data_dir": "", "allow_loopback": "yes", "drain": "1d", "endpoint": [],
+            "file_roots": ["/var/log", "logs", 7],
             "endpoints": [
                 {"id": "a", "url": "https://a.example"},
                 {"id": "b c", "url": "https://b.example", "retry": {"max_age": "soon"}},
@@ -140,6 +158,8 @@ mod tests {
                 "#/data_dir",
                 "#/allow_loopback",
                 "#/drain",
+                "#/file_roots/1",
+                "#/file_roots/2",
                 "#/endpoints/3/id",
                 "#/endpoints/1/id",
                 "#/endpoints/1/retry/max_age",
@@ -162,7 +182,7 @@ mod tests {
     fn the_example_has_no_mistakes() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hookmill.toml");
         let file = ConfigFile::read(&path).map_err(|error| error.to_string()).unwrap();
-        assert_eq!(file.declared.counts(), (2, 1));
+        assert_eq!(file.declared.counts(), (3, 1));
     }
 
     #[test]

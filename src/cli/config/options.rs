@@ -44,6 +44,7 @@ pub(in crate::cli) struct InForce {
     pub(in crate::cli) data_dir: PathBuf,
     pub(in crate::cli) allow_loopback: bool,
     pub(in crate::cli) drain: Duration,
+    pub(in crate::cli) file_roots: Vec<PathBuf>,
     pub(in crate::cli) declared: Declared,
 }
 
@@ -59,6 +60,7 @@ impl Options {
             data_dir: self.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()),
             allow_loopback: self.allow_loopback.or(file.allow_loopback).unwrap_or(false),
             drain: self.drain.or(file.drain).unwrap_or(DRAIN),
+            file_roots: file.file_roots,
             declared: file.declared,
         })
     }
@@ -72,6 +74,7 @@ impl InForce {
             "data_dir": self.data_dir,
             "allow_loopback": self.allow_loopback,
             "drain": duration::print(self.drain),
+            "file_roots": self.file_roots,
         });
         if let (Value::Object(shown), Value::Object(declared)) = (&mut shown, self.declared.to_masked_json()) {
             shown.extend(declared);
@@ -85,6 +88,7 @@ impl InForce {
             ("listen", self.listen != other.listen),
             ("data_dir", self.data_dir != other.data_dir),
             ("allow_loopback", self.allow_loopback != other.allow_loopback),
+            ("file_roots", self.file_roots != other.file_roots),
         ];
         differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

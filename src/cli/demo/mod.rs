@@ -78,6 +78,7 @@ impl Demo {
                 data_dir: scratch.path.clone(),
                 allow_loopback: true,
                 drain: DRAIN,
+                file_roots: Vec::new(),
                 declared: Declared::default(),
             });
             let running = running.await?;

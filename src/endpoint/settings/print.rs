@@ -39,6 +39,8 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
             TenantScope::Of(tenant) => tenant.as_str().into(),
             TenantScope::Every => "*".into(),
         },
+    });
+    let common = json!({
         "topics": settings.topics,
         "filter": settings.filter.as_ref().map(Filter::to_json),
         "format": settings.format.to_json(),
@@ -51,8 +53,10 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
         "disable_after": policy.disable_after.map_or_else(|| NEVER.to_owned(), duration::print),
     });
-    if let (Value::Object(members), Value::Object(of_target)) = (&mut json, target(settings, show)) {
-        members.extend(of_target);
+    for part in [target(settings, show), common] {
+        if let (Value::Object(members), Value::Object(part)) = (&mut json, part) {
+            members.extend(part);
+        }
     }
     json
 }

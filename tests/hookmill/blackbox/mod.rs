@@ -11,6 +11,7 @@ mod config;
 mod confirmed;
 mod conservation;
 mod drain;
+mod files;
 mod http;
 mod isolation;
 mod lifecycle;
