@@ -73,7 +73,8 @@ impl ChainConfig {
     #[cfg(feature = "cli")]
     pub fn from_yaml(text: &str) -> Result<Self, Invalid> {
         let place = |error: serde_saphyr::Error| {
-            let at = error.location().map_or_else(String::new, |at| format!("line {}, column {}: ", at.line(), at.column()));
+            let at =
+                error.location().map_or_else(String::new, |at| format!("line {}, column {}: ", at.line(), at.column()));
             Invalid::at("#", format!("{at}{}", error.without_snippet()))
         };
         Self::parse(&serde_saphyr::from_str::<Value>(text).map_err(place)?)
@@ -98,8 +99,7 @@ struct Names {
 }
 
 const OWN: Names = Names { attempts: "attempts", use_data_from: "use_data_from", final_response: "final_response" };
-const HERITAGE: Names =
-    Names { attempts: "numRetries", use_data_from: "useDataFrom", final_response: "finalResponse" };
+const HERITAGE: Names = Names { attempts: "numRetries", use_data_from: "useDataFrom", final_response: "finalResponse" };
 
 /// Reads `chains` and `webhooks`; mistakes are reported through `fields`.
 pub(crate) fn read(fields: &mut Fields<'_>, origin: Origin) -> Vec<(ChainName, Plan)> {
@@ -257,9 +257,9 @@ fn draft(chain: Option<&ChainName>, item: &Field<'_>, names: &Names, source: Sou
         }
         let attempts = fields.take(names.attempts).and_then(|field| field.whole(0..=MOST_ATTEMPTS));
         let input = fields.take(names.use_data_from);
-        let input = input.filter(|field| field.value() != "").map_or(Some(Input::Payload), |field| {
-            earlier.input(field.text()?).map_err(|rule| field.fault(rule)).ok()
-        });
+        let input = input
+            .filter(|field| field.value() != "")
+            .map_or(Some(Input::Payload), |field| earlier.input(field.text()?).map_err(|rule| field.fault(rule)).ok());
         let bytes = fields.take("max_response_bytes").and_then(|field| field.whole(0..=MOST_BYTES));
         let method = method(fields, is_async);
         let endpoint = chain.zip(name).and_then(|(chain, name)| endpoint(chain, name, item));
@@ -329,12 +329,16 @@ fn heritage_settings(fields: &mut Fields<'_>, item: &Field<'_>) -> Shared {
 
 fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, source: Source) -> Option<Settings> {
     let mut settings = Value::Object(settings);
-    if settings.get("url").is_some_and(|url| url == "") && let Value::Object(members) = &mut settings {
+    if settings.get("url").is_some_and(|url| url == "")
+        && let Value::Object(members) = &mut settings
+    {
         members.shift_remove("url");
     }
     let parsed = Settings::parse(&settings, source.origin, source.judge).map_err(|invalid| {
         let place = |fault: Fault| match fault.pointer.as_str() {
-            "#/auth/token" if names.attempts == HERITAGE.attempts => Fault { pointer: "#/authToken".to_owned(), ..fault },
+            "#/auth/token" if names.attempts == HERITAGE.attempts => {
+                Fault { pointer: "#/authToken".to_owned(), ..fault }
+            }
             _ => fault,
         };
         let faults = Vec::from(invalid).into_iter().map(place).collect();

@@ -97,7 +97,8 @@ impl Plan {
     /// Whether the answer of the step at `place` is asked for again.
     pub(super) fn is_kept(&self, place: usize) -> bool {
         let of = |step: &Step| step.input == Input::Response(place);
-        self.steps.get(place).is_some_and(|step| step.kind == Kind::Sync { is_final: true }) || self.steps.iter().any(of)
+        self.steps.get(place).is_some_and(|step| step.kind == Kind::Sync { is_final: true })
+            || self.steps.iter().any(of)
     }
 }
 

@@ -178,7 +178,9 @@ impl Run {
 
     fn finished(&mut self) -> Effect {
         let place = self.plan.steps.iter().position(|step| step.kind == Kind::Sync { is_final: true });
-        Effect::End(End::Finished(place.map(|place| self.responses.get_mut(place).and_then(Option::take).unwrap_or_default())))
+        Effect::End(End::Finished(
+            place.map(|place| self.responses.get_mut(place).and_then(Option::take).unwrap_or_default()),
+        ))
     }
 }
 

@@ -99,6 +99,8 @@ impl Running {
         let api = hooks.api(Access::tokens());
         let server = HttpServer::new(move || App::new().configure(api.clone()))
             .client_request_timeout(HEAD)
+            // Who hangs up is noticed at once: a chain that nobody waits for any more ends.
+            .h1_allow_half_closed(false)
             .disable_signals()
             .listen(listener)
             .with_context(|| format!("cannot listen on {listen}"))?;

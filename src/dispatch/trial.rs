@@ -99,7 +99,12 @@ impl Handler<Ask> for Dispatcher {
 impl Dispatcher {
     /// Makes an attempt on the thread of `lane`, holding `place` meanwhile. It is cut off when a shutdown's deadline has passed,
     /// or nobody waits for its answer any more.
-    pub(super) fn attempt(&self, lane: EndpointKey, attempt: Attempt, place: Option<Share>) -> oneshot::Receiver<Answer> {
+    pub(super) fn attempt(
+        &self,
+        lane: EndpointKey,
+        attempt: Attempt,
+        place: Option<Share>,
+    ) -> oneshot::Receiver<Answer> {
         let (mut reply, answer) = oneshot::channel();
         let mut end = self.trials.end.subscribe();
         self.placement.run(lane, move |transport| async move {

@@ -359,7 +359,11 @@ impl Hookmill {
 
 /// Ids with dots are those of chains' endpoints.
 fn expect_free_id(id: &EndpointId) -> Result<(), Invalid> {
-    if id.is_of_chain() { Err(Invalid::at("#/id", "is for a step of a chain: ids of others hold no dot")) } else { Ok(()) }
+    if id.is_of_chain() {
+        Err(Invalid::at("#/id", "is for a step of a chain: ids of others hold no dot"))
+    } else {
+        Ok(())
+    }
 }
 
 fn with_secret(settings: Settings) -> Result<Settings, StoreError> {

@@ -43,9 +43,9 @@ use crate::{
 
 pub use apply::Applied;
 pub use builder::Builder;
-pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
 #[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;
+pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
 pub use declared::Declared;
 pub use error::{ManageError, PublishError, StartError};
 pub use manage::{Standing, Switch};

@@ -14,8 +14,8 @@ use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
 
 use super::{
-    Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport, connect::Dialer,
-    retry_after, stream::Used,
+    Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport, connect::Dialer, retry_after,
+    stream::Used,
 };
 use crate::endpoint::policy::Guard;
 

@@ -31,9 +31,15 @@ fn a_chain_is_made_shown_changed_invoked_and_removed() {
         let made = client.put_chain("E", &steps()).await;
         assert_eq!(made.header("location"), Some("/hooks/v1/chains/E"));
         let made = made.value(StatusCode::CREATED);
-        assert_eq!((&made["event"], &made["managed_by"], &made["deadline"]), (&json!("E"), &json!("api"), &json!("5m")));
+        assert_eq!(
+            (&made["event"], &made["managed_by"], &made["deadline"]),
+            (&json!("E"), &json!("api"), &json!("5m"))
+        );
         assert_eq!(made["steps"][0]["auth"]["token"], "***");
-        assert_eq!((&made["steps"][2]["endpoint"], &made["steps"][1]["guard"]), (&json!("chain.E.c"), &json!("public")));
+        assert_eq!(
+            (&made["steps"][2]["endpoint"], &made["steps"][1]["guard"]),
+            (&json!("chain.E.c"), &json!("public"))
+        );
 
         let reply = client.invoke("E").await;
         assert_eq!(reply.header("content-type"), Some("application/octet-stream"), "it is no JSON");
@@ -60,7 +66,8 @@ fn a_failed_step_is_named() {
         let reply = client.invoke("E").await;
         reply.problem(502, "chain-failed");
         let problem = reply.value(StatusCode::BAD_GATEWAY);
-        let expected = json!({"event": "E", "step": "a", "attempts": 1, "last_error": "answered 503", "last_status": 503});
+        let expected =
+            json!({"event": "E", "step": "a", "attempts": 1, "last_error": "answered 503", "last_status": 503});
         expected.as_object().unwrap().iter().for_each(|(name, value)| assert_eq!(&problem[name], value));
         let shown = client.get("/v1/chains/E").await.value(StatusCode::OK);
         assert_eq!(shown["invocations"], json!({"in_progress": 0, "finished": 0, "failed": 1, "abandoned": 0}));
@@ -72,11 +79,19 @@ fn a_failed_step_is_named() {
 fn every_mistake_is_named_and_changes_nothing() {
     run(async {
         let client = Client::new(200).await;
-        let wrong = json!({"deadline": 5, "steps": [{"url": "ftp://x", "timeuot": "1s"}, {"name": "b", "use_data_from": "b"}]});
+        let wrong =
+            json!({"deadline": 5, "steps": [{"url": "ftp://x", "timeuot": "1s"}, {"name": "b", "use_data_from": "b"}]});
         let mut places = client.put_chain("E", &wrong).await.problem(422, "invalid-request");
         places.sort();
-        let expected =
-            ["#/deadline", "#/steps", "#/steps/0/name", "#/steps/0/timeuot", "#/steps/0/url", "#/steps/1/url", "#/steps/1/use_data_from"];
+        let expected = [
+            "#/deadline",
+            "#/steps",
+            "#/steps/0/name",
+            "#/steps/0/timeuot",
+            "#/steps/0/url",
+            "#/steps/1/url",
+            "#/steps/1/use_data_from",
+        ];
         assert_eq!(places, expected);
         let long = "e".repeat(129);
         assert_eq!(client.put_chain(&long, &steps()).await.problem(422, "invalid-request"), ["#/event"]);
@@ -86,7 +101,10 @@ fn every_mistake_is_named_and_changes_nothing() {
         assert_eq!(invoke("{").await.problem(422, "invalid-request"), ["#"]);
         let other = request(Method::POST, "/v1/chains/E/invoke").set_payload("{}");
         client.send(other).await.problem(415, "unsupported-media-type");
-        client.send(with_body(request(Method::POST, "/v1/chains/E/invoke?wait=1"), "{}")).await.problem(422, "invalid-request");
+        client
+            .send(with_body(request(Method::POST, "/v1/chains/E/invoke?wait=1"), "{}"))
+            .await
+            .problem(422, "invalid-request");
     });
 }
 
@@ -94,7 +112,9 @@ fn every_mistake_is_named_and_changes_nothing() {
 fn events_may_hold_any_character() {
     run(async {
         let client = Client::new(200).await;
-        for (path, event) in [("a%2Fb", "a/b"), ("a%20b", "a b"), ("order.created", "order.created"), ("100%25", "100%")] {
+        for (path, event) in
+            [("a%2Fb", "a/b"), ("a%20b", "a b"), ("order.created", "order.created"), ("100%25", "100%")]
+        {
             assert_eq!(client.put_chain(path, &steps()).await.value(StatusCode::CREATED)["event"], event);
             assert_eq!(client.invoke(path).await.status, StatusCode::OK, "{path}");
         }
@@ -124,7 +144,11 @@ fn endpoints_of_chains_belong_to_them() {
         patch(json!({"state": "paused"})).await.value(StatusCode::OK);
         client.put_chain("E", &steps()).await.value(StatusCode::OK);
         let shown = client.get("/v1/endpoints/chain.E.c").await.value(StatusCode::OK);
-        assert_eq!((&shown["state"], &shown["version"]), (&json!("paused"), &json!(2)), "what is the same is not touched");
+        assert_eq!(
+            (&shown["state"], &shown["version"]),
+            (&json!("paused"), &json!(2)),
+            "what is the same is not touched"
+        );
     });
 }
 

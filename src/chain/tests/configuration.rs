@@ -127,7 +127,8 @@ fn a_timeout_longer_than_the_usual_deadline_moves_it() {
 
 #[test]
 fn what_is_shown_hides_secrets() {
-    let more = json!({"final_response": true, "auth": {"type": "bearer", "token": "hush"}, "headers": {"x-key": "hush"}});
+    let more =
+        json!({"final_response": true, "auth": {"type": "bearer", "token": "hush"}, "headers": {"x-key": "hush"}});
     let shown = plan(&[step("a", &more)]).to_masked_json().to_string();
     assert!(!shown.contains("hush") && shown.contains("x-key"), "{shown}");
 }
@@ -138,7 +139,8 @@ fn any_steps() -> impl Strategy<Value = Vec<Value>> {
     let success = prop_oneof![Just("2xx"), Just("200_json")];
     let one = (any::<bool>(), 1..9_u32, timeout, success, any::<bool>(), 0..4096_usize, any::<bool>());
     prop::collection::vec(one, 1..6).prop_map(|steps| {
-        let write = |(place, (is_async, attempts, timeout, success, uses, bytes, private)): (usize, (bool, u32, &str, &str, bool, usize, bool))| {
+        let write = |(place, drawn): (usize, (bool, u32, &str, &str, bool, usize, bool))| {
+            let (is_async, attempts, timeout, success, uses, bytes, private) = drawn;
             let is_async = is_async && place > 0;
             let mut more = json!({"async": is_async, "attempts": attempts, "timeout": timeout, "success": success});
             more["guard"] = if private { "private".into() } else { "public".into() };

@@ -102,7 +102,8 @@ fn broken_after(run: &mut Run) -> Broken {
 
 #[test]
 fn when_nobody_waits_it_ends_with_the_step_that_is_being_made() {
-    let steps = [step("a", &json!({})), step("b", &json!({"final_response": true})), step("m", &json!({"async": true}))];
+    let steps =
+        [step("a", &json!({})), step("b", &json!({"final_response": true})), step("m", &json!({"async": true}))];
     let (mut run, _) = start(&steps);
     assert!(matches!(run.answered(answer(500, ""), at(0), true), Effect::Wait(_)), "the step is made to its end");
     assert_eq!(call(&run.waited(at(150))).place, 0);
@@ -124,7 +125,8 @@ fn success_is_a_2xx_or_200_with_json() {
 
 #[test]
 fn an_answer_that_is_too_long_fails_the_step() {
-    let cut = |body: &'static str| Ok(Response { status: 200, retry_after: None, body: body.into(), complete: false }.into());
+    let cut =
+        |body: &'static str| Ok(Response { status: 200, retry_after: None, body: body.into(), complete: false }.into());
     let more = json!({"final_response": true, "attempts": 1, "max_response_bytes": 4});
     let (mut run, _) = start(&[step("a", &more)]);
     let last = broken(&run.answered(cut("1234"), at(1), false)).last.unwrap();
@@ -137,7 +139,12 @@ fn an_answer_that_is_too_long_fails_the_step() {
 }
 
 /// How a whole run went, when each attempt goes as `script` says and takes `millis`.
-fn play(steps: &[Value], deadline: u64, script: &[bool], millis: u64) -> (Vec<usize>, Vec<Duration>, Vec<Effect>, Mono) {
+fn play(
+    steps: &[Value],
+    deadline: u64,
+    script: &[bool],
+    millis: u64,
+) -> (Vec<usize>, Vec<Duration>, Vec<Effect>, Mono) {
     let chain = json!({"deadline": format!("{deadline}ms"), "steps": steps});
     let (mut run, mut effect) = Run::start(Arc::new(read(&chain).unwrap()), Bytes::new(), at(0), 7);
     let (mut now, mut script) = (at(0), script.iter().chain(std::iter::repeat(&false)));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hookmill::{
-    Builder, ChainConfig, ChainError, Chains, Endpoint, Hookmill, Owner,
+    Builder, ChainConfig, ChainError, Chains, Clock, Endpoint, Hookmill, Owner,
     endpoint::Auth,
     store::{DeadLetterFilter, Totals},
     testing::{self, Made, Script, ScriptedChains, ScriptedTransport},
@@ -215,7 +215,8 @@ fn steps_may_all_be_asynchronous_and_stand_in_any_order() {
         assert_eq!(settled(&hooks).await.deliveries.delivered, 2);
         assert_eq!(log.lock().unwrap().len(), 2);
 
-        let mixed = [step("p", ", async: true"), step("a", ""), step("q", ", async: true"), step("b", ", finalResponse: true")];
+        let mixed =
+            [step("p", ", async: true"), step("a", ""), step("q", ", async: true"), step("b", ", finalResponse: true")];
         let (hooks, mixed, _, log) = chains(&yaml(&mixed.join(", ")), |_| Script::status(200)).await;
         assert_eq!(mixed.call("E", "1").await.unwrap().unwrap(), "");
         settled(&hooks).await;
@@ -368,16 +369,16 @@ fn one_deadline_lies_over_the_whole_chain() {
         let (transport, log) = services(|_| Script::status(200).after(Duration::from_secs(4)));
         let hooks = start(&transport, Hookmill::builder()).await;
         let steps_of = |count: usize| -> Vec<Value> {
-            let step = |n: usize| {
-                json!({"name": format!("s{n}"), "url": "http://a.internal/", "final_response": n == 0})
-            };
+            let step =
+                |n: usize| json!({"name": format!("s{n}"), "url": "http://a.internal/", "final_response": n == 0});
             (0..count).map(step).collect()
         };
         let own = json!({"chains": {"E": {"deadline": "10s", "steps": steps_of(3)}}});
         let chains = Chains::from_config(&hooks, ChainConfig::parse(&own).unwrap()).await.unwrap().unwrap();
-        let before = tokio::time::Instant::now();
+        let clock = Clock::anchored(testing::START);
+        let before = clock.now().mono;
         let error = chains.call("E", "1").await.unwrap_err();
-        assert_eq!(before.elapsed().as_secs(), 10, "on the paused clock");
+        assert_eq!(clock.now().mono.since(before).as_secs(), 10, "on the paused clock");
         assert!(error.to_string().contains("step s2") && error.to_string().contains("deadline"), "{error}");
         assert_eq!(log.lock().unwrap().last().unwrap().timeout, Duration::from_secs(2), "what was left");
     });
@@ -512,7 +513,8 @@ fn removing_a_chain_drops_what_its_steps_still_have_to_deliver() {
     testing::paused(async {
         let (transport, _) = services(|_| Script::hangs());
         let hooks = start(&transport, Hookmill::builder()).await;
-        let (name, step) = ("E".parse().unwrap(), |name| json!({"name": name, "url": "https://a.example/", "async": true}));
+        let (name, step) =
+            ("E".parse().unwrap(), |name| json!({"name": name, "url": "https://a.example/", "async": true}));
         hooks.put_chain(name, &json!([step("c"), step("d")])).await.unwrap();
         hooks.chains().call("E", "1").await.unwrap();
         transport.until(|made| made.len() == 2).await;

@@ -157,7 +157,8 @@ fn an_attempt_may_ask_for_more_or_less_of_the_body() {
         })
         .await;
         for (keep, kept, complete) in [(20_000, 10_000, true), (10_000, 10_000, true), (9_999, 9_999, false)] {
-            let answer = transport().send(Attempt { keep, ..attempt(settings(&server.url)) }).await.map(response).unwrap();
+            let answer =
+                transport().send(Attempt { keep, ..attempt(settings(&server.url)) }).await.map(response).unwrap();
             assert_eq!((answer.body.len(), answer.complete), (kept, complete));
         }
     });
