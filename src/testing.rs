@@ -165,7 +165,7 @@ pub struct Made {
     pub event: EventId,
     /// The event's place among all events.
     pub seq: u64,
-    /// The places of all its events.
+    /// The places of all its events, in the order of the body.
     pub seqs: Vec<u64>,
     /// Which attempt of its delivery, from 1.
     pub number: u32,

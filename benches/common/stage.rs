@@ -124,6 +124,7 @@ fn delivered(seq: u64, endpoint: EndpointKey, at: hookmill::Timestamp) -> Settle
         outcome: "2xx",
         error: None,
         response: Bytes::new(),
+        batch: None,
     };
     let delivery = DeliveryId { seq, endpoint, run: 0 };
     Settlement { delivery, attempt: Some(attempt), spent: 1, next: Next::Delivered, at }

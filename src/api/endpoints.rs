@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Hookmill,
     deliver::{breaker::Shown, machine::Snapshot},
-    endpoint::{Endpoint, EndpointId, Signing},
+    endpoint::{Endpoint, EndpointId},
     error::{Fault, Invalid},
     event::NameError,
     pipeline::{Standing, Switch},
@@ -63,9 +63,9 @@ pub(super) async fn replace(call: Call) -> Answer {
         return Err(with_other_faults(fault, hooks, &body));
     }
     let version = expected_version(&call, &id)?;
-    let signed = is_signed(hooks, &id);
+    let before = secret_of(hooks, &id);
     let (endpoint, new) = hooks.replace_endpoint(id, &body, version).await?;
-    let reveal = (new || !signed) && !brings_secret(&body);
+    let reveal = (new || endpoint.settings.signing.reveal() != before) && !brings_secret(&body);
     if new {
         return created(hooks, &endpoint, reveal, call.request.path());
     }
@@ -77,9 +77,10 @@ pub(super) async fn patch(call: Call) -> Answer {
     let hooks = call.hooks();
     let id: EndpointId = call.named("id", "endpoint")?;
     let version = expected_version(&call, &id)?;
-    let signed = is_signed(hooks, &id);
+    let before = secret_of(hooks, &id);
     let endpoint = hooks.patch_endpoint(&id, &body, version).await?;
-    tagged(ok(&revealed(hooks, &endpoint, !signed && !brings_secret(&body))), &endpoint)
+    let reveal = endpoint.settings.signing.reveal() != before && !brings_secret(&body);
+    tagged(ok(&revealed(hooks, &endpoint, reveal)), &endpoint)
 }
 
 pub(super) async fn delete(call: Call) -> Answer {
@@ -189,11 +190,12 @@ fn expected_version(call: &Call, id: &EndpointId) -> Result<Option<u64>, Problem
 /// Whether `settings` bring a secret of their own; one that is not brought is generated.
 fn brings_secret(settings: &Value) -> bool {
     let given = |place| settings.pointer(place).is_some_and(|value| !value.is_null() && *value != json!([]));
-    given("/secret") || given("/signing/secrets")
+    given("/secret") || given("/signing/secrets") || given("/signing/secret")
 }
 
-fn is_signed(hooks: &Hookmill, id: &EndpointId) -> bool {
-    hooks.endpoint(id).is_some_and(|endpoint| matches!(endpoint.settings.signing, Signing::Standard(_)))
+/// What an endpoint is signed with now: another one afterwards has been generated, if nobody brought it.
+fn secret_of(hooks: &Hookmill, id: &EndpointId) -> Option<String> {
+    hooks.endpoint(id).and_then(|endpoint| endpoint.settings.signing.reveal())
 }
 
 fn created(hooks: &Hookmill, endpoint: &Endpoint, reveal: bool, place: &str) -> Answer {
@@ -213,10 +215,8 @@ fn tagged(answer: Answer, endpoint: &Endpoint) -> Answer {
 /// The endpoint as it is shown; with `reveal`, its secret in clear: the only time.
 fn revealed(hooks: &Hookmill, endpoint: &Endpoint, reveal: bool) -> Value {
     let mut body = shown(hooks, endpoint);
-    if let (true, Signing::Standard(secrets), Value::Object(members)) = (reveal, &endpoint.settings.signing, &mut body)
-        && let Some(secret) = secrets.first()
-    {
-        members.insert("secret".to_owned(), secret.reveal().into());
+    if let (true, Some(secret), Value::Object(members)) = (reveal, endpoint.settings.signing.reveal(), &mut body) {
+        members.insert("secret".to_owned(), secret.into());
     }
     body
 }

@@ -47,5 +47,6 @@ fn show(attempt: &AttemptRow) -> Value {
         "outcome": attempt.outcome,
         "error": attempt.error,
         "response": response,
+        "batch": attempt.batch,
     })
 }

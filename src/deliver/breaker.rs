@@ -130,11 +130,11 @@ impl Breaker {
         self.enter(State::default());
     }
 
-    /// Takes note of how an attempt for event `seq` ended. `asked` is how long the receiver wants to be left alone.
+    /// Takes note of how an attempt for these events ended. `asked` is how long the receiver wants to be left alone.
     pub fn finish(
         &mut self,
         generation: u32,
-        seq: u64,
+        seqs: impl IntoIterator<Item = u64>,
         health: Health,
         asked: Option<Duration>,
         policy: &BreakerPolicy,
@@ -160,8 +160,10 @@ impl Breaker {
                 Health::Bad => {
                     *failures = failures.saturating_add(1);
                     let wanted = usize::try_from(policy.min_events).unwrap_or(usize::MAX);
-                    if events.len() < wanted && !events.contains(&seq) {
-                        events.push(seq);
+                    for seq in seqs {
+                        if events.len() < wanted && !events.contains(&seq) {
+                            events.push(seq);
+                        }
                     }
                     let opens = *failures >= policy.failures && events.len() >= wanted;
                     opens.then(|| self.open_anew(policy, now))
@@ -249,7 +251,7 @@ mod tests {
 
     fn fail(breaker: &mut Breaker, seq: u64, now: Now) -> Option<Transition> {
         let generation = breaker.start(breaker.gate(now.mono));
-        breaker.finish(generation, seq, Health::Bad, None, &policy(), now)
+        breaker.finish(generation, [seq], Health::Bad, None, &policy(), now)
     }
 
     fn opened() -> Breaker {
@@ -270,7 +272,7 @@ mod tests {
     fn a_probe_that_was_not_sent_says_nothing() {
         let mut breaker = opened();
         let probe = breaker.start(breaker.gate(at(10).mono));
-        assert_eq!(breaker.finish(probe, 4, Health::Unknown, None, &policy(), at(10)), None);
+        assert_eq!(breaker.finish(probe, [4], Health::Unknown, None, &policy(), at(10)), None);
         assert_eq!(breaker.gate(at(10).mono), Gate::Probe);
     }
 
@@ -279,7 +281,7 @@ mod tests {
         let mut breaker = Breaker::default();
         fail(&mut breaker, 1, at(0));
         fail(&mut breaker, 2, at(0));
-        breaker.finish(0, 3, Health::Good, None, &policy(), at(0));
+        breaker.finish(0, [3], Health::Good, None, &policy(), at(0));
         assert!(fail(&mut breaker, 4, at(0)).is_none());
     }
 
@@ -288,7 +290,7 @@ mod tests {
         let mut breaker = Breaker::default();
         fail(&mut breaker, 1, at(0));
         fail(&mut breaker, 2, at(0));
-        breaker.finish(0, 3, Health::Neutral, None, &policy(), at(0));
+        breaker.finish(0, [3], Health::Neutral, None, &policy(), at(0));
         assert_eq!(fail(&mut breaker, 4, at(0)), Some(Transition::Opened));
     }
 
@@ -299,7 +301,7 @@ mod tests {
         assert_eq!(breaker.gate(at(10).mono), Gate::Probe);
         let probe = breaker.start(Gate::Probe);
         assert_eq!(breaker.gate(at(10).mono), Gate::Probing);
-        assert_eq!(breaker.finish(probe, 4, Health::Good, None, &policy(), at(11)), Some(Transition::Closed));
+        assert_eq!(breaker.finish(probe, [4], Health::Good, None, &policy(), at(11)), Some(Transition::Closed));
         assert_eq!(breaker.gate(at(11).mono), Gate::Free);
     }
 
@@ -321,11 +323,11 @@ mod tests {
         for seq in [1, 2, 3] {
             fail(&mut breaker, seq, at(0));
         }
-        assert_eq!(breaker.finish(early, 4, Health::Good, None, &policy(), at(1)), None);
+        assert_eq!(breaker.finish(early, [4], Health::Good, None, &policy(), at(1)), None);
         assert_eq!(breaker.gate(at(1).mono), Gate::Until(at(10).mono));
         let probe = breaker.start(Gate::Probe);
-        assert_eq!(breaker.finish(early, 5, Health::Bad, None, &policy(), at(10)), None);
-        assert_eq!(breaker.finish(probe, 6, Health::Good, None, &policy(), at(10)), Some(Transition::Closed));
+        assert_eq!(breaker.finish(early, [5], Health::Bad, None, &policy(), at(10)), None);
+        assert_eq!(breaker.finish(probe, [6], Health::Good, None, &policy(), at(10)), Some(Transition::Closed));
     }
 
     #[test]
@@ -333,7 +335,7 @@ mod tests {
         let mut breaker = opened();
         let probe = breaker.start(Gate::Probe);
         let asked = Some(Duration::from_secs(5));
-        assert_eq!(breaker.finish(probe, 4, Health::Neutral, asked, &policy(), at(10)), Some(Transition::Reopened));
+        assert_eq!(breaker.finish(probe, [4], Health::Neutral, asked, &policy(), at(10)), Some(Transition::Reopened));
         assert_eq!(breaker.gate(at(10).mono), Gate::Until(at(15).mono));
     }
 

@@ -2,22 +2,25 @@
 //! effects go out, and [`Machine::next_deadline`] tells when to look again.
 //!
 //! What is promised, and held by the laws in `machine/laws.rs`: nothing is lost and nothing settled twice; with one attempt in
-//! flight deliveries go out strictly in order; never more attempts than allowed; never one before its time; an open breaker
+//! flight deliveries go out strictly in order, in batches too; never more attempts than allowed; never one before its time; an open breaker
 //! lets exactly one probe through.
 
 mod effects;
+mod gather;
 #[cfg(test)]
 mod laws;
 mod record;
+mod settle;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
+    batch::Company,
     breaker::{Breaker, Gate, Transition},
     outcome::{Health, Outcome},
     queue::{Item, Key, Queue},
     rate::Pace,
-    retry::{self, asked_delay, longest_wait},
+    retry::{asked_delay, longest_wait},
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
@@ -27,11 +30,9 @@ use crate::{
     },
     event::Accepted,
     quota::Share,
-    store::{AttemptRecord, BreakerRecord, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
-    transport::Answer,
+    store::{BatchRequest, BreakerRecord, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
+    transport::{Answer, batch_id},
 };
-
-use record::record;
 
 pub use effects::{Bounds, Disabled, Effect, Origin, Snapshot, Start};
 
@@ -45,7 +46,9 @@ const HELD_RETRY: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 struct InFlight {
-    item: Item,
+    /// In order; never empty.
+    items: Vec<Item>,
+    batch: Option<Arc<BatchRequest>>,
     /// The breaker's, when it started.
     generation: u32,
     started: Now,
@@ -72,6 +75,9 @@ pub struct Machine {
     /// After an outage: the bound on attempts grows with each answer that is no failure of the receiver.
     ramp: Option<u16>,
     pace: Pace,
+    company: Company,
+    /// Nothing waits for company any more.
+    hurried: bool,
     receiver: u32,
     /// The event of the last probe: the next takes another.
     probed: Option<u64>,
@@ -107,6 +113,8 @@ impl Machine {
             cautious: false,
             ramp: None,
             pace: Pace::default(),
+            company: Company::default(),
+            hurried: false,
             receiver: 0,
             probed: None,
             draining: false,
@@ -117,6 +125,7 @@ impl Machine {
             random: fastrand::Rng::with_seed(seed),
             effects: Vec::new(),
         };
+        machine.queue.gather(together(&machine.policy));
         machine.pump(now);
         machine
     }
@@ -148,13 +157,12 @@ impl Machine {
     pub fn finished(&mut self, ticket: u64, answer: &Answer, now: Now) {
         let Some(flight) = self.in_flight.remove(&ticket) else { return };
         let outcome = Outcome::of(answer, self.policy.success);
-        let attempt = record(&flight, outcome, answer, now);
         let present = flight.receiver == self.receiver;
         let was_failing = self.failing_since.is_some();
         if present {
             self.note_health(outcome, answer, now);
         }
-        self.settle(flight, outcome, attempt, now);
+        self.conclude(flight, outcome, answer, now);
         if present {
             self.judge_endpoint(outcome, now);
         }
@@ -186,6 +194,8 @@ impl Machine {
         if disabled {
             self.in_flight.values_mut().for_each(|flight| flight.unsure = true);
         }
+        self.queue.gather(together(&self.policy));
+        self.company.forget();
         let longest = longest_wait(&self.policy);
         if reorder || was_disabled != disabled {
             self.queue.reset(is_strict(&self.policy), longest, !disabled);
@@ -242,7 +252,12 @@ impl Machine {
 
     fn next_send(&self, now: Now) -> Option<Mono> {
         let due = if self.queue.is_ready(now.mono) { Some(now.mono) } else { self.queue.next_due(now.mono) };
-        match self.breaker.gate(now.mono) {
+        let gate = self.breaker.gate(now.mono);
+        let due = match &self.policy.batch {
+            Some(batch) if gate == Gate::Free => self.next_batch(batch, now),
+            _ => due,
+        };
+        match gate {
             Gate::Free | Gate::Probe => due.map(|due| due.max(self.pace(now.mono))).filter(|due| *due > now.mono),
             Gate::Until(_) | Gate::Probing if self.policy.breaker.while_open != WhileOpen::Hold => due,
             Gate::Until(until) => due.map(|due| due.max(until)),
@@ -269,7 +284,7 @@ impl Machine {
             breaker,
             breaker_open_until,
             breaker_since: self.breaker.since(),
-            in_flight: self.in_flight.len(),
+            in_flight: self.in_flight.values().map(|flight| flight.items.len()).sum(),
             window_fresh,
             window_retries,
             more_in_store: self.queue.has_more(),
@@ -287,6 +302,10 @@ impl Machine {
         }
         let mut expired = 0;
         self.give_up_while_open(now, &mut expired);
+        if self.policy.batch.is_some() {
+            // What is read may fill the first batch.
+            self.ask_for_page(now);
+        }
         while !self.held && self.in_flight.len() < self.bound() {
             let gate = self.breaker.gate(now.mono);
             if !matches!(gate, Gate::Free | Gate::Probe) {
@@ -299,15 +318,17 @@ impl Machine {
             if slot.is_none() && !self.in_flight.is_empty() {
                 break;
             }
-            let than = self.probed.filter(|_| gate == Gate::Probe);
-            let Some(item) = self.queue.take(now.mono, than) else { break };
-            if now.wall.since(item.created_at) <= self.policy.retry.max_age {
-                self.start(item, gate, slot, now);
-            } else if self.give_up(&item, Next::DeadLettered(DeadReason::Expired), now, &mut expired) {
+            let Some(items) = self.next_items(gate, now) else { break };
+            let items = self.without_expired(items, now, &mut expired);
+            if !items.is_empty() {
+                self.start(items, gate, slot, now);
+            }
+            if self.expired_left {
                 break;
             }
         }
         self.ask_for_page(now);
+        self.note_company(now);
     }
 
     /// When the rate lets the next attempt start.
@@ -335,19 +356,22 @@ impl Machine {
         usize::from(bound)
     }
 
-    fn start(&mut self, item: Item, gate: Gate, slot: Option<Share>, now: Now) {
+    fn start(&mut self, items: Vec<Item>, gate: Gate, slot: Option<Share>, now: Now) {
+        let Some(first) = items.first() else { return };
         if gate == Gate::Probe {
-            self.probed = Some(item.event.seq);
+            self.probed = Some(first.event.seq);
         }
         self.tickets += 1;
-        let number = item.attempts + 1;
-        let start = Start { ticket: self.tickets, events: vec![Arc::clone(&item.event)], run: item.run, number };
+        let number = first.attempts + 1;
+        let events: Vec<_> = items.iter().map(|item| Arc::clone(&item.event)).collect();
+        let batch = self.policy.batch.is_some().then(|| batch_request(&items, &events));
+        let start = Start { ticket: self.tickets, events, runs: items.iter().map(|item| item.run).collect(), number };
         if let Some(rate) = &self.policy.rate {
-            self.pace.start(rate, now.mono);
+            items.iter().for_each(|_| self.pace.start(rate, now.mono));
         }
         let generation = self.breaker.start(gate);
         let receiver = self.receiver;
-        let flight = InFlight { item, generation, started: now, unsure: false, receiver, _slot: slot };
+        let flight = InFlight { items, batch, generation, started: now, unsure: false, receiver, _slot: slot };
         self.in_flight.insert(self.tickets, flight);
         self.effects.push(Effect::Send(start));
     }
@@ -393,13 +417,14 @@ impl Machine {
         self.shrink();
     }
 
-    /// `ended` tells whether this was the delivery's last attempt.
+    /// `ended` tells whether this was the last attempt of a delivery in it.
     fn inform_breaker(&mut self, flight: &InFlight, outcome: Outcome, ended: bool, now: Now) {
         let asked = matches!(outcome, Outcome::Asked(_)).then(|| asked_delay(outcome, now)).flatten();
-        let (seq, policy) = (flight.item.event.seq, &self.policy.breaker);
+        let seqs = flight.items.iter().map(|item| item.event.seq);
+        let policy = &self.policy.breaker;
         let counts = ended || policy.unit == Unit::Attempt || !self.breaker.is_closed();
         let health = if counts { outcome.health() } else { Health::Neutral };
-        let transition = self.breaker.finish(flight.generation, seq, health, asked, policy, now);
+        let transition = self.breaker.finish(flight.generation, seqs, health, asked, policy, now);
         let Some(transition) = transition else { return };
         if transition == Transition::Closed {
             self.ramp = (self.policy.in_flight > 1).then_some(1);
@@ -428,37 +453,25 @@ impl Machine {
         }
     }
 
-    fn settle(&mut self, mut flight: InFlight, outcome: Outcome, attempt: AttemptRecord, now: Now) {
-        flight.item.attempts = attempt.number;
-        if !matches!(outcome, Outcome::Asked(_)) {
-            flight.item.spent += 1;
-        }
-        let next = retry::judge(&self.policy.retry, &mut flight.item, outcome, now, &mut self.random);
-        self.inform_breaker(&flight, outcome, next.is_err(), now);
-        let InFlight { item, unsure, .. } = flight;
-        let delivery = self.delivery(&item);
-        let (spent, at) = (item.spent, now.wall);
-        let next = match next {
-            Ok(retry) => {
-                let due = now.wall.after(retry.delay);
-                if unsure {
-                    self.queue.leave_to_store(item.key(), due);
-                } else {
-                    self.queue.put_back(item, retry, now);
-                }
-                Next::Retry { due, asked: retry.asked }
-            }
-            Err(end) => {
-                self.queue.finish(item.key());
-                end
-            }
-        };
-        self.effects.push(Effect::Settle(Settlement { delivery, attempt: Some(attempt), spent, next, at }));
-    }
-
     fn delivery(&self, item: &Item) -> DeliveryId {
         DeliveryId { seq: item.event.seq, endpoint: self.endpoint, run: item.run }
     }
+}
+
+/// Deliveries that may go out together.
+fn together(policy: &Policy) -> usize {
+    policy.batch.as_ref().map_or(1, |batch| usize::try_from(batch.max_items).unwrap_or(usize::MAX))
+}
+
+/// How the store knows the request.
+fn batch_request(items: &[Item], events: &[Arc<Accepted>]) -> Arc<BatchRequest> {
+    let (first, run) = items.first().map_or((0, 0), Item::key);
+    Arc::new(BatchRequest {
+        id: batch_id(events),
+        size: u32::try_from(items.len()).unwrap_or(u32::MAX),
+        name: (first, run, items.first().map_or(0, |item| item.attempts + 1)),
+        last: items.last().map_or(first, |item| item.event.seq),
+    })
 }
 
 /// Strict order is what one attempt at a time means.

@@ -2,6 +2,7 @@
 //!
 //! The actor turns messages and time into the machine's inputs and carries its effects out. It decides nothing itself.
 
+pub mod batch;
 pub mod breaker;
 #[cfg(feature = "testing")]
 pub(crate) mod death;
@@ -47,7 +48,8 @@ pub struct Delivery {
     transport: Rc<dyn Transport>,
     alarm: Alarm,
     yielder: Yielder,
-    tasks: HashMap<u64, JoinHandle<()>>,
+    /// With the number of deliveries in each.
+    tasks: HashMap<u64, (u64, JoinHandle<()>)>,
     drained: Option<Drain>,
     obituary: Obituary,
 }
@@ -61,7 +63,7 @@ pub struct Parts {
     pub clock: Clock,
     /// What all machines share.
     pub bounds: Bounds,
-    /// Attempts in flight, of all endpoints.
+    /// Deliveries in flight, of all endpoints.
     pub in_flight: Arc<AtomicU64>,
     /// Told when an endpoint is to be disabled. A leaf: nothing comes back from it.
     pub disabler: Arc<OnceLock<Disabler>>,
@@ -199,7 +201,14 @@ impl Delivery {
         for effect in self.machine.take_effects() {
             match effect {
                 Effect::Send(start) => self.send(start, ctx),
-                Effect::Settle(settlement) => self.settle(settlement),
+                Effect::Settle(settlement) => {
+                    self.log(&settlement);
+                    self.parts.store.settle(settlement);
+                }
+                Effect::SettleBatch(settlements) => {
+                    settlements.iter().for_each(|settlement| self.log(settlement));
+                    self.parts.store.settle_batch(settlements);
+                }
                 Effect::Page(request) => {
                     let addr = ctx.address();
                     let reply = move |page: Result<Page, _>| addr.do_send(Loaded(page.ok()));
@@ -232,18 +241,19 @@ impl Delivery {
     fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
         let Start { ticket, events, number, .. } = start;
         let at = self.parts.clock.now().wall;
+        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         let endpoint = Arc::clone(&self.endpoint);
         let attempt = Attempt { events, endpoint, number, at, keep: KEPT_RESPONSE_BYTES };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
-        self.parts.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.parts.in_flight.fetch_add(count, Ordering::AcqRel);
         let task = actix_rt::spawn(async move {
             let answer = exchange(transport.as_ref(), attempt).await;
             addr.do_send(Finished { ticket, answer });
         });
-        self.tasks.insert(ticket, task);
+        self.tasks.insert(ticket, (count, task));
     }
 
-    fn settle(&self, settlement: Settlement) {
+    fn log(&self, settlement: &Settlement) {
         let (endpoint, delivery) = (&self.endpoint.id, settlement.delivery);
         let attempt = settlement.attempt.as_ref();
         let (number, error) = (attempt.map(|one| one.number), attempt.and_then(|one| one.error.as_deref()));
@@ -260,7 +270,6 @@ impl Delivery {
                 debug!(%endpoint, %delivery, attempt = number, reason, error, "dropped");
             }
         }
-        self.parts.store.settle(settlement);
     }
 
     fn log_breaker(&self, transition: Transition, record: &BreakerRecord) {
@@ -291,11 +300,10 @@ impl Actor for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        for task in self.tasks.values() {
+        for (count, task) in self.tasks.values() {
             task.abort();
+            self.parts.in_flight.fetch_sub(*count, Ordering::AcqRel);
         }
-        let left = u64::try_from(self.tasks.len()).unwrap_or(0);
-        self.parts.in_flight.fetch_sub(left, Ordering::AcqRel);
     }
 }
 
@@ -311,8 +319,8 @@ impl Handler<Finished> for Delivery {
     type Result = ();
 
     fn handle(&mut self, Finished { ticket, answer }: Finished, ctx: &mut Self::Context) {
-        if self.tasks.remove(&ticket).is_some() {
-            self.parts.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if let Some((count, _)) = self.tasks.remove(&ticket) {
+            self.parts.in_flight.fetch_sub(count, Ordering::AcqRel);
             self.input(ctx, |machine, now| machine.finished(ticket, &answer, now));
         }
     }
@@ -366,6 +374,9 @@ impl Handler<Drain> for Delivery {
     fn handle(&mut self, drain: Drain, ctx: &mut Self::Context) {
         if !drain.empty || self.endpoint.settings.state != State::Active {
             self.machine.drain();
+        } else {
+            self.machine.hold(!self.parts.store.writable());
+            self.machine.hurry(self.parts.clock.now());
         }
         self.drained = Some(Drain { empty: drain.empty && self.endpoint.settings.state == State::Active, ..drain });
         self.carry_out(ctx);

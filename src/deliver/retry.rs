@@ -56,7 +56,7 @@ pub(super) fn judge(
 }
 
 /// The end of a delivery that failed, as the endpoint wants it.
-fn end(retry: &Retry, reason: DeadReason) -> Next {
+pub(super) fn end(retry: &Retry, reason: DeadReason) -> Next {
     match retry.exhausted {
         Exhausted::Drop => Next::Dropped(DropReason::Exhausted),
         Exhausted::DeadLetter | Exhausted::Requeue => Next::DeadLettered(reason),

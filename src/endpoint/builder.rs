@@ -5,9 +5,9 @@ use std::{fmt, time::Duration};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Endpoint, EndpointId, Secret, Settings,
-    policy::Guard,
-    settings::{Judge, Origin, guard_name, merge_settings},
+    Endpoint, EndpointId, Hmac, Secret, Settings, Signing,
+    policy::{Batch, Guard},
+    settings::{Judge, Origin, guard_name, merge_settings, print_batch, print_signing},
 };
 use crate::{
     config::duration,
@@ -81,13 +81,27 @@ impl EndpointBuilder {
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secrets.push(secret);
         let secrets: Vec<_> = self.secrets.iter().map(Secret::reveal).collect();
-        self.set("signing", json!({"type": "standard", "secrets": secrets}))
+        self.set("signing", Value::Null).set("signing", json!({"type": "standard", "secrets": secrets}))
     }
 
     /// Does not sign deliveries.
     pub fn unsigned(mut self) -> Self {
         self.secrets.clear();
-        self.set("signing", json!({"type": "none", "secrets": null}))
+        self.set("signing", Value::Null).set("signing", json!({"type": "none"}))
+    }
+
+    /// Signs deliveries with a plain HMAC of the body alone, for receivers that know nothing else.
+    pub fn hmac(mut self, hmac: Hmac) -> Self {
+        self.secrets.clear();
+        let signing = print_signing(&Signing::Hmac(hmac));
+        self.set("signing", Value::Null).set("signing", signing)
+    }
+
+    /// Puts many events into one request, one request at a time unless [`EndpointBuilder::in_flight`] says otherwise. Parts
+    /// of a millisecond round up.
+    #[expect(clippy::needless_pass_by_value, reason = "written in place, as all that is set here")]
+    pub fn batch(self, batch: Batch) -> Self {
+        self.set("batch", print_batch(&batch))
     }
 
     /// Sets the deadline of one whole exchange, 100 ms to 5 minutes. Parts of a millisecond round up.
@@ -188,7 +202,7 @@ impl fmt::Debug for EndpointBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{Auth, Signing, policy::Backoff};
+    use crate::endpoint::{Auth, Encoding, TextSecret, policy::Backoff};
 
     fn build(builder: EndpointBuilder) -> Result<(EndpointId, Settings), Invalid> {
         builder.build(|_, _| Ok(()))
@@ -208,6 +222,7 @@ mod tests {
             .header("X-B", "2")
             .bearer("token")
             .guard(Guard::Public)
+            .batch(Batch { count_header: Some("X-Count".to_owned()), ..Batch::default() })
             .settings(json!({"breaker": {"failures": 3}}));
         let (id, settings) = build(builder).unwrap();
         assert_eq!(id.as_str(), "crm");
@@ -215,6 +230,7 @@ mod tests {
         assert_eq!(settings.auth, Some(Auth::Bearer("token".to_owned())));
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
+        assert_eq!(settings.policy.batch.unwrap().count_header.as_deref(), Some("x-count"));
         assert_eq!((settings.headers.len(), settings.guard), (2, Guard::Public));
     }
 
@@ -233,6 +249,19 @@ mod tests {
     fn unsigned_forgets_the_secrets() {
         let builder = Endpoint::http("a", "https://a.b").secret(Secret::generate().unwrap()).unsigned();
         assert_eq!(build(builder).unwrap().1.signing, Signing::None);
+    }
+
+    #[test]
+    fn a_plain_hmac_takes_the_place_of_other_signatures() {
+        let hmac = Hmac {
+            header: "x-signature".to_owned(),
+            prefix: "sha256=".to_owned(),
+            encoding: Encoding::Hex,
+            secret: Some(TextSecret::new("any text")),
+        };
+        let builder = Endpoint::http("a", "https://a.b").secret(Secret::generate().unwrap()).hmac(hmac.clone());
+        assert_eq!(build(builder.clone()).unwrap().1.signing, Signing::Hmac(hmac));
+        assert_eq!(build(builder.unsigned()).unwrap().1.signing, Signing::None);
     }
 
     #[test]

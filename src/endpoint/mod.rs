@@ -6,6 +6,7 @@ pub mod format;
 pub mod policy;
 mod secret;
 pub mod settings;
+mod signing;
 mod target;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use format::Format;
 use policy::{Guard, Policy};
 pub use secret::Secret;
 pub use settings::Origin;
+pub use signing::{Encoding, Hmac, Signing, TextSecret};
 pub use target::{FilePath, LogFile, MAX_PATH_BYTES, Rotation, Target};
 
 name!(
@@ -116,15 +118,6 @@ impl fmt::Debug for Auth {
             Self::Verbatim(_) => "Verbatim(***)",
         })
     }
-}
-
-/// How requests are signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Signing {
-    /// Standard Webhooks `v1` with each of these secrets; at least one once the endpoint exists.
-    Standard(Vec<Secret>),
-    /// Not at all.
-    None,
 }
 
 /// Everything a user can say about an endpoint.

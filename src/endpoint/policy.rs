@@ -111,13 +111,32 @@ pub enum Unit {
     Event,
 }
 
-/// How many attempts may start.
+/// How many events may be attempted. A batch starts when one of its events might, and counts for all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     /// In the long run.
     pub per_second: f64,
     /// At once, after a pause.
     pub burst: u32,
+}
+
+/// How many events go into one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Events, at most.
+    pub max_items: u32,
+    /// Bytes of events, at most: of each its data, its metadata and 256 for the rest. An event that is longer goes alone.
+    pub max_bytes: u64,
+    /// How long an event waits for others, from the moment it was accepted.
+    pub flush_interval: Duration,
+    /// A header with the number of events, its name in lower case.
+    pub count_header: Option<String>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { max_items: 100, max_bytes: 1 << 20, flush_interval: Duration::from_secs(5), count_header: None }
+    }
 }
 
 /// Which addresses an endpoint may resolve to.
@@ -142,12 +161,14 @@ pub struct Policy {
     pub retry: Retry,
     /// When to stop trying for a while.
     pub breaker: BreakerPolicy,
-    /// Attempts at once; `1` delivers strictly in order.
+    /// Attempts at once; `1` delivers strictly in order. A batch is one attempt.
     pub in_flight: u16,
     /// One deadline over the whole exchange: resolve, connect, TLS, head, body.
     pub timeout: Duration,
-    /// How many attempts may start; `None` sets no bound.
+    /// How many events may be attempted; `None` sets no bound.
     pub rate: Option<Rate>,
+    /// How many events go into one request; `None` is one event to a request.
+    pub batch: Option<Batch>,
     /// An endpoint that has failed for so long without one success is disabled; `None` is never.
     pub disable_after: Option<Duration>,
 }
@@ -190,15 +211,23 @@ impl Default for BreakerPolicy {
     }
 }
 
+impl Policy {
+    /// `in_flight` where it is not given.
+    pub(super) const IN_FLIGHT: u16 = 8;
+    /// The same for batches: order is kept.
+    pub(super) const BATCHES_IN_FLIGHT: u16 = 1;
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             success: Success::default(),
             retry: Retry::default(),
             breaker: BreakerPolicy::default(),
-            in_flight: 8,
+            in_flight: Self::IN_FLIGHT,
             timeout: Duration::from_secs(15),
             rate: None,
+            batch: None,
             disable_after: Some(Duration::from_secs(5 * DAY)),
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! A store may answer on threads of its own; the scenarios wait for each answer and assume no turn.
 
+pub(in crate::store) mod batches;
 pub(in crate::store) mod bench;
 pub(in crate::store) mod cancelling;
 pub(in crate::store) mod model;
@@ -57,6 +58,11 @@ macro_rules! contract {
             cancelling_asks_for_topic_and_time,
             cancelling_goes_in_steps,
             what_was_cancelled_in_flight_may_still_arrive,
+        );
+        $crate::store::contract::contract!($open, batches;
+            a_batch_is_read_from_each_of_its_events,
+            a_batch_that_failed_shows_its_answer_everywhere,
+            a_delivery_may_be_in_one_batch_after_another,
         );
     };
     ($open:expr, $part:ident; $($scenario:ident,)*) => {

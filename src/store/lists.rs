@@ -125,6 +125,17 @@ pub struct AttemptRow {
     pub error: Option<String>,
     /// The beginning of the answer, for failures.
     pub response: Bytes,
+    /// The batch it was a part of.
+    pub batch: Option<InBatch>,
+}
+
+/// The batch that an attempt was a part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InBatch {
+    /// The `webhook-id` it went out with.
+    pub id: String,
+    /// How many deliveries it was for.
+    pub size: u32,
 }
 
 /// Which dead letters to list.

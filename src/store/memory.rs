@@ -152,6 +152,10 @@ impl Store for MemoryStore {
         self.write(|state| state.settle(settlement));
     }
 
+    fn settle_batch(&self, settlements: Vec<Settlement>) {
+        self.write(|state| settlements.into_iter().for_each(|settlement| state.settle(settlement)));
+    }
+
     fn keep_breaker(&self, endpoint: EndpointKey, breaker: BreakerRecord) {
         self.write(|state| state.keep_breaker(endpoint, breaker));
     }

@@ -109,6 +109,11 @@ pub trait Store: Send + Sync {
     /// pending any more; but one that was cancelled while it was in flight and arrived is delivered, not dropped.
     fn settle(&self, settlement: Settlement);
 
+    /// The same for the deliveries of one request: in one transaction, but for those whose verdict is still to be written.
+    fn settle_batch(&self, settlements: Vec<Settlement>) {
+        settlements.into_iter().for_each(|settlement| self.settle(settlement));
+    }
+
     /// Writes down how an endpoint's breaker stands. Without effect when the endpoint is deleted.
     fn keep_breaker(&self, endpoint: EndpointKey, breaker: BreakerRecord);
 

@@ -233,6 +233,22 @@ pub struct AttemptRecord {
     pub error: Option<String>,
     /// The beginning of the answer; kept for failures.
     pub response: Bytes,
+    /// The request that was for several deliveries, where the endpoint has batches. All its attempts have the same error and
+    /// response.
+    pub batch: Option<Arc<BatchRequest>>,
+}
+
+/// One request for several deliveries of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchRequest {
+    /// The `webhook-id` it went out with.
+    pub id: String,
+    /// How many deliveries.
+    pub size: u32,
+    /// Seq, run and number of the attempt of its first delivery: no two requests of an endpoint have the same.
+    pub name: (u64, u32, u32),
+    /// The seq of its last delivery.
+    pub last: u64,
 }
 
 /// How an endpoint's breaker stands, for the next start.

@@ -1,10 +1,13 @@
 //! What a request carries, in each format.
 
+mod batch;
 mod cloudevents;
 mod map;
 mod plain;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -33,6 +36,18 @@ pub struct Rendered {
 impl Rendered {
     fn json(body: impl Into<Bytes>) -> Self {
         Self { content_type: JSON, headers: Vec::new(), body: body.into() }
+    }
+}
+
+/// Writes what one request carries: the event, or where the endpoint has batches an array of what [`render`] makes of each
+/// event, in their order.
+///
+/// # Errors
+/// As for [`render`], when one of the events cannot be written.
+pub fn render_all(events: &[Arc<Accepted>], settings: &Settings) -> Result<Rendered, Failure> {
+    match events {
+        [event] if settings.policy.batch.is_none() => render(event, settings),
+        _ => batch::render(events, settings),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The way out: what carries one attempt to its receiver.
 
+mod batch;
 pub mod body;
 mod connect;
 #[cfg(unix)]
@@ -18,20 +19,22 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use crate::{clock::Timestamp, endpoint::Endpoint, event::Accepted};
+pub use batch::batch_id;
 #[cfg(unix)]
 pub use file::{FileTransport, Writers};
 pub use http::HttpTransport;
 pub use network::Network;
 pub(crate) use routed::routed;
 
-/// One try to deliver one event, or a batch of them, to one endpoint.
+/// One try to deliver one event, or a batch of them, to one endpoint. Where the endpoint has batches, one event is a batch
+/// too.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// What is delivered, in order; never empty.
     pub events: Vec<Arc<Accepted>>,
     /// To whom, as the endpoint stood when the attempt started.
     pub endpoint: Arc<Endpoint>,
-    /// Which attempt of this delivery, from 1.
+    /// Which attempt of this delivery, from 1; of a batch, of its first.
     pub number: u32,
     /// When it started.
     pub at: Timestamp,
@@ -40,6 +43,14 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Names the request for its receiver: the event's id, or [`batch_id`] where the endpoint has batches.
+    pub fn message_id(&self) -> String {
+        match (self.endpoint.settings.policy.batch.is_some(), self.events.as_slice()) {
+            (false, [event]) => event.id.to_string(),
+            (_, events) => batch_id(events),
+        }
+    }
+
     /// The first of its events; the only one, where there is no batch.
     #[expect(clippy::indexing_slicing, reason = "never empty")]
     pub fn event(&self) -> &Arc<Accepted> {

@@ -1,4 +1,4 @@
-//! Signatures of [Standard Webhooks](https://www.standardwebhooks.com), symmetric scheme `v1`.
+//! Signatures: those of [Standard Webhooks](https://www.standardwebhooks.com), symmetric scheme `v1`, and plain ones.
 //!
 //! HMAC-SHA256 over `id.timestamp.body` under each of an endpoint's secrets: the id so that one message cannot pass for
 //! another, the time so that an old one cannot be sent again.
@@ -10,7 +10,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::{clock::Timestamp, endpoint::Secret};
+use crate::{
+    clock::Timestamp,
+    endpoint::{Encoding, Secret, TextSecret},
+};
 
 /// The header with the event's id.
 pub const ID: &str = "webhook-id";
@@ -79,11 +82,22 @@ pub fn verify(
 }
 
 fn code(secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104)")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.key()).expect("a key");
-    for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
-        mac.update(part);
+    hmac(secret.key(), &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body])
+}
+
+/// The HMAC-SHA256 of `body` alone, in text. The key is the secret's own bytes.
+pub fn plain(secret: &TextSecret, encoding: Encoding, body: &[u8]) -> String {
+    let code = hmac(secret.reveal().as_bytes(), &[body]);
+    match encoding {
+        Encoding::Hex => code.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Encoding::Base64 => BASE64_STANDARD.encode(code),
     }
+}
+
+fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104)")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key");
+    parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }
 
@@ -127,6 +141,15 @@ mod tests {
             let now = seconds(at + 299);
             assert_eq!(verify(&secret, id, &at.to_string(), signature, body.as_bytes(), now), Ok(()));
         }
+    }
+
+    /// RFC 4231, test case 2.
+    #[test]
+    fn plain_codes_are_those_of_the_rfc() {
+        let code = plain(&TextSecret::new("Jefe"), Encoding::Hex, b"what do ya want for nothing?");
+        assert_eq!(code, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        let code = plain(&TextSecret::new("Jefe"), Encoding::Base64, b"what do ya want for nothing?");
+        assert_eq!(code, "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The actors together, on a paused clock, with receivers that follow a script.
 
+mod batches;
 mod cancelling;
 mod changes;
 mod death;

@@ -20,6 +20,8 @@ pub enum Effect {
     Send(Start),
     /// Write down what became of a delivery.
     Settle(Settlement),
+    /// The same for those of one request, which are kept or forgotten together.
+    SettleBatch(Vec<Settlement>),
     /// Read from the store; the answer is told to [`Machine::loaded`](super::Machine::loaded).
     Page(PageRequest),
     /// The breaker changed, or since when the endpoint fails: write it down.
@@ -54,9 +56,9 @@ pub struct Start {
     pub ticket: u64,
     /// What to deliver, in order; never empty.
     pub events: Vec<Arc<Accepted>>,
-    /// The run.
-    pub run: u32,
-    /// Which attempt of this delivery, from 1.
+    /// The run of each.
+    pub runs: Vec<u32>,
+    /// Which attempt of this delivery, from 1; of a batch, of its first.
     pub number: u32,
 }
 
@@ -86,7 +88,7 @@ pub struct Snapshot {
     pub breaker_open_until: Option<Timestamp>,
     /// Since when it is open, or when it last closed.
     pub breaker_since: Option<Timestamp>,
-    /// Attempts being made.
+    /// Deliveries being attempted.
     pub in_flight: usize,
     /// Deliveries in memory: fresh ones.
     pub window_fresh: usize,

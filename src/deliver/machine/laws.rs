@@ -1,5 +1,6 @@
 //! What a machine promises, tried out against a world of chance.
 
+mod batches;
 mod examples;
 mod model;
 mod receiver;
@@ -13,7 +14,7 @@ use self::{
     model::{Law, Op, Setting, World},
     receiver::Weather,
 };
-use crate::endpoint::policy::{Backoff, BreakerPolicy, Policy, Rate, Retry, RetryWhen};
+use crate::endpoint::policy::{Backoff, Batch, BreakerPolicy, Policy, Rate, Retry, RetryWhen};
 
 fn seconds<const N: usize>(delays: [u64; N]) -> Backoff {
     Backoff::Delays(delays.map(Duration::from_secs).to_vec())
@@ -50,6 +51,12 @@ fn policy(which: u8) -> Policy {
         },
         rate: (which % 5 == 0).then_some(Rate { per_second: 7.0, burst: 3 }),
         in_flight: [1, 2, 8][which / 16 % 3],
+        batch: (which % 3 == 1).then(|| Batch {
+            max_items: [2, 5, 100][which / 3 % 3],
+            max_bytes: [900, 4000, 1 << 20][which / 9 % 3],
+            flush_interval: Duration::from_millis([0, 700, 5000][which / 27 % 3]),
+            count_header: None,
+        }),
         ..Policy::default()
     }
 }
@@ -99,6 +106,14 @@ fn setting() -> impl Strategy<Value = Setting> {
 /// A setting in which every delivery is attempted in order.
 fn strict() -> impl Strategy<Value = Setting> {
     setting().prop_map(|setting| Setting { policy: Policy { in_flight: 1, ..setting.policy }, ..setting })
+}
+
+/// A setting with batches.
+fn batched() -> impl Strategy<Value = Setting> {
+    (setting(), any::<u8>()).prop_map(|(setting, which)| {
+        let batch = policy(which % 85 * 3 + 1).batch;
+        Setting { policy: Policy { batch, ..setting.policy }, ..setting }
+    })
 }
 
 fn world(setting: Setting, ops: Vec<Op>) -> World {
@@ -167,6 +182,23 @@ law! {
     /// Events in memory stay under the budget; beyond it there are only what is in flight, and one head each of the fresh
     /// ones and of the retries.
     windows_stay_under_their_budget, setting(), Law::Budget
+}
+
+law! {
+    /// A batch keeps to its bounds and is in order; a probe is one event.
+    a_batch_never_exceeds_its_bounds, batched(), Law::Batches
+}
+law! {
+    /// With one request at a time, what is in a batch is always the first of all that is pending.
+    a_batch_does_not_reorder, batched().prop_map(|setting| Setting { policy: Policy { in_flight: 1, ..setting.policy }, ..setting }), Law::StrictOrder
+}
+law! {
+    /// Where nothing hinders, no event waits longer for others than it may.
+    no_event_waits_too_long_for_company, batched(), Law::Company
+}
+law! {
+    /// Batches lose nothing, whatever is in them.
+    batches_lose_nothing, batched(), Law::NothingLost
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use crate::{
     transport::{Answer, Reply},
 };
 
-/// The attempt that has ended now, for the store.
+/// The attempt that has ended now, for the store, as its first delivery counts it.
 pub(super) fn record(flight: &InFlight, outcome: Outcome, answer: &Answer, now: Now) -> AttemptRecord {
     let failed = outcome.health() != Health::Good;
     let response = answer.as_ref().ok().and_then(Reply::response);
@@ -18,12 +18,13 @@ pub(super) fn record(flight: &InFlight, outcome: Outcome, answer: &Answer, now: 
         Err(failure) => Some(failure.detail.clone()),
     };
     AttemptRecord {
-        number: flight.item.attempts + 1,
+        number: flight.items.first().map_or(1, |item| item.attempts + 1),
         at: flight.started.wall,
         duration: now.mono.since(flight.started.mono),
         status: response.map(|response| response.status),
         outcome: label(answer),
         error,
+        batch: flight.batch.clone(),
         response: response.filter(|_| failed).map(|response| response.body.clone()).unwrap_or_default(),
     }
 }

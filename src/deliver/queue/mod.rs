@@ -7,6 +7,7 @@
 
 mod item;
 mod paging;
+mod run;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -22,6 +23,7 @@ use crate::{
 use item::{Due, fresh_item};
 pub use item::{Item, Key, RetryAt};
 use paging::{Paging, Place, earliest};
+pub use run::Run;
 
 /// Fresh deliveries in memory, at most.
 const WINDOW: usize = 512;
@@ -41,6 +43,8 @@ pub struct Queue {
     /// The longest a loaded due time may lie ahead: clocks jump.
     longest: Duration,
     small: bool,
+    /// How many may go out together.
+    together: usize,
     fresh: BTreeMap<Key, Item>,
     delayed: BTreeMap<(Mono, Key), Item>,
     /// Everything in memory, what is in flight included.
@@ -73,6 +77,7 @@ impl Queue {
             strict,
             longest,
             small: false,
+            together: 1,
             fresh: BTreeMap::new(),
             delayed: BTreeMap::new(),
             held: HashSet::new(),
@@ -166,7 +171,7 @@ impl Queue {
             self.held.remove(key);
         }
         let mut new = Self::new(Arc::clone(&self.budget), strict, longest, stored, self.released);
-        new.seen = self.seen;
+        (new.seen, new.together) = (self.seen, self.together);
         new.held = std::mem::take(&mut self.held);
         new.paging =
             self.paging.take().map(|paging| Paging { late: Vec::new(), overflow: true, stale: true, ..paging });
@@ -185,7 +190,7 @@ impl Queue {
     }
 
     fn window(&self) -> usize {
-        if self.small { SMALL_WINDOW } else { WINDOW }
+        if self.small { SMALL_WINDOW } else { WINDOW.max(self.together) }
     }
 
     /// Room for a fresh delivery; the head has it always.
@@ -247,11 +252,16 @@ impl Queue {
 
     /// A delivery that was in flight waits for its next attempt.
     pub fn put_back(&mut self, item: Item, at: RetryAt, now: Now) {
-        let key = item.key();
-        self.finish(key);
+        self.finish(item.key());
         let wall = now.wall.after(at.delay);
         // In whole milliseconds, so that neither clock shows it early.
         let due = Due { mono: now.mono.after(wall.since(now.wall)), wall, asked: at.asked };
+        self.place(item, due, at.delay > KEEP, now);
+    }
+
+    /// A delivery that was in flight waits in memory, or in the store alone where that is better.
+    fn place(&mut self, item: Item, due: Due, late: bool, now: Now) {
+        let key = item.key();
         let crowded = self.budget.is_exceeded();
         if self.strict {
             if self.is_unplaced(key) || (crowded && self.fresh.len() > 1) {
@@ -259,7 +269,7 @@ impl Queue {
             }
             return self.insert_fresh(item.due_at(due));
         }
-        if at.delay > KEEP || (crowded && !self.delayed.is_empty()) {
+        if late || (crowded && !self.delayed.is_empty()) {
             return self.leave(due.wall);
         }
         self.insert_delayed(item, due);

@@ -53,7 +53,7 @@ impl Queue {
             return None;
         }
         self.page_not_before = None;
-        let fresh = self.behind && self.wants(self.fresh.len(), self.window());
+        let fresh = self.behind && self.wants_fresh();
         let place = self.horizon.filter(|place| self.sweeping || place.due <= now.wall.after(AHEAD));
         let place = place.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
         let retries = place.filter(|_| !fresh || self.retry_page_turn);
@@ -75,7 +75,7 @@ impl Queue {
         Some(cursor)
     }
 
-    fn wants(&self, len: usize, bound: usize) -> bool {
+    pub(super) fn wants(&self, len: usize, bound: usize) -> bool {
         len == 0 || (!self.starved && len <= bound / LOW)
     }
 

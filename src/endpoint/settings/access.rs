@@ -1,17 +1,20 @@
 //! Credentials and signatures.
 
 use super::{
-    headers::{header_value, unmasked},
-    limits::{MAX_HEADER_BYTES, MAX_SECRETS},
+    headers::{header_name, header_value, unmasked},
+    limits::{MAX_HEADER_BYTES, MAX_PREFIX_BYTES, MAX_SECRETS, MAX_TEXT_SECRET_BYTES},
 };
 use crate::{
     config::fields::{Field, Fields},
-    endpoint::{Auth, Secret, Signing},
+    endpoint::{Auth, Encoding, Hmac, Secret, Signing, TextSecret},
     error::Invalid,
 };
 
 const AUTH_TYPES: [(&str, &str); 4] =
     [("none", "none"), ("bearer", "bearer"), ("basic", "basic"), ("verbatim", "verbatim")];
+
+const SIGNING_TYPES: [(&str, &str); 3] = [("standard", "standard"), ("hmac", "hmac"), ("none", "none")];
+pub(super) const ENCODINGS: [(&str, Encoding); 2] = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
 
 /// `Some(None)` is no credentials at all.
 pub(super) fn auth(field: &Field<'_>) -> Option<Option<Auth>> {
@@ -76,28 +79,52 @@ fn filled<'a>(field: &Field<'a>) -> Option<&'a str> {
 pub(super) fn signing(fields: &mut Fields<'_>) -> Signing {
     let signing = fields.take("signing").and_then(|field| field.object(scheme));
     let Some(brought) = fields.take("secret") else { return signing.unwrap_or(Signing::Standard(Vec::new())) };
-    match &signing {
+    match signing {
         Some(Signing::None) => brought.fault("has no use: `signing` is of type \"none\""),
         Some(Signing::Standard(secrets)) if !secrets.is_empty() => {
             brought.fault("stands beside `signing.secrets`: give one of them");
         }
-        _ => {}
+        Some(Signing::Hmac(hmac @ Hmac { secret: Some(_), .. })) => {
+            brought.fault("stands beside `signing.secret`: give one of them");
+            return Signing::Hmac(hmac);
+        }
+        Some(Signing::Hmac(hmac)) => return Signing::Hmac(Hmac { secret: text_secret(&brought), ..hmac }),
+        Some(Signing::Standard(_)) | None => {}
     }
     Signing::Standard(secret(&brought).into_iter().collect())
 }
 
 fn scheme(fields: &mut Fields<'_>) -> Option<Signing> {
-    match fields.take("type").map_or(Some(true), |field| field.choice(&[("standard", true), ("none", false)])) {
-        Some(true) => {
+    match fields.take("type").map_or(Some("standard"), |field| field.choice(&SIGNING_TYPES)) {
+        Some("standard") => {
             let secrets = fields.take("secrets").and_then(|field| field.list(0..=MAX_SECRETS)).unwrap_or_default();
             Some(Signing::Standard(secrets.iter().filter_map(secret).collect()))
         }
-        Some(false) => Some(Signing::None),
+        Some("hmac") => hmac(fields).map(Signing::Hmac),
+        Some(_) => Some(Signing::None),
         None => {
             fields.allow_unknown();
             None
         }
     }
+}
+
+fn hmac(fields: &mut Fields<'_>) -> Option<Hmac> {
+    let header = fields.require("header").and_then(|field| header_name(&field));
+    let prefix = fields.take("prefix").and_then(|field| header_value(&field, MAX_PREFIX_BYTES).map(str::to_owned));
+    let encoding = fields.take("encoding").and_then(|field| field.choice(&ENCODINGS));
+    let secret = fields.take("secret").and_then(|field| text_secret(&field));
+    Some(Hmac { header: header?, prefix: prefix.unwrap_or_default(), encoding: encoding.unwrap_or_default(), secret })
+}
+
+/// Any text of a bounded length that is not the mask.
+fn text_secret(field: &Field<'_>) -> Option<TextSecret> {
+    let text = unmasked(field)?;
+    if text.is_empty() || text.len() > MAX_TEXT_SECRET_BYTES {
+        field.fault(format!("must be 1 to {MAX_TEXT_SECRET_BYTES} bytes"));
+        return None;
+    }
+    Some(TextSecret::new(text))
 }
 
 fn secret(field: &Field<'_>) -> Option<Secret> {
@@ -156,13 +183,38 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_hmac_has_any_text_for_a_secret() {
+        let hmac = json!({"type": "hmac", "header": "X-Signature", "prefix": "sha256=", "encoding": "base64"});
+        let expected = |secret| {
+            let (header, prefix, secret) =
+                ("x-signature".to_owned(), "sha256=".to_owned(), Some(TextSecret::new(secret)));
+            Signing::Hmac(Hmac { header, prefix, encoding: Encoding::Base64, secret })
+        };
+        assert_eq!(with(json!({"secret": "hush", "signing": hmac})).unwrap().signing, expected("hush"));
+        let mut own = hmac.clone();
+        own["secret"] = json!("whsec_AAAA");
+        assert_eq!(with(json!({"signing": own})).unwrap().signing, expected("whsec_AAAA"));
+        assert!(!format!("{:?}", with(json!({"signing": own})).unwrap()).contains("AAAA"));
+        assert_eq!(places(with(json!({"secret": "hush", "signing": own}))), ["#/secret"]);
+        let wrong = json!({"type": "hmac", "prefix": "a\nb", "encoding": "hex64", "secret": "", "secrets": []});
+        let found = ["header", "prefix", "encoding", "secret", "secrets"].map(|name| format!("#/signing/{name}"));
+        assert_eq!(places(with(json!({"signing": wrong}))), found);
+        for header in ["webhook-signature", "Content-Length", "authorization", "content-type"] {
+            let signing = json!({"type": "hmac", "header": header});
+            assert_eq!(places(with(json!({"signing": signing}))), ["#/signing/header"], "{header}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_generated_only_where_one_is_missing() {
         let count = |value| match with(value).unwrap().with_generated_secret().unwrap().signing {
             Signing::Standard(secrets) => secrets.len(),
+            Signing::Hmac(hmac) => hmac.secret.iter().len(),
             Signing::None => 0,
         };
         assert_eq!(count(json!({})), 1);
         assert_eq!(count(json!({"secret": secret()})), 1);
+        assert_eq!(count(json!({"signing": {"type": "hmac", "header": "x-signature"}})), 1);
         assert_eq!(count(json!({"signing": {"type": "none"}})), 0);
     }
 }

@@ -53,6 +53,18 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// The name of a header that Hookmill sets for this endpoint, in lower case.
+pub(super) fn header_name(field: &Field<'_>) -> Option<String> {
+    let name = field.text()?.to_ascii_lowercase();
+    let rule = broken_name(&name)
+        .or((name == "content-type").then_some("is set by `format`"))
+        .or((name.len() > MAX_HEADER_BYTES / 4).then_some("must be 1 KiB at most"));
+    if let Some(rule) = rule {
+        field.fault(rule);
+    }
+    rule.is_none().then_some(name)
+}
+
 /// A value that may stand in a header: visible ASCII, spaces and tabs.
 pub(super) fn header_value<'a>(field: &Field<'a>, max_bytes: usize) -> Option<&'a str> {
     let text = unmasked(field)?;

@@ -9,10 +9,12 @@ use url::Url;
 use super::{MASK, Origin};
 use crate::{
     endpoint::{
-        Auth, LogFile, Rotation, Secret, Settings, Signing, State, Target, TenantScope,
+        Auth, Encoding, Hmac, LogFile, Rotation, Secret, Settings, Signing, State, Target, TenantScope, TextSecret,
         filter::tests::a_filter,
         format::{Format, tests::format},
-        policy::{Backoff, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
+        policy::{
+            Backoff, Batch, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen,
+        },
     },
     error::Invalid,
     event::TopicPattern,
@@ -65,12 +67,13 @@ fn json_value() -> impl Strategy<Value = Value> {
             MASK,
             "none",
             "standard",
+            "hmac",
             "basic",
             "2xx",
             "https://a.b/",
             "POST",
             "/a",
-            "a/b"
+            "a/b",
         ])
         .prop_map(Value::from),
     ];
@@ -104,6 +107,12 @@ fn json_value() -> impl Strategy<Value = Value> {
             "cooldown",
             "guard",
             "in_flight",
+            "batch",
+            "max_items",
+            "flush_interval",
+            "count_header",
+            "header",
+            "prefix",
             "timeout",
             "format",
             "map",
@@ -173,14 +182,25 @@ fn policy() -> impl Strategy<Value = Policy> {
     let rate = option::of((1..=100_000_u32, 1..=1000_u32))
         .prop_map(|rate| rate.map(|(n, burst)| Rate { per_second: f64::from(n) / 100.0, burst }));
     let disable_after = option::of(millis(1..=2_592_000_000));
-    (success, retry, breaker, 1..=4096_u16, millis(100..=300_000), rate, disable_after).prop_map(
-        |(success, retry, breaker, in_flight, timeout, rate, disable_after)| Policy {
+    let count = option::of("x-n[a-z0-9]{0,6}");
+    let batch = (1..=1000_u32, 1..=16_777_216_u64, millis(0..=3_600_000), count).prop_map(
+        |(max_items, max_bytes, flush_interval, count_header)| Batch {
+            max_items,
+            max_bytes,
+            flush_interval,
+            count_header,
+        },
+    );
+    let bounds = (1..=4096_u16, rate, option::of(batch));
+    (success, retry, breaker, bounds, millis(100..=300_000), disable_after).prop_map(
+        |(success, retry, breaker, (in_flight, rate, batch), timeout, disable_after)| Policy {
             success,
             retry,
             breaker,
             in_flight,
             timeout,
             rate,
+            batch,
             disable_after,
         },
     )
@@ -200,7 +220,11 @@ fn signing() -> impl Strategy<Value = Signing> {
         use base64::{Engine, prelude::BASE64_STANDARD};
         Secret::parse(&format!("whsec_{}", BASE64_STANDARD.encode(key))).unwrap()
     });
-    prop_oneof![Just(Signing::None), vec(secret, 0..=3).prop_map(Signing::Standard)]
+    let encoding = select(vec![Encoding::Hex, Encoding::Base64]);
+    let text = option::of("\\PC{1,40}".prop_filter("the mask", |text| text != MASK).prop_map(TextSecret::new));
+    let hmac = ("x-s[a-z0-9]{0,6}", "[ -~]{0,9}", encoding, text)
+        .prop_map(|(header, prefix, encoding, secret)| Signing::Hmac(Hmac { header, prefix, encoding, secret }));
+    prop_oneof![Just(Signing::None), vec(secret, 0..=3).prop_map(Signing::Standard), hmac]
 }
 
 type Who = (Option<String>, TenantScope, Option<Auth>, Signing, Vec<(String, String)>);
@@ -244,7 +268,11 @@ fn to_file(settings: &Settings, file: LogFile, origin: Origin) -> Option<Setting
         signing: Signing::None,
         guard: origin.default_guard(),
         format,
-        policy: Policy { success: Success::default(), ..settings.policy.clone() },
+        policy: Policy {
+            success: Success::default(),
+            batch: settings.policy.batch.clone().map(|batch| Batch { count_header: None, ..batch }),
+            ..settings.policy.clone()
+        },
         ..settings.clone()
     })
 }
@@ -268,6 +296,8 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
             let (target, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
             let method = method.to_owned();
+            let batch = policy.batch.filter(|_| format != Format::CloudEventsBinary);
+            let policy = Policy { batch, ..policy };
             let settings = Settings {
                 name,
                 tenant,
@@ -290,7 +320,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
 }
 
 fn hides_something(settings: &Settings) -> bool {
-    let signed = matches!(&settings.signing, Signing::Standard(secrets) if !secrets.is_empty());
+    let signed = settings.signing.reveal().is_some();
     signed || settings.auth.is_some() || !settings.headers.is_empty()
 }
 
@@ -314,6 +344,9 @@ proptest! {
         if let Signing::Standard(secrets) = &settings.signing {
             let text = shown.to_string();
             prop_assert!(secrets.iter().all(|secret| !text.contains(&secret.reveal())));
+        }
+        if let Signing::Hmac(Hmac { secret: Some(_), .. }) = &settings.signing {
+            prop_assert_eq!(&shown["signing"]["secret"], MASK);
         }
         let headers = shown.as_object_mut().unwrap().remove("headers").unwrap_or_else(|| json!({}));
         prop_assert!(headers.as_object().unwrap().values().all(|value| value == MASK));

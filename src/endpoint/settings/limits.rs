@@ -22,6 +22,16 @@ pub const MAX_METADATA_BYTES: usize = 16 << 10;
 pub const MAX_METADATA_DEPTH: usize = 32;
 /// Most secrets at once.
 pub const MAX_SECRETS: usize = 8;
+/// Longest secret of a plain HMAC, in bytes.
+pub const MAX_TEXT_SECRET_BYTES: usize = 1024;
+/// Longest text before a plain HMAC, in bytes.
+pub const MAX_PREFIX_BYTES: usize = 64;
+/// `batch.max_items`.
+pub const BATCH_ITEMS: RangeInclusive<u32> = 1..=1000;
+/// `batch.max_bytes`.
+pub const BATCH_BYTES: RangeInclusive<u64> = 1..=16 << 20;
+/// `batch.flush_interval`.
+pub const FLUSH_INTERVAL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 /// The deadline of one exchange.
 pub const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
 /// Attempts at once.

@@ -1,6 +1,7 @@
 //! Settings from and to JSON: one validator for the API, for configuration files and for the host's code.
 
 mod access;
+mod batch;
 mod headers;
 #[cfg(test)]
 pub(super) mod laws;
@@ -15,9 +16,13 @@ use std::io;
 
 use url::Url;
 
-use super::{FilePath, Secret, Settings, Signing, policy::Guard};
+use super::{FilePath, Settings, policy::Guard};
 pub(crate) use headers::is_reserved;
-pub(super) use {patch::merge_settings, print::guard_name};
+pub(super) use {
+    batch::print as print_batch,
+    patch::merge_settings,
+    print::{guard_name, in_clear as print_signing},
+};
 
 /// Who configures an endpoint, which decides what addresses it may reach and what files it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,21 +120,13 @@ impl Settings {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn with_generated_secret(mut self) -> io::Result<Self> {
-        if let Signing::Standard(secrets) = &mut self.signing
-            && secrets.is_empty()
-        {
-            secrets.push(Secret::generate()?);
-        }
+        self.signing.complete()?;
         Ok(self)
     }
 
-    /// Takes over the secrets of `old` where these settings are signed and bring none of their own: replacing an
+    /// Takes over the secrets of `old` where these settings are signed in the same way and bring none of their own: replacing an
     /// endpoint's settings does not change its secret by leaving it out.
     pub fn keep_secret_of(&mut self, old: &Self) {
-        if let (Signing::Standard(secrets), Signing::Standard(kept)) = (&mut self.signing, &old.signing)
-            && secrets.is_empty()
-        {
-            secrets.clone_from(kept);
-        }
+        self.signing.keep_secret_of(&old.signing);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Files, Judge, Origin, access, headers, limits, policy, target};
+use super::{Files, Judge, Origin, access, batch, headers, limits, policy, target};
 use crate::{
     config::fields::{Field, Fields, read},
     endpoint::{Settings, Signing, State, Target, TenantScope, filter::Filter},
@@ -50,7 +50,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
     let auth = fields.take("auth").and_then(|field| access::auth(&field)).flatten();
     let signing = if to_file { Signing::None } else { access::signing(fields) };
     let policy = policy::policy(fields);
-    Some(Settings {
+    let settings = Settings {
         name: name.map(str::to_owned),
         tenant: tenant.unwrap_or_default(),
         target: target?,
@@ -65,7 +65,9 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
         signing,
         guard: guard?,
         policy,
-    })
+    };
+    batch::check(fields, &settings);
+    Some(settings)
 }
 
 fn tenant(field: &Field<'_>) -> Option<TenantScope> {
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["queue", "ordered", "drain", "dead_letters", "debounce", "batch"] {
+        for name in ["queue", "ordered", "drain", "dead_letters", "debounce"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }

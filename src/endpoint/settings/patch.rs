@@ -6,7 +6,11 @@ use super::{
     Judge, Origin,
     target::{OF_FILES, OF_REQUESTS},
 };
-use crate::{config::merge::merge, endpoint::Settings, error::Invalid};
+use crate::{
+    config::merge::merge,
+    endpoint::{Settings, policy::Policy},
+    error::Invalid,
+};
 
 /// Members of `retry` that belong to a list of waits.
 const LIST: &[&str] = &["delays"];
@@ -17,7 +21,9 @@ impl Settings {
     /// These settings with a JSON Merge Patch (RFC 7396) applied to [`Settings::to_json`]: what the patch leaves out stays,
     /// `null` goes back to the default. Header names match in any case. A patch that chooses another form drops what
     /// belongs to the old one alone: `file` in place of `url` or the other way round, another `type` of `auth` or `signing`,
-    /// the other form of `retry`, a new `secret`. A `format` or `filter` is replaced as a whole. The secret stays unless the patch brings one or ends signing; a patch that begins signing without one leaves the
+    /// the other form of `retry`, a new `secret`. An `in_flight` that is the default stays it where batches begin or end. A
+    /// `format` or `filter` is replaced as a whole. The secret stays unless the patch brings one or ends signing; a patch that
+    /// begins signing without one leaves the
     /// result without, see [`Settings::with_generated_secret`].
     ///
     /// # Errors
@@ -68,6 +74,7 @@ fn make_room(document: &mut Value, patch: &Value) {
         if given(chosen) && document.get(other).is_some() {
             remove(document, "", &[other]);
             remove(document, "", of_other);
+            remove(document, "/batch", &["count_header"]);
         }
     }
     for name in ["auth", "signing"] {
@@ -77,14 +84,25 @@ fn make_room(document: &mut Value, patch: &Value) {
         }
     }
     if given("secret") {
-        remove(document, "/signing", &["secrets"]);
+        remove(document, "/signing", &["secrets", "secret"]);
     }
+    move_in_flight(document, patch);
     let brings =
         |name: &&str| patch.get("retry").and_then(|retry| retry.get(*name)).is_some_and(|value| !value.is_null());
     for (chosen, other) in [(LIST, FORMULA), (FORMULA, LIST)] {
         if chosen.iter().any(brings) {
             remove(document, "/retry", other);
         }
+    }
+}
+
+/// `in_flight` has another default with batches than without: where it is the default, it stays the default.
+fn move_in_flight(document: &mut Value, patch: &Value) {
+    let was = document.get("batch").is_some_and(Value::is_object);
+    let default = if was { Policy::BATCHES_IN_FLIGHT } else { Policy::IN_FLIGHT };
+    let begins_or_ends = patch.get("batch").is_some_and(|batch| batch.is_null() == was);
+    if begins_or_ends && document.get("in_flight") == Some(&default.into()) {
+        remove(document, "", &["in_flight"]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::limits;
+use super::{batch, limits};
 use crate::{
     config::fields::{Field, Fields},
     endpoint::policy::{Backoff, BreakerPolicy, Exhausted, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
@@ -34,6 +34,7 @@ pub(super) fn policy(fields: &mut Fields<'_>) -> Policy {
     let in_flight = fields.take("in_flight").and_then(|field| field.whole(limits::IN_FLIGHT));
     let retry = fields.take("retry").and_then(|field| field.object(retry));
     let breaker = fields.take("breaker").and_then(|field| field.object(breaker));
+    let batch = fields.take("batch").and_then(|field| batch::batch(&field));
     let rate = fields.take("rate").and_then(|field| field.object(rate));
     let disable_after = match fields.take("disable_after") {
         None => default.disable_after,
@@ -44,9 +45,10 @@ pub(super) fn policy(fields: &mut Fields<'_>) -> Policy {
         success: success.unwrap_or(default.success),
         retry: retry.unwrap_or(default.retry),
         breaker: breaker.unwrap_or(default.breaker),
-        in_flight: in_flight.unwrap_or(default.in_flight),
+        in_flight: in_flight.unwrap_or(if batch.is_some() { Policy::BATCHES_IN_FLIGHT } else { default.in_flight }),
         timeout: timeout.unwrap_or(default.timeout),
         rate,
+        batch,
         disable_after,
     }
 }

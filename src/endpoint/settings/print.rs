@@ -4,13 +4,15 @@ use serde_json::{Map, Value, json};
 
 use super::{
     MASK,
+    access::ENCODINGS,
+    batch,
     parse::STATES,
     policy::{EXHAUSTED, NEVER, SUCCESSES, UNITS, WHILE_OPEN},
 };
 use crate::{
     config::duration,
     endpoint::{
-        Auth, Settings, Signing, Target, TenantScope,
+        Auth, Hmac, Settings, Signing, Target, TenantScope,
         filter::Filter,
         policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
     },
@@ -51,6 +53,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
+        "batch": policy.batch.as_ref().map(batch::print),
         "disable_after": policy.disable_after.map_or_else(|| NEVER.to_owned(), duration::print),
     });
     for part in [target(settings, show), common] {
@@ -102,9 +105,20 @@ fn auth(auth: Option<&Auth>, show: fn(&str) -> Value) -> Value {
     }
 }
 
+pub(in crate::endpoint) fn in_clear(signing: &Signing) -> Value {
+    self::signing(signing, |secret| secret.into())
+}
+
 fn signing(signing: &Signing, show: fn(&str) -> Value) -> Value {
     match signing {
         Signing::None => json!({"type": "none"}),
+        Signing::Hmac(Hmac { header, prefix, encoding, secret }) => json!({
+            "type": "hmac",
+            "header": header,
+            "prefix": prefix,
+            "encoding": name_of(encoding, &ENCODINGS),
+            "secret": secret.as_ref().map(|secret| show(secret.reveal())),
+        }),
         Signing::Standard(secrets) => {
             let secrets: Vec<_> = secrets.iter().map(|secret| show(&secret.reveal())).collect();
             json!({"type": "standard", "secrets": secrets})

@@ -73,6 +73,7 @@ pub(in crate::store) fn attempt(number: u32, second: i64) -> AttemptRecord {
         outcome: "5xx",
         error: Some("unavailable".to_owned()),
         response: "go away".into(),
+        batch: None,
     }
 }
 

@@ -217,6 +217,9 @@ impl World {
             Fate::Retry(..) => (Next::Retry { due: due(fate), asked: asked(fate) }, attempt(number, step)),
             Fate::Dead => (DEAD, attempt(number, step)),
         };
+        let name = (delivery.seq, delivery.run, number);
+        let batch = || BatchRequest { id: format!("batch_{step}"), size: 2, name, last: delivery.seq };
+        let record = AttemptRecord { batch: delivery.seq.is_multiple_of(2).then(|| Arc::new(batch())), ..record };
         Settlement { delivery, attempt: tried.then_some(record), spent: number / 2, next, at: at(step) }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{read, write::Writer};
+use super::{batches, read, write::Writer};
 use crate::{
     clock::{Mono, Timestamp},
     endpoint::EndpointKey,
@@ -45,7 +45,10 @@ impl Chores {
     pub(super) fn step(&mut self, writer: &mut Writer<'_>, now: Mono, wall: Timestamp) -> rusqlite::Result<()> {
         // A step that fails is not made again at once.
         self.next = now.after(IDLE);
-        let more = drop_pending(writer)? | self.prune_events(writer, wall)? | self.prune_deliveries(writer, wall)?;
+        let more = drop_pending(writer)?
+            | self.prune_events(writer, wall)?
+            | self.prune_deliveries(writer, wall)?
+            | batches::prune(writer.db, Timestamp::from_millis(before(wall, self.retention.outcomes)), STEP)?;
         if !more {
             // Gives a little of the freed room back to the disk; the rest is used again.
             writer.db.execute_batch("PRAGMA incremental_vacuum(256)")?;
@@ -155,13 +158,15 @@ mod tests {
                 params![seq, format!("e{seq}"), at],
             )
             .unwrap();
+            db.execute("INSERT INTO batches VALUES (1, ?1, 'batch_', 1, ?1, ?1, ?2, NULL, NULL)", [seq, at]).unwrap();
             let state = [0, 2, 3, 1][usize::try_from(seq).unwrap() % 4];
             db.execute(
                 "INSERT INTO deliveries (seq, endpoint, run, state, created_at) VALUES (?1, 1, 0, ?2, ?3)",
                 params![seq, state, at],
             )
             .unwrap();
-            db.execute("INSERT INTO attempts VALUES (?1, 1, 0, 1, ?2, 0, 500, '5xx', NULL, NULL)", [seq, at]).unwrap();
+            db.execute("INSERT INTO attempts VALUES (?1, 1, 0, 1, ?2, 0, 500, '5xx', NULL, NULL, NULL)", [seq, at])
+                .unwrap();
         }
         db.execute("UPDATE meta SET value = ?1 WHERE name IN ('last_seq', 'judged_through')", [count]).unwrap();
         (dir, db)
@@ -197,6 +202,9 @@ mod tests {
         let kept: Vec<_> = (1..=40).filter(|seq| *seq >= 10 || matches!(seq % 4, 0 | 1)).collect();
         assert_eq!(seqs(&db, "deliveries"), kept);
         assert_eq!(seqs(&db, "attempts"), kept);
+        let mut batches = seqs(&db, "(SELECT first AS seq FROM batches)");
+        batches.sort_unstable();
+        assert_eq!(batches, kept);
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub(super) enum Message {
     Append(Vec<Submission>, AppendReply),
     Record(Vec<Verdict>),
     Settle(Settlement),
+    SettleBatch(Vec<Settlement>),
     Breaker(EndpointKey, BreakerRecord),
     Change(Change),
     /// Called when everything asked for before is in the file, or could not be written.
@@ -166,6 +167,9 @@ impl Committer {
             }
             Message::Record(verdicts) => verdicts.into_iter().for_each(|verdict| self.ledger.record(verdict, now)),
             Message::Settle(settlement) => self.ledger.settle(settlement, now),
+            Message::SettleBatch(settlements) => {
+                settlements.into_iter().for_each(|settlement| self.ledger.settle(settlement, now));
+            }
             Message::Breaker(endpoint, breaker) => {
                 self.breakers.insert(endpoint, breaker);
                 self.ledger.touch(now);

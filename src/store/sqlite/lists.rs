@@ -15,7 +15,7 @@ use crate::{
     event::{Accepted, EventId, Tenant, Topic, TopicPattern},
     store::{
         AttemptRow, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryRow, DeliveryState, EventDetail, EventFilter,
-        EventRow, EventState,
+        EventRow, EventState, InBatch,
     },
 };
 
@@ -145,12 +145,16 @@ fn delivery_id(row: &Row<'_>) -> Sql<DeliveryId> {
 
 /// The attempts of a delivery, oldest first: its own row stands for a first attempt that succeeded.
 const ATTEMPTS: &str = "
-    SELECT d.seq, d.endpoint, d.run, p.id, e.id, a.number, a.at, a.micros, a.status, a.outcome, a.error, a.response
+    SELECT d.seq, d.endpoint, d.run, p.id, e.id, a.number, a.at, a.micros, a.status, a.outcome,
+        coalesce(a.error, b.error), coalesce(a.response, b.response), b.id, b.size
     FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
     JOIN attempts a ON a.seq = d.seq AND a.endpoint = d.endpoint AND a.run = d.run
+    LEFT JOIN batches b ON b.endpoint = d.endpoint AND b.name = a.batch
     UNION ALL
-    SELECT d.seq, d.endpoint, d.run, p.id, e.id, 1, d.last_at, d.last_micros, d.last_status, d.last_outcome, NULL, NULL
+    SELECT d.seq, d.endpoint, d.run, p.id, e.id, 1, d.last_at, d.last_micros, d.last_status, d.last_outcome, NULL, NULL,
+        b.id, b.size
     FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
+    LEFT JOIN batches b ON b.endpoint = d.endpoint AND b.name = d.batch
     WHERE d.state = 1 AND d.attempts = 1";
 
 fn attempt_row(row: &Row<'_>) -> Sql<AttemptRow> {
@@ -165,6 +169,10 @@ fn attempt_row(row: &Row<'_>) -> Sql<AttemptRow> {
         outcome: row.get(9)?,
         error: row.get(10)?,
         response: row.get::<_, Option<Vec<u8>>>(11)?.map(Bytes::from).unwrap_or_default(),
+        batch: match row.get(12)? {
+            Some(id) => Some(InBatch { id, size: row.get(13)? }),
+            None => None,
+        },
     })
 }
 

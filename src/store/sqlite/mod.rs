@@ -2,6 +2,7 @@
 //!
 //! A write is durable when its transaction has been synced (`synchronous=FULL` in WAL mode); everything that waits shares one.
 
+mod batches;
 mod cancel;
 mod checkpoint;
 mod chores;
@@ -171,7 +172,7 @@ fn refuse(message: Message) {
         Message::Append(_, reply) => drop(reply.send(Err(AppendError::Store(StoreError::Closed)))),
         Message::Fence(answer) | Message::Close(answer) => answer(Err(StoreError::Closed)),
         Message::Change(change) => drop(change(Err(StoreError::Closed))),
-        Message::Record(_) | Message::Settle(_) | Message::Breaker(..) => {}
+        Message::Record(_) | Message::Settle(_) | Message::SettleBatch(_) | Message::Breaker(..) => {}
     }
 }
 
@@ -198,6 +199,10 @@ impl Store for SqliteStore {
 
     fn settle(&self, settlement: Settlement) {
         self.tell(Message::Settle(settlement));
+    }
+
+    fn settle_batch(&self, settlements: Vec<Settlement>) {
+        self.tell(Message::SettleBatch(settlements));
     }
 
     fn keep_breaker(&self, endpoint: EndpointKey, breaker: BreakerRecord) {

@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1, CHAINS];
+const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, CHAINS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -99,6 +99,27 @@ CREATE TABLE windows (
 ) WITHOUT ROWID;
 
 INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(8)))), ('last_seq', 0), ('judged_through', 0);
+";
+
+const BATCHES: &str = "
+-- Requests for several deliveries of an endpoint. What a delivery or an attempt names in its column `batch` is one of these;
+-- error and response of such an attempt are here.
+CREATE TABLE batches (
+    endpoint INTEGER NOT NULL,
+    name TEXT NOT NULL,            -- seq, run and number of the attempt of its first delivery
+    id TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    first INTEGER NOT NULL,        -- seqs
+    last INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    error TEXT,
+    response BLOB,
+    PRIMARY KEY (endpoint, name)
+) WITHOUT ROWID;
+CREATE INDEX batches_by_age ON batches (at);
+-- Of a delivery, that of its last attempt.
+ALTER TABLE deliveries ADD COLUMN batch TEXT;
+ALTER TABLE attempts ADD COLUMN batch TEXT;
 ";
 
 const CHAINS: &str = "

@@ -15,7 +15,10 @@ use crate::{
     },
 };
 
-use super::codes::{DEAD, DELIVERED, DROPPED, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned};
+use super::{
+    batches,
+    codes::{DEAD, DELIVERED, DROPPED, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
+};
 
 type Count = (i64, Cow<'static, str>);
 
@@ -210,8 +213,8 @@ impl<'a> Writer<'a> {
     ) -> rusqlite::Result<()> {
         let mut insert = self.db.prepare_cached(
             "INSERT INTO deliveries (seq, endpoint, run, state, created_at, attempts, spent, first_at, last_at,
-                 last_micros, last_status, last_outcome, settled_at)
-             VALUES (?1, ?2, ?3, 1, ?4, 1, ?5, ?6, ?6, ?7, ?8, ?9, ?10)",
+                 last_micros, last_status, last_outcome, settled_at, batch)
+             VALUES (?1, ?2, ?3, 1, ?4, 1, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?;
         insert.execute(params![
             signed(id.seq),
@@ -224,6 +227,7 @@ impl<'a> Writer<'a> {
             attempt.status,
             attempt.outcome,
             settlement.at.as_millis(),
+            self.batch(id.endpoint, attempt, false)?,
         ])?;
         self.count_delivery(id.endpoint, "delivered", 1);
         Ok(())
@@ -244,7 +248,8 @@ impl<'a> Writer<'a> {
             "UPDATE deliveries SET state = ?4, reason = ?5, due = ?6, asked = ?7, settled_at = ?8, spent = ?9,
                  attempts = coalesce(?10, attempts), first_at = coalesce(first_at, ?11), last_at = coalesce(?11, last_at),
                  last_micros = coalesce(?12, last_micros), last_status = iif(?10 IS NULL, last_status, ?13),
-                 last_outcome = coalesce(?14, last_outcome), last_error = iif(?10 IS NULL, last_error, ?15)
+                 last_outcome = coalesce(?14, last_outcome), last_error = iif(?10 IS NULL, last_error, ?15),
+                 batch = iif(?10 IS NULL, batch, ?16)
              WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 0",
         )?;
         let changed = update.execute(params![
@@ -263,6 +268,7 @@ impl<'a> Writer<'a> {
             attempt.and_then(|attempt| attempt.status),
             attempt.map(|attempt| attempt.outcome),
             attempt.and_then(|attempt| attempt.error.as_deref()),
+            attempt.and_then(|attempt| attempt.batch.as_deref()).map(batches::name),
         ])?;
         if changed == 0 {
             // What was cancelled while it was in flight may have arrived all the same.
@@ -278,19 +284,24 @@ impl<'a> Writer<'a> {
             Next::Dropped(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             Next::Retry { .. } => {}
         }
+        let failed = settlement.next != Next::Delivered;
+        if let Some(attempt) = attempt {
+            self.batch(endpoint, attempt, failed)?;
+        }
         match attempt {
-            Some(attempt) if attempt.number > 1 || settlement.next != Next::Delivered => {
-                self.attempt(settlement.delivery, attempt, settlement.next != Next::Delivered)
-            }
+            Some(attempt) if attempt.number > 1 || failed => self.attempt(settlement.delivery, attempt, failed),
             _ => Ok(()),
         }
     }
 
     fn attempt(&mut self, id: DeliveryId, attempt: &AttemptRecord, failed: bool) -> rusqlite::Result<()> {
-        let response = (failed && !attempt.response.is_empty()).then_some(&attempt.response[..]);
+        let batch = attempt.batch.as_deref().map(batches::name);
+        // Of a batch, they are in its own row.
+        let alone = batch.is_none();
+        let response = (failed && alone && !attempt.response.is_empty()).then_some(&attempt.response[..]);
         let mut insert = self
             .db
-            .prepare_cached("INSERT OR REPLACE INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+            .prepare_cached("INSERT OR REPLACE INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
         insert.execute(params![
             signed(id.seq),
             id.endpoint.0,
@@ -300,8 +311,9 @@ impl<'a> Writer<'a> {
             micros(attempt),
             attempt.status,
             attempt.outcome,
-            attempt.error,
+            attempt.error.as_deref().filter(|_| alone),
             response,
+            batch,
         ])?;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Every format, and the bodies of the packages that Hookmill replaces.
 
+mod batches;
 mod heritage;
 mod maps;
 

@@ -23,16 +23,16 @@ use crate::{
 const USER_AGENT: &str = concat!("hookmill/", env!("CARGO_PKG_VERSION"));
 
 /// The request of an attempt and its body. Of headers with the same name, the last in this order is sent: content type,
-/// the endpoint's own, the format's, credentials, signature.
+/// the endpoint's own, the format's, credentials, the count of a batch, signature.
 ///
 /// # Errors
-/// As for [`body::render`]; [`FailureKind::Internal`] when the settings hold what HTTP cannot carry, which no validated
+/// As for [`body::render_all`]; [`FailureKind::Internal`] when the settings hold what HTTP cannot carry, which no validated
 /// ones do.
 pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest, Bytes), Failure> {
     let settings = &attempt.endpoint.settings;
     let method = Method::from_bytes(settings.method.as_bytes()).map_err(|_| internal("method"))?;
     let url = settings.target.url().ok_or_else(|| internal("target"))?;
-    let Rendered { content_type, headers: of_format, body } = body::render(attempt.event(), settings)?;
+    let Rendered { content_type, headers: of_format, body } = body::render_all(&attempt.events, settings)?;
     let mut request = client.request(method, url.as_str()).no_decompress();
     let headers = request.headers_mut();
     set(headers, "host", authority(url))?;
@@ -49,11 +49,22 @@ pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest
     if let Some(auth) = &settings.auth {
         set(headers, "authorization", &credentials(auth))?;
     }
-    set(headers, signature::ID, attempt.event().id.as_str())?;
+    if let Some(name) = settings.policy.batch.as_ref().and_then(|batch| batch.count_header.as_deref()) {
+        set(headers, name, &attempt.events.len().to_string())?;
+    }
+    let id = attempt.message_id();
+    set(headers, signature::ID, &id)?;
     set(headers, signature::TIMESTAMP, &attempt.at.as_seconds().to_string())?;
-    if let Signing::Standard(secrets) = &settings.signing {
-        let signatures = signature::sign(secrets, attempt.event().id.as_str(), attempt.at, &body);
-        set(headers, signature::SIGNATURE, &signatures)?;
+    match &settings.signing {
+        Signing::Standard(secrets) => {
+            set(headers, signature::SIGNATURE, &signature::sign(secrets, &id, attempt.at, &body))?;
+        }
+        Signing::Hmac(hmac) => {
+            let secret = hmac.secret.as_ref().ok_or_else(|| internal("secret"))?;
+            let code = signature::plain(secret, hmac.encoding, &body);
+            set(headers, &hmac.header, &format!("{}{code}", hmac.prefix))?;
+        }
+        Signing::None => {}
     }
     Ok((request, body))
 }

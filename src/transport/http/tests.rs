@@ -1,6 +1,7 @@
 //! Against real sockets of loopback and servers that misbehave.
 
 mod answers;
+mod batches;
 mod connections;
 mod server;
 mod tls;

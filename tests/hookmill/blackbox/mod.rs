@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "shown when a test fails")]
 
 mod backlog;
+mod batches;
 mod chains;
 mod commands;
 mod config;

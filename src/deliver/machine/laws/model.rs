@@ -1,6 +1,7 @@
 //! A machine in a world of its own: a store that is a map, a receiver with weather, a clock that is moved by hand. Whatever
 //! the machine does is held against the laws as it happens; a breach is noted under the law that it breaks.
 
+mod batches;
 mod checks;
 
 use std::{
@@ -39,6 +40,8 @@ pub(super) enum Law {
     Deadlines,
     Allowed,
     Budget,
+    Batches,
+    Company,
 }
 
 /// What happens next in a world.
@@ -97,13 +100,13 @@ pub(super) struct Setting {
     pub(super) policy: Policy,
     pub(super) window_bytes: usize,
     pub(super) slots: usize,
-    /// Every fifth event is never taken by the receiver.
+    /// Every fifth event is never taken by the receiver: answered 500, or 422 where there are batches.
     pub(super) poison: bool,
 }
 
 #[derive(Debug)]
 struct Flight {
-    key: Key,
+    keys: Vec<Key>,
 }
 
 #[derive(Debug)]
@@ -131,6 +134,7 @@ pub(super) struct World {
     unpushed: VecDeque<Arc<Accepted>>,
     in_flight: BTreeMap<u64, Flight>,
     paging: Option<Paging>,
+    page_failed: bool,
     weather: Weather,
     next_seq: u64,
     heaviest: usize,
@@ -140,11 +144,13 @@ pub(super) struct World {
     ramp: Option<u16>,
     released: Option<Timestamp>,
     held: bool,
-    last: Option<(Key, Answer)>,
+    last: Option<(Vec<Key>, Answer)>,
     others: (Option<Share>, Vec<Share>),
 
     /// Attempts so far: when, and for what.
     pub(super) sent: Vec<(Duration, Key)>,
+    /// The requests in which they were made.
+    pub(super) requests: Vec<(Duration, Vec<Key>)>,
     pub(super) breaches: Vec<(Law, String)>,
 }
 
@@ -183,6 +189,7 @@ impl World {
             unpushed: VecDeque::new(),
             in_flight: BTreeMap::new(),
             paging: None,
+            page_failed: false,
             weather: Weather::Fair,
             next_seq: 1,
             heaviest: 0,
@@ -196,6 +203,7 @@ impl World {
             others: (None, Vec::new()),
 
             sent: Vec::new(),
+            requests: Vec::new(),
             breaches: Vec::new(),
         }
     }
@@ -232,6 +240,7 @@ impl World {
             Op::Deliver { rows } => self.deliver_page(rows.into()),
             Op::FailPage => {
                 if self.paging.take().is_some() {
+                    self.page_failed = true;
                     self.machine.loaded(None, now);
                 }
             }
@@ -276,8 +285,9 @@ impl World {
 
     fn finish(&mut self, ticket: u64, roll: u8) {
         let Some(flight) = self.in_flight.get(&ticket) else { return };
-        let poisoned = self.setting.poison && flight.key.0 % 5 == 3;
-        self.end(ticket, &answer(self.weather, poisoned, roll, self.now().wall));
+        let poisoned = self.setting.poison && flight.keys.iter().any(|key| key.0 % 5 == 3);
+        let refuses = if self.setting.policy.batch.is_some() { 422 } else { 500 };
+        self.end(ticket, &answer(self.weather, poisoned.then_some(refuses), roll, self.now().wall));
     }
 
     /// An attempt ends like this.
@@ -290,7 +300,7 @@ impl World {
             self.ramp = self.ramp.map(|ramp| ramp * 2).filter(|ramp| *ramp < self.setting.policy.in_flight);
         }
         self.cautious |= is_timeout(answer);
-        self.last = Some((flight.key, answer.clone()));
+        self.last = Some((flight.keys, answer.clone()));
         self.machine.finished(ticket, answer, self.now());
         self.look();
     }
@@ -353,6 +363,7 @@ impl World {
     fn deliver_page(&mut self, rows: usize) {
         self.read(rows);
         if let Some(page) = self.paging.take().and_then(|paging| paging.read) {
+            self.page_failed = false;
             self.machine.loaded(Some(page), self.now());
         }
     }
@@ -412,6 +423,7 @@ impl World {
         self.carry_out_all();
         self.check_deadline();
         self.check_budget();
+        self.check_company();
     }
 
     /// Carries out what the machine wants, and tells what that was.
@@ -426,6 +438,10 @@ impl World {
         match effect {
             Effect::Send(start) => self.started(&start),
             Effect::Settle(settlement) => self.settled(&settlement),
+            Effect::SettleBatch(settlements) => {
+                let longest = self.longest_wait(&settlements);
+                settlements.iter().for_each(|settlement| self.settled_after(settlement, longest));
+            }
             Effect::Page(request) => {
                 self.hold_to(Law::Deadlines, self.paging.is_none(), || "two pages at once".into());
                 self.paging = Some(Paging { request, read: None });
@@ -446,7 +462,7 @@ impl World {
         self.look();
         self.run_on(20_000);
         let (left, machine) = (self.store.count_pending(), &self.machine);
-        let what = format!("{left} left: {:?}: {machine:#?}", self.store.first_pending());
+        let what = format!("{left} left: {:?}: {machine:#?}", self.store.first_pending(1));
         self.hold_to(Law::NothingLost, left == 0, || what);
     }
 

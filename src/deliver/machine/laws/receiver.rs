@@ -24,10 +24,10 @@ pub(super) enum Weather {
     Mixed,
 }
 
-/// What the receiver answers; `roll` chooses where the weather leaves a choice.
-pub(super) fn answer(weather: Weather, poisoned: bool, roll: u8, now: Timestamp) -> Answer {
+/// What the receiver answers, `poisoned` to what it never takes; `roll` chooses where the weather leaves a choice.
+pub(super) fn answer(weather: Weather, poisoned: Option<u16>, roll: u8, now: Timestamp) -> Answer {
     match weather {
-        Weather::Fair | Weather::Mixed if poisoned => status(500, None),
+        Weather::Fair | Weather::Mixed if poisoned.is_some() => status(poisoned.unwrap_or(500), None),
         Weather::Fair => status(200, None),
         Weather::Down => match roll % 3 {
             0 => status(500, None),

@@ -41,8 +41,13 @@ impl FakeStore {
         self.pending.get(&key)
     }
 
-    pub(super) fn first_pending(&self) -> Option<Key> {
-        self.pending.keys().next().copied()
+    /// The first ones of all that are pending.
+    pub(super) fn first_pending(&self, count: usize) -> Vec<Key> {
+        self.pending.keys().take(count).copied().collect()
+    }
+
+    pub(super) fn all_pending(&self) -> impl Iterator<Item = (&Key, &Row)> {
+        self.pending.iter()
     }
 
     pub(super) fn count_pending(&self) -> usize {

@@ -38,7 +38,8 @@ impl World {
     }
 
     pub(super) fn check_budget(&mut self) {
-        let heads = self.heaviest * (2 + self.in_flight.len());
+        let in_flight: usize = self.in_flight.values().map(|flight| flight.keys.len()).sum();
+        let heads = self.heaviest * (2 + in_flight);
         let used = self.bounds.window_bytes.used();
         let bound = self.setting.window_bytes + heads;
         self.hold_to(Law::Budget, used <= bound, || format!("{used} bytes in memory, {bound} at most"));
@@ -59,22 +60,28 @@ impl World {
     }
 
     pub(super) fn started(&mut self, start: &Start) {
-        let key = (start.event().seq, start.run);
-        self.sent.push((self.elapsed, key));
-        self.check_idle(key);
-        self.in_flight.insert(start.ticket, Flight { key });
+        let keys: Vec<_> = start.events.iter().zip(&start.runs).map(|(event, run)| (event.seq, *run)).collect();
+        self.requests.push((self.elapsed, keys.clone()));
+        keys.iter().for_each(|key| self.sent.push((self.elapsed, *key)));
+        keys.iter().for_each(|key| self.check_idle(*key));
+        self.check_batch(start, &keys);
+        self.in_flight.insert(start.ticket, Flight { keys: keys.clone() });
         self.check_bound();
         self.check_breaker();
-        let first = self.store.first_pending();
-        let in_order = self.setting.policy.in_flight > 1 || first.is_none_or(|first| first == key);
-        self.hold_to(Law::StrictOrder, in_order, || format!("{key:?} started before {first:?}"));
-        if let Some(row) = self.store.pending(key).cloned() {
-            self.check_time(key, &row, start.number);
+        let first: Vec<_> = self.store.first_pending(keys.len());
+        let in_order = self.setting.policy.in_flight > 1 || first.is_empty() || first == keys;
+        self.hold_to(Law::StrictOrder, in_order, || format!("{keys:?} started before {first:?}"));
+        for (n, key) in keys.into_iter().enumerate() {
+            if let Some(row) = self.store.pending(key).cloned() {
+                let number = if n == 0 { start.number } else { row.attempts + 1 };
+                self.check_time(key, &row, number);
+            }
         }
     }
 
     fn check_idle(&mut self, key: Key) {
-        let allowed = self.store.pending(key).is_some() && self.in_flight.values().all(|flight| flight.key != key);
+        let allowed =
+            self.store.pending(key).is_some() && self.in_flight.values().all(|flight| !flight.keys.contains(&key));
         let state = self.state == State::Active && !self.held;
         self.hold_to(Law::NothingTwice, allowed, || format!("{key:?} started, which is settled or in flight"));
         self.hold_to(Law::Allowed, state, || format!("{key:?} started by a machine that is stopped"));
@@ -111,6 +118,26 @@ impl World {
     }
 
     pub(super) fn settled(&mut self, settlement: &Settlement) {
+        let longest = self.longest_wait(std::slice::from_ref(settlement));
+        self.settled_after(settlement, longest);
+    }
+
+    /// The longest of the waits that the deliveries of one request have before them.
+    pub(super) fn longest_wait(&self, settlements: &[Settlement]) -> Duration {
+        let Some((_, answer)) = &self.last else { return Duration::ZERO };
+        let retried = settlements.iter().filter_map(|settlement| {
+            let row = self.store.pending((settlement.delivery.seq, settlement.delivery.run))?;
+            self.computed(row.spent, answer)
+        });
+        retried.max().unwrap_or_default()
+    }
+
+    /// The wait after the next failure; `None` when there is to be none.
+    fn computed(&self, spent: u32, answer: &Answer) -> Option<Duration> {
+        if is_excused(answer) { Some(Duration::ZERO) } else { self.setting.policy.retry.backoff.delay(spent + 1) }
+    }
+
+    pub(super) fn settled_after(&mut self, settlement: &Settlement, longest: Duration) {
         let key = (settlement.delivery.seq, settlement.delivery.run);
         let Some(row) = self.store.pending(key).cloned() else {
             let dropped = self.store.was_dropped(key);
@@ -122,29 +149,32 @@ impl World {
                 let expired = settlement.next == Next::DeadLettered(DeadReason::Expired);
                 self.hold_to(Law::NothingLost, old && expired, || format!("{key:?} given up: {settlement:?}"));
             }
-            Some(_) => self.check_judgement(key, &row, settlement),
+            Some(_) if self.is_halved(settlement) => self.check_half(key, &row, settlement),
+            Some(_) => self.check_judgement(key, &row, settlement, longest),
         }
         self.store.settle(settlement);
     }
 
-    fn check_judgement(&mut self, key: Key, row: &Row, settlement: &Settlement) {
-        let Some((_, answer)) = self.last.clone().filter(|(last, _)| *last == key) else {
+    fn check_judgement(&mut self, key: Key, row: &Row, settlement: &Settlement, longest: Duration) {
+        let Some((keys, answer)) = self.last.clone().filter(|(last, _)| last.contains(&key)) else {
             return self.breach(Law::NothingTwice, &format!("{key:?} settled without an answer"));
         };
         let spent = row.spent + u32::from(!is_excused(&answer));
         self.hold_to(Law::Allowed, settlement.spent == spent, || format!("{key:?}: {} spent", settlement.spent));
         let retry = self.setting.policy.retry.clone();
         let status = answer.as_ref().ok().and_then(Reply::response).map(|response| response.status);
-        let computed = if is_excused(&answer) { Some(Duration::ZERO) } else { retry.backoff.delay(spent) };
+        let computed = self.computed(row.spent, &answer);
+        let poison = keys.len() == 1 && self.setting.policy.batch.is_some() && row.attempts > row.spent;
         match settlement.next {
             Next::Delivered => self.hold_to(Law::NothingLost, is_success(&answer), || format!("{key:?}: {answer:?}")),
             Next::DeadLettered(reason) => {
                 let just = match reason {
                     DeadReason::Gone => status == Some(410),
+                    DeadReason::NotRetried if status == Some(422) => poison || !retry.when.client_error,
                     DeadReason::NotRetried => status == Some(404) && !retry.when.client_error,
                     DeadReason::Exhausted => computed.is_none(),
                     DeadReason::CircuitOpen => false,
-                    DeadReason::Expired => self.is_late(row, &answer, computed.unwrap_or_default()),
+                    DeadReason::Expired => self.is_late(row, &answer, longest),
                 };
                 self.hold_to(Law::NothingLost, just, || format!("{key:?} is a dead letter: {reason:?}, {answer:?}"));
             }
@@ -153,7 +183,7 @@ impl World {
                 self.hold_to(Law::Allowed, computed.is_some(), || format!("{key:?} gets attempt after {spent}"));
                 let young = due.since(row.created_at) <= retry.max_age + Duration::from_millis(1);
                 self.hold_to(Law::Allowed, young, || format!("{key:?} will be too old"));
-                let (earliest, latest) = self.bounds_of_due(&answer, computed.unwrap_or_default());
+                let (earliest, latest) = self.bounds_of_due(&answer, longest);
                 let kept = earliest <= due && due <= latest && asked == asks(&answer).is_some();
                 self.hold_to(Law::NotEarly, kept, || format!("{key:?} due {due}, not in {earliest}..={latest}"));
             }
