@@ -345,7 +345,12 @@ fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, source:
         Invalid::unless_empty(faults).err().unwrap_or_else(|| Invalid::at("#", "is incomplete"))
     });
     let settings = item.nested(parsed)?;
-    if matches!(&settings.signing, Signing::Standard(secrets) if secrets.is_empty()) {
+    let unsigned = match &settings.signing {
+        Signing::Standard(secrets) => secrets.is_empty(),
+        Signing::Hmac(hmac) => hmac.secret.is_none(),
+        Signing::None => false,
+    };
+    if unsigned {
         item.nested::<()>(Err(Invalid::at("#/signing", "needs a secret: bring it as `secret`")));
     }
     Some(settings)

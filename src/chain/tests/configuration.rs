@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     ChainConfig,
     chain::plan::{Input, Kind},
-    endpoint::{Auth, format::Format, policy::Guard},
+    endpoint::{Auth, Settings, format::Format, policy::Guard},
 };
 
 fn places(invalid: &Invalid) -> Vec<&str> {
@@ -139,7 +139,7 @@ fn any_steps() -> impl Strategy<Value = Vec<Value>> {
     let success = prop_oneof![Just("2xx"), Just("200_json")];
     let one = (any::<bool>(), 1..9_u32, timeout, success, any::<bool>(), 0..4096_usize, any::<bool>());
     prop::collection::vec(one, 1..6).prop_map(|steps| {
-        let write = |(place, drawn): (usize, (bool, u32, &str, &str, bool, usize, bool))| {
+        let write = |(place, drawn)| {
             let (is_async, attempts, timeout, success, uses, bytes, private) = drawn;
             let is_async = is_async && place > 0;
             let mut more = json!({"async": is_async, "attempts": attempts, "timeout": timeout, "success": success});
@@ -148,7 +148,7 @@ fn any_steps() -> impl Strategy<Value = Vec<Value>> {
                 more["use_data_from"] = "s0".into();
             }
             if !is_async {
-                more["max_response_bytes"] = bytes.into();
+                more["max_response_bytes"] = json!(bytes);
                 more["final_response"] = (place == 0).into();
             }
             step(&format!("s{place}"), &more)
@@ -161,6 +161,10 @@ proptest! {
     #[test]
     fn a_plan_reads_back_as_itself(steps in any_steps(), seconds in 1..10_000_u64) {
         let plan = read(&json!({"deadline": format!("{seconds}s"), "steps": steps})).unwrap();
+        for step in plan.endpoints() {
+            let settings = step.endpoint_settings("OrderCreated");
+            prop_assert_eq!(Settings::restore(&settings.to_json(), Origin::Code).unwrap(), settings);
+        }
         prop_assert_eq!(read(&plan.to_json()).unwrap(), plan);
     }
 }
