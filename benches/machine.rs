@@ -80,6 +80,7 @@ impl Bed {
             state: State::Active,
             breaker: BreakerRecord::default(),
             stored: false,
+            last_success_at: None,
             seed: 1,
         };
         let bounds = Bounds { window_bytes: Quota::new(64 << 20), in_flight: Quota::new(4096) };

@@ -1,6 +1,7 @@
 //! What is published: events, their topics, and who they are for.
 
 pub mod pointer;
+pub mod redact;
 
 use std::{fmt, str::FromStr, sync::Arc};
 

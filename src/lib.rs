@@ -39,7 +39,7 @@ pub use endpoint::{Endpoint, EndpointId, Secret};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{
-    Acceptance, Applied, Builder, Chain, ChainError, Chains, Declared, Emitted, Hookmill, ManageError, Owner,
+    Acceptance, Applied, Audit, Builder, Chain, ChainError, Chains, Declared, Emitted, Hookmill, ManageError, Owner,
     PublishError, Report, Standing, StartError,
 };
 pub use store::Retention;

@@ -35,7 +35,7 @@ use url::Url;
 
 use crate::{
     clock::{Clock, Mono, Timestamp},
-    dispatch::death::Kill,
+    dispatch::death::{Count, Kill},
     endpoint::{EndpointId, EndpointKey},
     event::EventId,
     pipeline::Hookmill,
@@ -89,6 +89,11 @@ pub fn store(hooks: &Hookmill) -> Arc<dyn Store> {
 /// had an event has none.
 pub async fn kill_delivery(hooks: &Hookmill, endpoint: EndpointKey) -> bool {
     hooks.0.dispatcher.send(Kill(endpoint)).await.unwrap_or(false)
+}
+
+/// How many endpoints have an actor that delivers to them: those that have, or had a moment ago, something to do.
+pub async fn deliveries(hooks: &Hookmill) -> usize {
+    hooks.0.dispatcher.send(Count).await.unwrap_or_default()
 }
 
 /// How an attempt goes.

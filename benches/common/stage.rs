@@ -108,7 +108,7 @@ fn deliver(store: &Weak<SqliteStore>, admitted: Vec<Admitted>, endpoint: Endpoin
     let at = clock.now().wall;
     let settlements = admitted.iter().map(|one| delivered(one.event.seq, endpoint, at)).collect::<Vec<_>>();
     let verdict = |Admitted { event, permit }| {
-        let ruling = Ruling::Routed(vec![Target { endpoint, dropped: None }]);
+        let ruling = Ruling::Routed(vec![Target { endpoint, dropped: None, queue: Default::default() }]);
         Verdict { event, ruling, windows: Vec::new(), permit }
     };
     store.record(admitted.into_iter().map(verdict).collect());

@@ -2,6 +2,7 @@
 //! RFC 9457 problem.
 
 mod access;
+mod audit;
 mod body;
 mod call;
 mod chains;
@@ -13,6 +14,7 @@ mod envelope;
 mod events;
 mod health;
 mod history;
+mod jobs;
 mod json;
 mod list;
 mod ndjson;
@@ -42,6 +44,13 @@ struct Shared {
     read_deadline: Duration,
 }
 
+impl Shared {
+    fn new(hooks: &Hookmill, access: Access) -> Self {
+        let read_deadline = access.read_deadline;
+        Self { hooks: hooks.clone(), guard: access.guard(hooks), read_deadline }
+    }
+}
+
 impl Hookmill {
     /// The HTTP API, to be mounted at the root of an actix-web `App` or in a scope of it: `/v1/…` for those whom `access`
     /// lets in, `/healthz` and `/readyz` for everybody. In that scope a path that nothing else matches is answered with a
@@ -56,8 +65,7 @@ impl Hookmill {
     /// }
     /// ```
     pub fn api(&self, access: Access) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static + use<> {
-        let read_deadline = access.read_deadline;
-        let shared = Arc::new(Shared { hooks: self.clone(), guard: access.guard(self), read_deadline });
+        let shared = Arc::new(Shared::new(self, access));
         move |config| routes::configure(config, shared)
     }
 }

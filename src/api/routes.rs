@@ -12,7 +12,7 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use super::{
     Shared,
     call::{Answer, Call, Caller, serve},
-    chains, dead_letters, deliveries, endpoints, events, health, history,
+    chains, dead_letters, deliveries, endpoints, events, health, history, jobs,
     problem::Problem,
     publish, rules, trials,
 };
@@ -22,7 +22,7 @@ pub(super) fn configure(config: &mut ServiceConfig, shared: Arc<Shared>) {
     let open = Router { shared: Arc::clone(&shared), guarded: false, waited: false };
     config.service(open.at("/healthz").get(health::alive).done());
     config.service(open.at("/readyz").get(health::ready).done());
-    let guarded = Router { shared, guarded: true, waited: false };
+    let guarded = Router::guarded(shared);
     config.service(v1(&guarded));
     config.default_service(open.route(not_found));
 }
@@ -52,6 +52,9 @@ fn v1(router: &Router) -> actix_web::Scope {
         .service(router.at("/endpoints/{id}/attempts").get(history::of_endpoint).done())
         .service(router.at("/deliveries/cancel").post(deliveries::cancel).done())
         .service(router.at("/dead-letters").get(dead_letters::list).done())
+        .service(router.at("/dead-letters/replay").post(jobs::replay).done())
+        .service(router.at("/dead-letters/purge").post(jobs::purge).done())
+        .service(router.at("/jobs/{id}").get(jobs::show).delete(jobs::cancel).done())
         .service(router.at("/dead-letters/{id}").get(dead_letters::show).done())
         .service(router.at("/dead-letters/{id}/replay").post(dead_letters::replay).done())
         .service(router.at("/debounce-rules").get(rules::list).done())
@@ -67,7 +70,7 @@ async fn not_found(call: Call) -> Answer {
     Err(Problem::not_found(format_args!("the path {}", call.request.path())))
 }
 
-struct Router {
+pub(super) struct Router {
     shared: Arc<Shared>,
     guarded: bool,
     /// Whether its calls end when their clients hang up.
@@ -75,7 +78,12 @@ struct Router {
 }
 
 impl Router {
-    fn at<'a>(&'a self, path: &str) -> Methods<'a> {
+    /// Lets in those whom the guard of `shared` lets in.
+    pub(super) fn guarded(shared: Arc<Shared>) -> Self {
+        Self { shared, guarded: true, waited: false }
+    }
+
+    pub(super) fn at<'a>(&'a self, path: &str) -> Methods<'a> {
         Methods { router: self, resource: web::resource(path.to_owned()), allow: Vec::new() }
     }
 
@@ -92,7 +100,7 @@ impl Router {
 }
 
 /// One path with the methods it knows; others are answered with their names.
-struct Methods<'a> {
+pub(super) struct Methods<'a> {
     router: &'a Router,
     resource: Resource,
     allow: Vec<&'static str>,
@@ -100,7 +108,7 @@ struct Methods<'a> {
 
 macro_rules! methods {
     ($($method:ident: $guard:expr, $names:expr;)*) => {$(
-        fn $method<F, Fut>(mut self, handler: F) -> Self
+        pub(super) fn $method<F, Fut>(mut self, handler: F) -> Self
         where
             F: Fn(Call) -> Fut + Clone + 'static,
             Fut: Future<Output = Answer> + 'static,
@@ -121,7 +129,7 @@ impl Methods<'_> {
         delete: guard::Delete(), ["DELETE"];
     }
 
-    fn done(self) -> Resource {
+    pub(super) fn done(self) -> Resource {
         let allow = self.allow.join(", ");
         let refuse = move |_: Call| {
             let problem = Problem::not_allowed(&allow);

@@ -1,10 +1,12 @@
 //! The API as its clients see it.
 
+mod audit;
 mod bulk;
 mod chains;
 mod configuration;
 mod doors;
 mod formats;
+mod jobs;
 mod publishing;
 mod sockets;
 mod switches;

@@ -7,10 +7,12 @@
 mod chains;
 mod client;
 mod config;
+mod dead_letters;
 mod demo;
 mod listen;
 mod publish;
 mod serve;
+mod table;
 
 use std::{
     io::IsTerminal,
@@ -41,6 +43,8 @@ enum Command {
     Publish(publish::Publish),
     /// Run a receiver that verifies, prints, and misbehaves on request
     Listen(listen::Listen),
+    /// List, show, replay and purge what could not be delivered
+    DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration file, or show what is in force
     Config(config::Config),
     /// List, check and invoke chains
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
         }
         Command::Publish(publish) => publish.run(),
         Command::Listen(listen) => listen.run(),
+        Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
         Command::Chains(chains) => chains.run(),
         Command::Demo(demo) => {

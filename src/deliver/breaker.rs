@@ -108,6 +108,11 @@ impl Breaker {
         }
     }
 
+    /// Whether it is closed and counts no failure.
+    pub fn is_calm(&self) -> bool {
+        matches!(self.state, State::Closed { failures: 0, .. })
+    }
+
     /// Marks an attempt as started; tells the generation it belongs to.
     pub fn start(&mut self, gate: Gate) -> u32 {
         if gate == Gate::Probe {

@@ -12,13 +12,17 @@ mod laws;
 mod record;
 mod settle;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     batch::Company,
     breaker::{Breaker, Gate, Transition},
     outcome::{Health, Outcome},
-    queue::{Item, Key, Queue},
+    queue::{Item, Key, Order, Queue},
     rate::Pace,
     retry::{asked_delay, longest_wait},
 };
@@ -27,10 +31,13 @@ use crate::{
     endpoint::{
         EndpointKey, State,
         policy::{Policy, Unit, WhileOpen},
+        queue::Ordered,
     },
     event::Accepted,
     quota::Share,
-    store::{BatchRequest, BreakerRecord, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
+    store::{
+        BatchRequest, BreakerRecord, Cursor, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement,
+    },
     transport::{Answer, batch_id},
 };
 
@@ -38,6 +45,8 @@ pub use effects::{Bounds, Disabled, Effect, Origin, Snapshot, Start};
 
 /// Deliveries one page asks for, and bytes of events.
 const PAGE_ITEMS: usize = 256;
+/// The same of one key.
+const LINE_ITEMS: usize = 65;
 const PAGE_BYTES: usize = 1 << 20;
 /// Deliveries given up in one go; the rest has its turn at once, but after others.
 const GIVEN_UP_AT_ONCE: usize = 64;
@@ -94,11 +103,11 @@ pub struct Machine {
 impl Machine {
     /// A machine with nothing in memory.
     pub fn new(origin: Origin, bounds: Bounds, now: Now) -> Self {
-        let Origin { endpoint, policy, state, breaker, stored, seed } = origin;
+        let Origin { endpoint, policy, state, breaker, stored, last_success_at, seed } = origin;
         let released = breaker.since.filter(|_| breaker.open_until.is_none());
-        let (strict, longest) = (is_strict(&policy), longest_wait(&policy));
+        let (order, longest) = (order(&policy), longest_wait(&policy));
         let stored = stored && state != State::Disabled;
-        let queue = Queue::new(Arc::clone(&bounds.window_bytes), strict, longest, stored, released);
+        let queue = Queue::new(Arc::clone(&bounds.window_bytes), order, longest, stored, released);
         let record = breaker;
         let breaker = Breaker::restore(&record, &policy.breaker, now);
         let mut machine = Self {
@@ -121,7 +130,7 @@ impl Machine {
             held: false,
             expired_left: false,
             failing_since: record.failing_since,
-            last_success_at: None,
+            last_success_at,
             random: fastrand::Rng::with_seed(seed),
             effects: Vec::new(),
         };
@@ -187,7 +196,7 @@ impl Machine {
 
     /// Takes other settings and another state, from the next attempt on.
     pub fn configure(&mut self, policy: Policy, state: State, now: Now) {
-        let reorder = is_strict(&policy) != is_strict(&self.policy);
+        let reorder = order(&policy) != order(&self.policy);
         let (was_disabled, disabled) = (self.state == State::Disabled, state == State::Disabled);
         self.policy = policy;
         self.state = state;
@@ -196,11 +205,10 @@ impl Machine {
         }
         self.queue.gather(together(&self.policy));
         self.company.forget();
-        let longest = longest_wait(&self.policy);
         if reorder || was_disabled != disabled {
-            self.queue.reset(is_strict(&self.policy), longest, !disabled);
+            self.reset(!disabled);
         } else {
-            self.queue.limit_waits(longest);
+            self.queue.limit_waits(longest_wait(&self.policy));
         }
         self.pump(now);
     }
@@ -210,8 +218,26 @@ impl Machine {
     pub fn cancelled(&mut self, now: Now) {
         if self.state != State::Disabled {
             self.in_flight.values_mut().for_each(|flight| flight.unsure = true);
-            self.queue.reset(is_strict(&self.policy), longest_wait(&self.policy), true);
+            self.reset(true);
         }
+        self.pump(now);
+    }
+
+    /// Forgets what waits; with `stored`, to read it again.
+    fn reset(&mut self, stored: bool) {
+        self.queue.reset(order(&self.policy), longest_wait(&self.policy), stored);
+        self.queue.adopt(self.in_flight.values().flat_map(|flight| &flight.items));
+    }
+
+    /// These deliveries have been dropped in the store. One that is in flight may still arrive; should it fail, the store knows.
+    pub fn dropped(&mut self, keys: &[Key], now: Now) {
+        let mut waiting: HashSet<_> = keys.iter().copied().collect();
+        for flight in self.in_flight.values_mut() {
+            for item in &flight.items {
+                flight.unsure |= waiting.remove(&item.key());
+            }
+        }
+        self.queue.forget(&waiting);
         self.pump(now);
     }
 
@@ -268,6 +294,22 @@ impl Machine {
     /// Whether nothing waits and nothing is in flight.
     pub fn is_empty(&self) -> bool {
         self.in_flight.is_empty() && self.queue.is_empty()
+    }
+
+    /// Whether a new machine with the same settings and breaker, that knows of nothing in the store, would do the same from
+    /// now on: nothing waits or is in flight, no failure counts, and the rate allows a whole burst. A ramp is over once all that
+    /// an outage left behind is gone.
+    pub fn is_as_new(&self, now: Mono) -> bool {
+        self.is_empty()
+            && self.breaker.is_calm()
+            && !(self.cautious || self.draining || self.expired_left)
+            && self.effects.is_empty()
+            && self.pace.is_rested(now)
+    }
+
+    /// When an attempt last succeeded.
+    pub fn last_success_at(&self) -> Option<Timestamp> {
+        self.last_success_at
     }
 
     /// Attempts being made.
@@ -393,7 +435,8 @@ impl Machine {
 
     fn ask_for_page(&mut self, now: Now) {
         if let Some(cursor) = self.queue.page(now) {
-            let (endpoint, items, bytes) = (self.endpoint, PAGE_ITEMS, PAGE_BYTES);
+            let items = if matches!(cursor, Cursor::OfKey { .. }) { LINE_ITEMS } else { PAGE_ITEMS };
+            let (endpoint, bytes) = (self.endpoint, PAGE_BYTES);
             self.effects.push(Effect::Page(PageRequest { endpoint, cursor, items, bytes }));
         }
     }
@@ -475,6 +518,10 @@ fn batch_request(items: &[Item], events: &[Arc<Accepted>]) -> Arc<BatchRequest> 
 }
 
 /// Strict order is what one attempt at a time means.
-fn is_strict(policy: &Policy) -> bool {
-    policy.in_flight == 1
+fn order(policy: &Policy) -> Order {
+    match policy.ordered {
+        _ if policy.in_flight == 1 => Order::Strict,
+        Ordered::None => Order::Free,
+        Ordered::Key => Order::Keyed,
+    }
 }

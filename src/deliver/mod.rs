@@ -10,6 +10,7 @@ pub mod machine;
 pub mod outcome;
 pub mod queue;
 pub mod rate;
+mod rest;
 mod retry;
 
 use std::{
@@ -30,15 +31,16 @@ use tracing::{debug, info, warn};
 
 use crate::{
     actor::{Alarm, Yielder, told, yield_now},
-    clock::Clock,
+    clock::{Clock, Mono, Timestamp},
     endpoint::{Endpoint, EndpointKey, State},
     event::Accepted,
-    store::{BreakerRecord, DeadReason, Next, Page, Settlement, Store},
+    store::{BreakerRecord, DeadReason, DeliveryId, Flight, Flights, Next, Page, Settlement, Store},
     transport::{Answer, Attempt, Failure, FailureKind, KEPT_RESPONSE_BYTES, Transport},
 };
 use breaker::Transition;
 use machine::{Bounds, Disabled, Effect, Machine, Origin, Snapshot, Start};
 use queue::Key;
+use rest::Rest;
 
 /// Everything about one endpoint: its window, attempts in flight, timers and breaker.
 pub struct Delivery {
@@ -48,10 +50,27 @@ pub struct Delivery {
     transport: Rc<dyn Transport>,
     alarm: Alarm,
     yielder: Yielder,
-    /// With the number of deliveries in each.
-    tasks: HashMap<u64, (u64, JoinHandle<()>)>,
+    tasks: HashMap<u64, Task>,
     drained: Option<Drain>,
+    /// When what is in flight is cut off by a shutdown, and how much was.
+    cut_at: Option<Mono>,
+    cut: usize,
+    rest: Rest,
+    /// Messages from its owner so far that change anything.
+    heard: u64,
+    owner: Recipient<Idle>,
     obituary: Obituary,
+}
+
+/// An attempt being made.
+struct Task {
+    handle: JoinHandle<()>,
+    /// One for each delivery in it.
+    flights: Vec<Flight>,
+}
+
+fn count_of(flights: &[Flight]) -> u64 {
+    u64::try_from(flights.len()).unwrap_or(u64::MAX)
 }
 
 /// What all deliveries of one Hookmill use.
@@ -65,6 +84,8 @@ pub struct Parts {
     pub bounds: Bounds,
     /// Deliveries in flight, of all endpoints.
     pub in_flight: Arc<AtomicU64>,
+    /// For which deliveries they are.
+    pub flights: Arc<Flights>,
     /// Told when an endpoint is to be disabled. A leaf: nothing comes back from it.
     pub disabler: Arc<OnceLock<Disabler>>,
 }
@@ -78,8 +99,12 @@ pub struct Birth {
     pub endpoint: Arc<Endpoint>,
     /// Whether it has deliveries in the store.
     pub stored: bool,
+    /// When an attempt last succeeded.
+    pub last_success_at: Option<Timestamp>,
     /// For the jitter.
     pub seed: u64,
+    /// Told when it has had nothing to do for a while.
+    pub owner: Recipient<Idle>,
     /// Told when it is gone, for whatever reason; names the breaker that it starts with.
     pub obituary: Obituary,
 }
@@ -92,7 +117,10 @@ pub struct Configure(pub Arc<Endpoint>);
 pub struct Replayed(pub Key);
 /// Deliveries of this endpoint have been cancelled in the store. Answered once no attempt of them starts any more.
 pub struct Forget;
-/// Starts nothing any more and tells when nothing is in flight; with `empty`, works on until nothing waits.
+/// These deliveries were dropped in the store: more waited than may.
+pub struct Dropped(pub Vec<Key>);
+/// Starts nothing any more and tells when nothing is in flight; with `empty`, works on until nothing waits. When the time that
+/// the endpoint gives has passed, it ends what is in flight, starts nothing any more, and tells.
 pub struct Drain {
     /// Whether what waits is to be delivered first: where there is no disk to keep it.
     pub empty: bool,
@@ -103,6 +131,22 @@ pub struct Drain {
 pub struct Cancel;
 /// Answers how it stands.
 pub struct Inspect;
+/// Ends a Delivery that has said that it is [`Idle`], and has been told nothing since.
+pub struct Retire;
+/// A Delivery has had nothing to do for a while, and equals a new one.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle {
+    /// Its endpoint.
+    pub endpoint: EndpointKey,
+    /// Which of its Deliveries.
+    pub incarnation: u64,
+    /// How many messages that change anything it has had from its owner. If it was sent more, it is not idle.
+    pub heard: u64,
+    /// How its breaker stands.
+    pub breaker: BreakerRecord,
+    /// When an attempt last succeeded.
+    pub last_success_at: Option<Timestamp>,
+}
 /// A Delivery is gone.
 #[derive(Clone, Copy, Debug)]
 pub struct Died {
@@ -119,7 +163,7 @@ struct Finished {
     answer: Answer,
 }
 
-told!(Push, Replayed, Drain, Died, Loaded, Finished);
+told!(Push, Replayed, Dropped, Drain, Retire, Idle, Died, Loaded, Finished);
 impl Message for Configure {
     type Result = ();
 }
@@ -163,7 +207,7 @@ pub(crate) async fn exchange(transport: &dyn Transport, attempt: Attempt) -> Ans
 impl Delivery {
     /// A Delivery that has not started yet.
     pub fn new(birth: Birth, parts: Parts, transport: Rc<dyn Transport>) -> Self {
-        let Birth { endpoint, stored, seed, obituary } = birth;
+        let Birth { endpoint, stored, last_success_at, seed, owner, obituary } = birth;
         let settings = &endpoint.settings;
         let origin = Origin {
             endpoint: endpoint.key,
@@ -171,9 +215,11 @@ impl Delivery {
             state: settings.state,
             breaker: obituary.notice.breaker,
             stored,
+            last_success_at,
             seed,
         };
-        let machine = Machine::new(origin, parts.bounds.clone(), parts.clock.now());
+        let now = parts.clock.now();
+        let machine = Machine::new(origin, parts.bounds.clone(), now);
         Self {
             endpoint,
             machine,
@@ -183,6 +229,11 @@ impl Delivery {
             yielder: Yielder::default(),
             tasks: HashMap::new(),
             drained: None,
+            cut_at: None,
+            cut: 0,
+            rest: Rest::new(now.mono),
+            heard: 0,
+            owner,
             obituary,
         }
     }
@@ -229,28 +280,40 @@ impl Delivery {
             }
         }
         self.tell_drained();
-        let deadline = self.machine.next_deadline(self.parts.clock.now());
-        self.alarm.set(deadline, &self.parts.clock, ctx, Self::ring);
+        let now = self.parts.clock.now();
+        self.rest.note(self.machine.is_as_new(now.mono), now.mono);
+        let deadlines = [self.machine.next_deadline(now), self.cut_at, Some(self.rest.look_at())];
+        self.alarm.set(deadlines.into_iter().flatten().min(), &self.parts.clock, ctx, Self::ring);
     }
 
     fn ring(&mut self, ctx: &mut Context<Self>) {
         self.alarm.rung();
+        let now = self.parts.clock.now().mono;
+        if self.cut_at.is_some_and(|cut_at| now >= cut_at) {
+            self.cut_off();
+        }
+        if self.rest.is_due(now) && self.machine.is_as_new(now) && self.drained.is_none() {
+            self.tell_idle(ctx);
+        }
         self.input(ctx, Machine::tick);
     }
 
     fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { ticket, events, number, .. } = start;
+        let Start { ticket, events, runs, number } = start;
+        let delivery = |(event, run): (&Arc<Accepted>, &u32)| {
+            self.parts.flights.start(DeliveryId { seq: event.seq, endpoint: self.endpoint.key, run: *run })
+        };
+        let flights: Vec<_> = events.iter().zip(&runs).map(delivery).collect();
         let at = self.parts.clock.now().wall;
-        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         let endpoint = Arc::clone(&self.endpoint);
         let attempt = Attempt { events, endpoint, number, at, keep: KEPT_RESPONSE_BYTES };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
-        self.parts.in_flight.fetch_add(count, Ordering::AcqRel);
-        let task = actix_rt::spawn(async move {
+        self.parts.in_flight.fetch_add(count_of(&flights), Ordering::AcqRel);
+        let handle = actix_rt::spawn(async move {
             let answer = exchange(transport.as_ref(), attempt).await;
             addr.do_send(Finished { ticket, answer });
         });
-        self.tasks.insert(ticket, (count, task));
+        self.tasks.insert(ticket, Task { handle, flights });
     }
 
     fn log(&self, settlement: &Settlement) {
@@ -282,6 +345,33 @@ impl Delivery {
         }
     }
 
+    fn tell_idle(&self, ctx: &mut Context<Self>) {
+        if !self.owner.connected() {
+            return ctx.stop();
+        }
+        let Died { endpoint, incarnation, breaker } = self.obituary.notice;
+        let last_success_at = self.machine.last_success_at();
+        self.owner.do_send(Idle { endpoint, incarnation, heard: self.heard, breaker, last_success_at });
+    }
+
+    /// Ends what is in flight, for good; what it was for is pending in the store.
+    fn cut_off(&mut self) {
+        self.machine.drain();
+        self.cut_at = None;
+        let cut = self.tasks.len();
+        for (_, task) in self.tasks.drain() {
+            task.handle.abort();
+            self.parts.in_flight.fetch_sub(count_of(&task.flights), Ordering::AcqRel);
+        }
+        self.cut += cut;
+        if cut > 0 {
+            warn!(event = "server.draining", endpoint = %self.endpoint.id, cut, "its time has passed; cut off");
+        }
+        if let Some(drain) = self.drained.take() {
+            let _gone = drain.done.send(());
+        }
+    }
+
     fn tell_drained(&mut self) {
         let settled = self.machine.in_flight() == 0;
         if let Some(drain) = self.drained.take_if(|drain| settled && (!drain.empty || self.machine.is_empty())) {
@@ -300,9 +390,9 @@ impl Actor for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        for (count, task) in self.tasks.values() {
-            task.abort();
-            self.parts.in_flight.fetch_sub(*count, Ordering::AcqRel);
+        for task in self.tasks.values() {
+            task.handle.abort();
+            self.parts.in_flight.fetch_sub(count_of(&task.flights), Ordering::AcqRel);
         }
     }
 }
@@ -311,6 +401,7 @@ impl Handler<Push> for Delivery {
     type Result = ();
 
     fn handle(&mut self, Push(events): Push, ctx: &mut Self::Context) {
+        self.heard += 1;
         self.input(ctx, |machine, now| machine.push(events, now));
     }
 }
@@ -319,8 +410,9 @@ impl Handler<Finished> for Delivery {
     type Result = ();
 
     fn handle(&mut self, Finished { ticket, answer }: Finished, ctx: &mut Self::Context) {
-        if let Some((count, _)) = self.tasks.remove(&ticket) {
-            self.parts.in_flight.fetch_sub(count, Ordering::AcqRel);
+        // In flight until its outcome has been told.
+        if let Some(task) = self.tasks.remove(&ticket) {
+            self.parts.in_flight.fetch_sub(count_of(&task.flights), Ordering::AcqRel);
             self.input(ctx, |machine, now| machine.finished(ticket, &answer, now));
         }
     }
@@ -338,7 +430,17 @@ impl Handler<Replayed> for Delivery {
     type Result = ();
 
     fn handle(&mut self, Replayed(key): Replayed, ctx: &mut Self::Context) {
+        self.heard += 1;
         self.input(ctx, |machine, now| machine.replayed(key, now));
+    }
+}
+
+impl Handler<Dropped> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, Dropped(keys): Dropped, ctx: &mut Self::Context) {
+        self.heard += 1;
+        self.input(ctx, |machine, now| machine.dropped(&keys, now));
     }
 }
 
@@ -346,6 +448,7 @@ impl Handler<Forget> for Delivery {
     type Result = ();
 
     fn handle(&mut self, _: Forget, ctx: &mut Self::Context) {
+        self.heard += 1;
         self.input(ctx, Machine::cancelled);
     }
 }
@@ -354,6 +457,7 @@ impl Handler<Configure> for Delivery {
     type Result = ();
 
     fn handle(&mut self, Configure(endpoint): Configure, ctx: &mut Self::Context) {
+        self.heard += 1;
         let (policy, state) = (endpoint.settings.policy.clone(), endpoint.settings.state);
         let old = std::mem::replace(&mut self.endpoint, endpoint);
         let (was, is) = (&old.settings, &self.endpoint.settings);
@@ -379,6 +483,11 @@ impl Handler<Drain> for Delivery {
             self.machine.hurry(self.parts.clock.now());
         }
         self.drained = Some(Drain { empty: drain.empty && self.endpoint.settings.state == State::Active, ..drain });
+        let now = self.parts.clock.now().mono;
+        self.cut_at = self.endpoint.settings.policy.drain.map(|drain| now.after(drain));
+        if self.cut_at == Some(now) {
+            self.cut_off();
+        }
         self.carry_out(ctx);
     }
 }
@@ -387,10 +496,18 @@ impl Handler<Cancel> for Delivery {
     type Result = usize;
 
     fn handle(&mut self, _: Cancel, ctx: &mut Self::Context) -> usize {
-        let cut = self.tasks.len();
+        let cut = self.cut + self.tasks.len();
         // Dropping the actor ends its attempts; what they were for is pending in the store.
         ctx.stop();
         cut
+    }
+}
+
+impl Handler<Retire> for Delivery {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

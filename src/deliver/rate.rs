@@ -18,6 +18,11 @@ impl Pace {
         now.after(self.even.since(now.after(slack)))
     }
 
+    /// Whether it is as if none had started.
+    pub fn is_rested(&self, now: Mono) -> bool {
+        self.even <= now
+    }
+
     /// An attempt starts.
     pub fn start(&mut self, rate: &Rate, now: Mono) {
         self.even = self.even.max(now).after(interval(rate));

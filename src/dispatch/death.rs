@@ -1,4 +1,4 @@
-//! Kills a Delivery for a test.
+//! Kills and counts Deliveries for a test.
 
 use actix::{Context, Handler, Message};
 
@@ -18,5 +18,20 @@ impl Handler<Kill> for Dispatcher {
     fn handle(&mut self, Kill(key): Kill, _: &mut Context<Self>) -> bool {
         let delivery = self.endpoints.get(&key).and_then(|slot| slot.delivery.as_ref());
         delivery.inspect(|delivery| delivery.do_send(Die)).is_some()
+    }
+}
+
+/// Answers how many Deliveries there are.
+pub(crate) struct Count;
+
+impl Message for Count {
+    type Result = usize;
+}
+
+impl Handler<Count> for Dispatcher {
+    type Result = usize;
+
+    fn handle(&mut self, _: Count, _: &mut Context<Self>) -> usize {
+        self.running().len()
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "testing")]
 pub(crate) mod death;
+mod full;
 mod placement;
 pub mod routes;
 mod trial;
@@ -13,18 +14,23 @@ use std::{
 };
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
-use futures_util::future::join_all;
+use futures_util::{
+    FutureExt,
+    future::{join_all, ready},
+};
 use tokio::sync::oneshot;
 use tracing::error;
 
 use crate::intake::Permit;
 use crate::{
     actor::{Yielder, told, yield_now},
-    deliver::{self, Birth, Delivery, Died, Obituary, Parts, machine::Snapshot},
-    endpoint::{Endpoint, EndpointKey, State, filter::Filter},
+    clock::Timestamp,
+    deliver::{self, Birth, Delivery, Died, Idle, Obituary, Parts, machine::Snapshot},
+    endpoint::{Endpoint, EndpointKey, State, filter::Filter, queue::QueuePolicy},
     event::Accepted,
     store::{BreakerRecord, DeliveryId, DropReason, Ruling, Target, Verdict, WindowChange},
 };
+pub use full::Full;
 pub use placement::Placement;
 use routes::Routes;
 use trial::Trials;
@@ -62,7 +68,7 @@ pub struct Drain {
 }
 /// Ends every attempt at once. Answers how many that were.
 pub struct Cancel;
-/// Answers how an endpoint's Delivery stands; `None` when it has none, as when there is nothing to do.
+/// Answers how an endpoint's Delivery stands, or would if it had one; `None` when there is no such endpoint.
 pub struct Inspect(pub EndpointKey);
 
 told!(Dispatch, Barrier, Replayed);
@@ -98,6 +104,7 @@ pub struct Dispatcher {
     random: fastrand::Rng,
     closing: bool,
     trials: Trials,
+    bursts: full::Bursts,
     yielder: Yielder,
 }
 
@@ -105,10 +112,26 @@ struct Slot {
     endpoint: Arc<Endpoint>,
     delivery: Option<Addr<Delivery>>,
     incarnation: u64,
+    /// How many messages that change anything that Delivery was sent.
+    told: u64,
     /// How the breaker stood when there was last no Delivery.
     breaker: BreakerRecord,
     /// The endpoint may have deliveries in the store that no Delivery knows of.
     stored: bool,
+    /// When an attempt of an earlier Delivery last succeeded.
+    last_success_at: Option<Timestamp>,
+}
+
+impl Slot {
+    fn new(endpoint: Arc<Endpoint>, breaker: BreakerRecord, stored: bool) -> Self {
+        Self { endpoint, delivery: None, incarnation: 0, told: 0, breaker, stored, last_success_at: None }
+    }
+
+    /// The Delivery, if there is one, for a message that changes something.
+    fn to_tell(&mut self) -> Option<&Addr<Delivery>> {
+        self.told += 1;
+        self.delivery.as_ref()
+    }
 }
 
 /// An endpoint as it is found at the start.
@@ -127,7 +150,7 @@ impl Dispatcher {
         let mut routes = Routes::default();
         let slot = |Known { endpoint, breaker, pending }| {
             routes.insert(endpoint.key, &endpoint.settings);
-            (endpoint.key, Slot { endpoint, delivery: None, incarnation: 0, breaker, stored: pending })
+            (endpoint.key, Slot::new(endpoint, breaker, pending))
         };
         let endpoints = known.into_iter().map(slot).collect();
         let random = fastrand::Rng::with_seed(seed);
@@ -140,6 +163,7 @@ impl Dispatcher {
             random,
             closing: false,
             trials: Trials::default(),
+            bursts: full::Bursts::default(),
             yielder: Yielder::default(),
         }
     }
@@ -173,34 +197,40 @@ impl Dispatcher {
     }
 
     fn target(&self, endpoint: EndpointKey) -> Target {
-        let state = self.endpoints.get(&endpoint).map(|slot| slot.endpoint.settings.state);
-        let dropped = (state == Some(State::Disabled)).then_some(DropReason::EndpointDisabled);
-        Target { endpoint, dropped }
+        let settings = self.endpoints.get(&endpoint).map(|slot| &slot.endpoint.settings);
+        let disabled = settings.is_some_and(|settings| settings.state == State::Disabled);
+        Target {
+            endpoint,
+            dropped: disabled.then_some(DropReason::EndpointDisabled),
+            queue: settings.map_or_else(QueuePolicy::default, |settings| settings.policy.queue),
+        }
     }
 
-    /// The Delivery of an endpoint, started if need be.
-    fn delivery(&mut self, key: EndpointKey, ctx: &mut Context<Self>) -> Option<&Addr<Delivery>> {
+    /// An endpoint with its Delivery, started if need be.
+    fn start(&mut self, key: EndpointKey, ctx: &mut Context<Self>) -> Option<&mut Slot> {
         let slot = self.endpoints.get_mut(&key)?;
         if slot.delivery.is_none() && !self.closing {
             self.incarnations += 1;
-            slot.incarnation = self.incarnations;
+            (slot.incarnation, slot.told) = (self.incarnations, 0);
             let notice = Died { endpoint: key, incarnation: slot.incarnation, breaker: slot.breaker };
             let birth = Birth {
                 endpoint: Arc::clone(&slot.endpoint),
                 stored: std::mem::take(&mut slot.stored),
+                last_success_at: slot.last_success_at,
                 seed: self.random.u64(..),
+                owner: ctx.address().recipient(),
                 obituary: Obituary::new(notice, ctx.address().recipient()),
             };
             slot.delivery = self.placement.start(birth, self.parts.clone());
         }
-        slot.delivery.as_ref()
+        Some(slot)
     }
 
     /// Starts every Delivery that has something to do in the store.
     fn start_stored(&mut self, ctx: &mut Context<Self>) {
         let pending: Vec<_> = self.endpoints.iter().filter(|(_, slot)| slot.stored).map(|(key, _)| *key).collect();
         for key in pending {
-            self.delivery(key, ctx);
+            self.start(key, ctx);
         }
     }
 
@@ -232,7 +262,7 @@ impl Handler<Dispatch> for Dispatcher {
         // Recorded before it is pushed: whatever a Delivery reads from the store is then never behind what it was told.
         self.parts.store.record(verdicts);
         for (key, events) in pushes {
-            if let Some(delivery) = self.delivery(key, ctx) {
+            if let Some(delivery) = self.start(key, ctx).and_then(Slot::to_tell) {
                 delivery.do_send(deliver::Push(events));
             }
         }
@@ -257,15 +287,10 @@ impl Handler<Configure> for Dispatcher {
             self.routes.remove(key, &slot.endpoint.settings);
         }
         self.routes.insert(key, &endpoint.settings);
-        let slot = self.endpoints.entry(key).or_insert_with(|| Slot {
-            endpoint: Arc::clone(&endpoint),
-            delivery: None,
-            incarnation: 0,
-            breaker: BreakerRecord::default(),
-            stored: false,
-        });
+        let new = || Slot::new(Arc::clone(&endpoint), BreakerRecord::default(), false);
+        let slot = self.endpoints.entry(key).or_insert_with(new);
         slot.endpoint = Arc::clone(&endpoint);
-        let told = slot.delivery.as_ref().map(|delivery| delivery.send(deliver::Configure(endpoint)));
+        let told = slot.to_tell().map(|delivery| delivery.send(deliver::Configure(endpoint)));
         // One that has died meanwhile starts no attempt either.
         Box::pin(async move { drop(join_all(told).await) })
     }
@@ -293,7 +318,7 @@ impl Handler<Replayed> for Dispatcher {
             slot.stored |= slot.delivery.is_none();
             slot.delivery.is_some()
         });
-        if let Some(delivery) = self.delivery(id.endpoint, ctx).filter(|_| started) {
+        if let Some(delivery) = self.start(id.endpoint, ctx).filter(|_| started).and_then(Slot::to_tell) {
             delivery.do_send(deliver::Replayed((id.seq, id.run)));
         }
     }
@@ -303,8 +328,8 @@ impl Handler<Forget> for Dispatcher {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Forget(keys): Forget, _: &mut Self::Context) -> Self::Result {
-        let deliveries = keys.iter().filter_map(|key| self.endpoints.get(key)?.delivery.as_ref());
-        let told = join_all(deliveries.map(|delivery| delivery.send(deliver::Forget)));
+        let told = keys.iter().filter_map(|key| Some(self.endpoints.get_mut(key)?.to_tell()?.send(deliver::Forget)));
+        let told = join_all(told);
         Box::pin(async move { drop(told.await) })
     }
 }
@@ -323,8 +348,23 @@ impl Handler<Died> for Dispatcher {
         }
         error!(event = "actor.panicked", endpoint = %slot.endpoint.id, "a delivery died; it starts again from the store");
         ctx.run_later(RESPAWN, move |dispatcher, ctx| {
-            dispatcher.delivery(key, ctx);
+            dispatcher.start(key, ctx);
         });
+    }
+}
+
+impl Handler<Idle> for Dispatcher {
+    type Result = ();
+
+    /// Lets a Delivery go that has heard everything it was told and has nothing to do: from here on a new one is told.
+    fn handle(&mut self, idle: Idle, _: &mut Context<Self>) {
+        let Idle { endpoint, incarnation, heard, breaker, last_success_at } = idle;
+        let same = |slot: &&mut Slot| slot.incarnation == incarnation && slot.told == heard;
+        let Some(slot) = self.endpoints.get_mut(&endpoint).filter(same) else { return };
+        if let Some(delivery) = slot.delivery.take_if(|_| !self.closing) {
+            (slot.incarnation, slot.breaker, slot.last_success_at) = (0, breaker, last_success_at);
+            delivery.do_send(deliver::Retire);
+        }
     }
 }
 
@@ -371,8 +411,10 @@ impl Handler<Inspect> for Dispatcher {
     type Result = ResponseFuture<Option<Snapshot>>;
 
     fn handle(&mut self, Inspect(key): Inspect, _: &mut Self::Context) -> Self::Result {
-        let delivery = self.endpoints.get(&key).and_then(|slot| slot.delivery.as_ref());
-        let snapshot = delivery.map(|delivery| delivery.send(deliver::Inspect));
-        Box::pin(async move { snapshot?.await.ok() })
+        let Some(slot) = self.endpoints.get(&key) else { return Box::pin(ready(None)) };
+        match &slot.delivery {
+            Some(delivery) => Box::pin(delivery.send(deliver::Inspect).map(Result::ok)),
+            None => Box::pin(ready(Some(Snapshot::at_rest(slot.breaker, slot.last_success_at)))),
+        }
     }
 }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::{
     Endpoint, EndpointId, Hmac, Secret, Settings, Signing,
     policy::{Batch, Guard},
-    settings::{Judge, Origin, guard_name, merge_settings, print_batch, print_signing},
+    queue::QueuePolicy,
+    settings::{Judge, Origin, guard_name, merge_settings, print_batch, print_queue, print_signing},
 };
 use crate::{
     config::duration,
@@ -120,6 +121,26 @@ impl EndpointBuilder {
         self.set("in_flight", most)
     }
 
+    /// Delivers the events of one key one after another; see [`Ordered::Key`](super::queue::Ordered::Key).
+    pub fn ordered_by_key(self) -> Self {
+        self.set("ordered", "key")
+    }
+
+    /// Sets how much may wait, and what becomes of what is too much.
+    pub fn queue(self, queue: QueuePolicy) -> Self {
+        self.set("queue", print_queue(queue))
+    }
+
+    /// Sets how long a shutdown waits for this endpoint, within its own deadline: 0 s to 1 h; zero cuts attempts off at once.
+    pub fn drain(self, deadline: Duration) -> Self {
+        self.set("drain", duration::print(deadline))
+    }
+
+    /// Sets how many dead letters are kept; 10 000 unless set. The oldest fall off, and are counted.
+    pub fn dead_letters(self, most: u64) -> Self {
+        self.set("dead_letters", json!({"max_items": most}))
+    }
+
     /// Adds a header to every request.
     pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let header = Map::from_iter([(name.into(), Value::String(value.into()))]);
@@ -218,9 +239,13 @@ mod tests {
             .secret(secrets[1].clone())
             .retry_delays([Duration::from_secs(60)])
             .in_flight(1)
+            .dead_letters(100)
             .header("X-A", "1")
             .header("X-B", "2")
             .bearer("token")
+            .queue(QueuePolicy { max_items: 7, ..QueuePolicy::default() })
+            .drain(Duration::ZERO)
+            .ordered_by_key()
             .guard(Guard::Public)
             .batch(Batch { count_header: Some("X-Count".to_owned()), ..Batch::default() })
             .settings(json!({"breaker": {"failures": 3}}));
@@ -230,7 +255,10 @@ mod tests {
         assert_eq!(settings.auth, Some(Auth::Bearer("token".to_owned())));
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
+        assert_eq!(settings.dead_letters.max_items, 100);
         assert_eq!(settings.policy.batch.unwrap().count_header.as_deref(), Some("x-count"));
+        assert_eq!((settings.policy.queue.max_items, settings.policy.drain), (7, Some(Duration::ZERO)));
+        assert_eq!(settings.policy.ordered, super::super::queue::Ordered::Key);
         assert_eq!((settings.headers.len(), settings.guard), (2, Guard::Public));
     }
 

@@ -4,6 +4,7 @@ mod builder;
 pub mod filter;
 pub mod format;
 pub mod policy;
+pub mod queue;
 mod secret;
 pub mod settings;
 mod signing;
@@ -20,7 +21,7 @@ use crate::{
 pub use builder::EndpointBuilder;
 use filter::Filter;
 use format::Format;
-use policy::{Guard, Policy};
+use policy::{DeadLetters, Guard, Policy};
 pub use secret::Secret;
 pub use settings::Origin;
 pub use signing::{Encoding, Hmac, Signing, TextSecret};
@@ -151,13 +152,15 @@ pub struct Settings {
     pub guard: Guard,
     /// How deliveries behave.
     pub policy: Policy,
+    /// How many dead letters are kept.
+    pub dead_letters: DeadLetters,
 }
 
 /// Of headers their names alone: values may be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, tenant, target, topics, filter, state, format, .. } = self;
-        let Self { method, headers, metadata, auth, signing, guard, policy, .. } = self;
+        let Self { method, headers, metadata, auth, signing, guard, policy, dead_letters, .. } = self;
         let headers: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("name", name)
@@ -174,6 +177,7 @@ impl fmt::Debug for Settings {
             .field("signing", signing)
             .field("guard", guard)
             .field("policy", policy)
+            .field("dead_letters", dead_letters)
             .finish()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::queue::{Ordered, QueuePolicy};
+
 /// Which answers mean that the event was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Success {
@@ -120,6 +122,18 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// How many dead letters are kept; the oldest fall off, counted. Those that were replayed do not count. A bound that is
+/// lowered applies at once, in small steps; those that grow too old fall off within a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// At most this many.
+    pub max_items: u64,
+    /// Their events together weigh no more, in bytes.
+    pub max_bytes: u64,
+    /// None is older.
+    pub max_age: Duration,
+}
+
 /// How many events go into one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -171,6 +185,12 @@ pub struct Policy {
     pub batch: Option<Batch>,
     /// An endpoint that has failed for so long without one success is disabled; `None` is never.
     pub disable_after: Option<Duration>,
+    /// In which order.
+    pub ordered: Ordered,
+    /// How much may wait.
+    pub queue: QueuePolicy,
+    /// How long a shutdown waits for this endpoint, within its own deadline; `None` is as long as that.
+    pub drain: Option<Duration>,
 }
 
 const MINUTE: u64 = 60;
@@ -211,6 +231,12 @@ impl Default for BreakerPolicy {
     }
 }
 
+impl Default for DeadLetters {
+    fn default() -> Self {
+        Self { max_items: 10_000, max_bytes: 10 << 30, max_age: Duration::from_secs(30 * DAY) }
+    }
+}
+
 impl Policy {
     /// `in_flight` where it is not given.
     pub(super) const IN_FLIGHT: u16 = 8;
@@ -229,6 +255,9 @@ impl Default for Policy {
             rate: None,
             batch: None,
             disable_after: Some(Duration::from_secs(5 * DAY)),
+            ordered: Ordered::default(),
+            queue: QueuePolicy::default(),
+            drain: None,
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         Parts,
         machine::{Bounds, Disabled},
     },
-    dispatch::{Dispatcher, Known, Placement},
+    dispatch::{Dispatcher, Full, Known, Placement},
     endpoint::{Endpoint, EndpointBuilder, EndpointId, Origin, Settings, State},
     error::{Fault, Invalid, StoreError},
     event::new_id,
@@ -220,12 +220,15 @@ impl Builder {
             clock: self.clock,
             bounds: Bounds { window_bytes: Quota::new(WINDOW_BYTES), in_flight: Quota::new(IN_FLIGHT) },
             in_flight: Arc::new(AtomicU64::new(0)),
+            flights: Arc::default(),
             disabler: Arc::default(),
         };
         // Sink first: each stage is started with the address of the one behind it.
         let known = known(&endpoints, &loaded);
         let placement = Placement::new(arbiters, transport);
         let dispatcher = Dispatcher::new(known, parts.clone(), placement, self.seed).start();
+        let told = dispatcher.clone();
+        store.watch_queues(Arc::clone(&parts.flights), Box::new(move |dropped| told.do_send(Full(dropped))));
         let Loaded { windows, judged_through, .. } = loaded;
         let rule_list = rules.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
         let debouncer = Debouncer::new(rule_list, windows, dispatcher.clone()).start();
@@ -257,6 +260,7 @@ impl Builder {
         };
         let hooks = Hookmill::new(inner);
         hooks.start_chains(chains, self.declared.chains).await?;
+        hooks.resume_jobs().await?;
         Ok(hooks)
     }
 

@@ -28,7 +28,7 @@ use crate::{
 pub struct Standing {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// Its breaker, window and attempts; `None` when it has had nothing to do.
+    /// Its breaker, window and attempts; `None` once everything has ended.
     pub delivery: Option<Snapshot>,
     /// Its share of the conservation sums.
     pub totals: DeliveryTotals,

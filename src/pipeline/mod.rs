@@ -1,11 +1,13 @@
 //! The handle of a running Hookmill: publish, manage, look, shut down.
 
 mod apply;
+mod audit;
 mod builder;
 mod cancel;
 mod chains;
 mod declared;
 mod error;
+mod jobs;
 mod manage;
 mod owner;
 mod trial;
@@ -42,12 +44,14 @@ use crate::{
 };
 
 pub use apply::Applied;
+pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
 #[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;
 pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
 pub use declared::Declared;
 pub use error::{ManageError, PublishError, StartError};
+pub use jobs::REPLAY_RATE;
 pub use manage::{Standing, Switch};
 pub use owner::Owner;
 pub(crate) use owner::Owners;

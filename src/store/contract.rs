@@ -6,7 +6,9 @@
 pub(in crate::store) mod batches;
 pub(in crate::store) mod bench;
 pub(in crate::store) mod cancelling;
+pub(in crate::store) mod dead_letters;
 pub(in crate::store) mod model;
+pub(in crate::store) mod queues;
 mod reading;
 pub(in crate::store) mod scenarios;
 
@@ -59,10 +61,32 @@ macro_rules! contract {
             cancelling_goes_in_steps,
             what_was_cancelled_in_flight_may_still_arrive,
         );
+        $crate::store::contract::contract!($open, dead_letters;
+            the_oldest_dead_letter_falls_off_when_there_are_too_many,
+            dead_letters_weigh_no_more_than_allowed,
+            dead_letters_grow_too_old,
+            dead_letters_are_selected,
+            a_job_replays_each_dead_letter_once,
+            a_job_leaves_disabled_endpoints_alone,
+            a_job_purges_what_it_selects,
+            a_job_that_was_cancelled_does_no_more,
+            a_long_job_goes_in_steps,
+        );
         $crate::store::contract::contract!($open, batches;
             a_batch_is_read_from_each_of_its_events,
             a_batch_that_failed_shows_its_answer_everywhere,
             a_delivery_may_be_in_one_batch_after_another,
+        );
+        $crate::store::contract::contract!($open, queues;
+            a_queue_drops_the_oldest_beyond_its_items,
+            a_queue_that_drops_the_newest_keeps_what_waits,
+            a_queue_drops_beyond_its_bytes,
+            what_is_in_flight_neither_counts_nor_is_dropped,
+            what_was_dropped_in_flight_may_still_arrive,
+            lower_bounds_hold_from_the_next_verdict_on,
+            retries_and_replays_take_room_too,
+            pages_leave_keys_out_and_look_at_so_many_only,
+            pages_of_one_key,
         );
     };
     ($open:expr, $part:ident; $($scenario:ident,)*) => {

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::DeliveryId;
+use super::{DeadLetterSelection, DeliveryId};
 use crate::{
     clock::Timestamp,
-    endpoint::{EndpointId, EndpointKey},
+    endpoint::EndpointId,
     event::{Accepted, EventId, Tenant, Topic, TopicPattern},
 };
 
@@ -139,10 +139,10 @@ pub struct InBatch {
 }
 
 /// Which dead letters to list.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct DeadLetterFilter {
-    /// Of this endpoint.
-    pub endpoint: Option<EndpointKey>,
+    /// Which.
+    pub selection: DeadLetterSelection,
     /// Those that have been replayed, instead of those that have not.
     pub replayed: bool,
     /// Only those below this delivery id: the next page.

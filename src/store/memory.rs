@@ -3,6 +3,9 @@
 //! It answers in the same turn, and it is the model that every other store is held against: plain before fast.
 
 mod configuration;
+mod dead_letters;
+mod jobs;
+mod limits;
 mod pending;
 mod reads;
 mod retention;
@@ -26,11 +29,12 @@ const HISTORY: usize = 10_000;
 /// A store that keeps everything in memory.
 ///
 /// Events with a pending delivery or a dead letter that was not replayed are kept, and with them the newest of those that
-/// are finished. Of the dead letters the newest 10 000 are kept. What is forgotten takes its deliveries and attempts with
+/// are finished. Of the dead letters of all endpoints together the newest 10 000 are kept. What is forgotten takes its deliveries and attempts with
 /// it, its id can be published anew, and no sum changes.
 pub struct MemoryStore {
     clock: Clock,
     sink: OnceLock<AcceptedSink>,
+    queues: OnceLock<(Arc<Flights>, FullSink)>,
     inner: Mutex<Inner>,
 }
 
@@ -60,7 +64,7 @@ impl MemoryStore {
     pub fn with_history(clock: Clock, keep: usize) -> Self {
         let state = State::new(keep, HISTORY);
         let inner = Inner { closed: false, state, outbox: VecDeque::new(), handing_over: false };
-        Self { clock, sink: OnceLock::new(), inner: Mutex::new(inner) }
+        Self { clock, sink: OnceLock::new(), queues: OnceLock::new(), inner: Mutex::new(inner) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -72,7 +76,9 @@ impl MemoryStore {
         if inner.closed {
             return Err(StoreError::Closed);
         }
-        work(&mut inner.state, self.clock.now().wall)
+        let now = self.clock.now().wall;
+        inner.state.expire(now);
+        work(&mut inner.state, now)
     }
 
     /// A write that nobody waits for: on a closed store it has no effect.
@@ -124,6 +130,10 @@ impl Store for MemoryStore {
         }
     }
 
+    fn watch_queues(&self, flights: Arc<Flights>, sink: FullSink) {
+        let _second = self.queues.set((flights, sink));
+    }
+
     fn append(&self, group: Vec<Submission>, reply: AppendReply) {
         let mut inner = self.lock();
         let now = self.clock.now().wall;
@@ -145,7 +155,13 @@ impl Store for MemoryStore {
     }
 
     fn record(&self, verdicts: Vec<Verdict>) {
-        self.write(|state| verdicts.into_iter().for_each(|verdict| state.record(verdict)));
+        let queues = self.queues.get();
+        let flights = queues.map(|(flights, _)| flights.as_ref());
+        let mut dropped = Vec::new();
+        self.write(|state| verdicts.into_iter().for_each(|verdict| dropped.extend(state.record(verdict, flights))));
+        if let Some((_, sink)) = queues.filter(|_| !dropped.is_empty()) {
+            sink(dropped);
+        }
     }
 
     fn settle(&self, settlement: Settlement) {
@@ -161,7 +177,7 @@ impl Store for MemoryStore {
     }
 
     fn page(&self, request: PageRequest, reply: PageReply) {
-        let page = self.with(|state, _| Ok(state.page(request)));
+        let page = self.with(|state, _| Ok(state.page(&request)));
         reply(page);
     }
 
@@ -197,6 +213,30 @@ impl Store for MemoryStore {
 
     fn cancel(&self, step: CancelStep) -> Reply<CancelledStep> {
         self.answer(|state, _| Ok(state.cancel(&step)))
+    }
+
+    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted> {
+        self.read(move |state| state.count_dead_letters(&step))
+    }
+
+    fn create_job(&self, job: Job) -> Reply<()> {
+        self.answer(|state, _| state.jobs.create(job))
+    }
+
+    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>> {
+        self.answer(|state, now| Ok(state.advance_job(&id, most, now)))
+    }
+
+    fn end_job(&self, id: JobId, end: JobState) -> Reply<Option<Job>> {
+        self.answer(|state, now| Ok(state.jobs.end(&id, end, now)))
+    }
+
+    fn job(&self, id: JobId) -> Reply<Option<Job>> {
+        self.read(|state| state.jobs.get(&id))
+    }
+
+    fn running_jobs(&self) -> Reply<Vec<Job>> {
+        self.read(|state| state.jobs.running())
     }
 
     fn load(&self) -> Reply<Loaded> {

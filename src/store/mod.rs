@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod contract;
+mod flights;
+mod jobs;
 mod ledger;
 mod lists;
 pub mod memory;
@@ -26,6 +28,8 @@ use crate::{
     event::{Accepted, EventId, Tenant, ValidEvent},
     intake::Permit,
 };
+pub use flights::{Flight, Flights};
+pub use jobs::*;
 pub use lists::*;
 pub use rows::*;
 pub use totals::*;
@@ -82,6 +86,9 @@ pub type AppendReply = oneshot::Sender<Result<Vec<Receipt>, AppendError>>;
 /// Called with newly accepted events, in the order of their seqs and never twice at a time, before their publishers are told.
 pub type AcceptedSink = Box<dyn Fn(Vec<Admitted>) + Send + Sync>;
 
+/// Called with deliveries that were dropped because their endpoint's queue was full, once that is written.
+pub type FullSink = Box<dyn Fn(Vec<DeliveryId>) + Send + Sync>;
+
 /// Where a page goes; called on a thread of the store's choice.
 pub type PageReply = Box<dyn FnOnce(Result<Page, StoreError>) + Send>;
 
@@ -96,17 +103,23 @@ pub trait Store: Send + Sync {
     /// Names where accepted events go. Called once, before the first append.
     fn connect(&self, sink: AcceptedSink);
 
+    /// Names where it is seen what is in flight, and who is told of what a full queue had to drop. Called once, before the
+    /// first verdict.
+    fn watch_queues(&self, flights: Arc<Flights>, sink: FullSink);
+
     /// Accepts a group of events, all or none. An id that is taken (per tenant) by an event with the same topic, key and data
     /// answers that one's seq and is a duplicate. Each new event takes the next seq. When `reply` hears `Ok`, the events are
     /// as durable as this store makes them and have been handed to the sink. That `reply` was dropped changes nothing.
     fn append(&self, group: Vec<Submission>, reply: AppendReply);
 
     /// Writes verdicts down, in the order of their events' seqs, without gaps. A target whose endpoint was deleted or
-    /// told to drop what is pending in the meantime becomes a dropped delivery with that reason.
+    /// told to drop what is pending in the meantime becomes a dropped delivery with that reason. What then waits for a target
+    /// beyond its bounds is dropped in the same step, reason `queue_full`: what is pending, but for what is in flight.
     fn record(&self, verdicts: Vec<Verdict>);
 
     /// Writes down what became of a delivery, after the verdict that made it. Without effect on a delivery that is not
-    /// pending any more; but one that was cancelled while it was in flight and arrived is delivered, not dropped.
+    /// pending any more; but one that was cancelled, or dropped for want of room, while it was in flight and arrived is
+    /// delivered, not dropped.
     fn settle(&self, settlement: Settlement);
 
     /// The same for the deliveries of one request: in one transaction, but for those whose verdict is still to be written.
@@ -120,7 +133,9 @@ pub trait Store: Send + Sync {
     /// Reads pending deliveries of one endpoint.
     fn page(&self, request: PageRequest, reply: PageReply);
 
-    /// Creates an endpoint; its version is 1. Fails when an endpoint of this id exists; the id of a deleted one is free.
+    /// Creates an endpoint; its version is 1. Of its settings the store itself reads one: `dead_letters`, how many are kept of
+    /// those that were not replayed. The oldest fall off, counted and logged, when another one comes; those that are too old,
+    /// or too many after a change, fall off in small steps. That changes no conservation sum. Fails when an endpoint of this id exists; the id of a deleted one is free.
     fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow>;
 
     /// Replaces the settings of an endpoint and counts its version up. `state_changed` starts `state_since` anew; with
@@ -145,6 +160,27 @@ pub trait Store: Send + Sync {
     /// Drops pending deliveries, reason `cancelled`: one step, which looks at 500 of them at most, so that nobody waits for
     /// long; the answer says where the next begins.
     fn cancel(&self, step: CancelStep) -> Reply<CancelledStep>;
+
+    /// Counts dead letters: one step, which looks at 500 of them at most.
+    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted>;
+
+    /// Keeps a new job. What has ended is kept as long as outcomes are.
+    fn create_job(&self, job: Job) -> Reply<()>;
+
+    /// Makes one step of a job that runs: looks at 500 dead letters at most, oldest first within each endpoint, and works on
+    /// `most` of them. The work and how far the job is are one transaction, so that nothing is done twice. Dead letters
+    /// whose endpoint is disabled or deleted are not replayed. Nothing happens when the job has ended; `None` when there is
+    /// none.
+    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>>;
+
+    /// Ends a job that runs. Answers how it stands then; `None` when there is none.
+    fn end_job(&self, id: JobId, state: JobState) -> Reply<Option<Job>>;
+
+    /// One job.
+    fn job(&self, id: JobId) -> Reply<Option<Job>>;
+
+    /// The jobs that run.
+    fn running_jobs(&self) -> Reply<Vec<Job>>;
 
     /// Everything the pipeline needs to start.
     fn load(&self) -> Reply<Loaded>;

@@ -1,13 +1,13 @@
 //! The shapes that go into a store and come out of it.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
     clock::Timestamp,
-    endpoint::{EndpointId, EndpointKey},
+    endpoint::{EndpointId, EndpointKey, queue::QueuePolicy},
     event::{Accepted, NameError, Topic, TopicPattern},
     intake::Permit,
 };
@@ -16,9 +16,10 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Events: their payload, and with it duplicates being recognised. 7 days by default. Those with a pending delivery or a
-    /// dead letter stay.
+    /// dead letter that was not replayed stay.
     pub events: Duration,
-    /// Outcomes and attempts. 30 days by default. Pending deliveries and dead letters stay.
+    /// Outcomes and attempts, and jobs that have ended. 30 days by default. Pending deliveries and dead letters that were not
+    /// replayed stay.
     pub outcomes: Duration,
 }
 
@@ -99,6 +100,8 @@ pub struct Target {
     pub endpoint: EndpointKey,
     /// Dropped at once with this reason, instead of being delivered.
     pub dropped: Option<DropReason>,
+    /// How much may wait for it.
+    pub queue: QueuePolicy,
 }
 
 /// How a debounce window stands after an event, for recovery.
@@ -135,12 +138,25 @@ pub enum DropReason {
     CircuitOpen,
     /// Somebody asked for it: [`Store::cancel`](super::Store::cancel).
     Cancelled,
+    /// More waited for its endpoint than may: [`QueuePolicy`].
+    QueueFull,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::EndpointDisabled, Self::EndpointDeleted, Self::Exhausted, Self::CircuitOpen, Self::Cancelled];
+    pub const ALL: [Self; 6] = [
+        Self::EndpointDisabled,
+        Self::EndpointDeleted,
+        Self::Exhausted,
+        Self::CircuitOpen,
+        Self::Cancelled,
+        Self::QueueFull,
+    ];
+
+    /// Whether a delivery that was dropped for this while it was in flight may have arrived all the same.
+    pub(super) const fn may_arrive(self) -> bool {
+        matches!(self, Self::Cancelled | Self::QueueFull)
+    }
 
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
@@ -150,6 +166,7 @@ impl DropReason {
             Self::Exhausted => "exhausted",
             Self::CircuitOpen => "circuit_open",
             Self::Cancelled => "cancelled",
+            Self::QueueFull => "queue_full",
         }
     }
 }
@@ -171,6 +188,9 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Exhausted, Self::Expired, Self::Gone, Self::NotRetried, Self::CircuitOpen];
+
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -180,6 +200,15 @@ impl DeadReason {
             Self::NotRetried => "not_retried",
             Self::CircuitOpen => "circuit_open",
         }
+    }
+}
+
+impl FromStr for DeadReason {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let found = Self::ALL.into_iter().find(|reason| reason.as_str() == text);
+        found.ok_or(NameError("must be exhausted, expired, gone, not_retried or circuit_open"))
     }
 }
 
@@ -265,7 +294,7 @@ pub struct BreakerRecord {
 }
 
 /// Asks for pending deliveries of one endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
     /// The endpoint.
     pub endpoint: EndpointKey,
@@ -278,7 +307,7 @@ pub struct PageRequest {
 }
 
 /// A place among the pending deliveries of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cursor {
     /// Those that have never been retried, by (seq, run), from above this one.
     Fresh(Option<(u64, u32)>),
@@ -291,6 +320,21 @@ pub enum Cursor {
     },
     /// All, by (seq, run), from above this one: strict order.
     InOrder(Option<(u64, u32)>),
+    /// The same without those whose events have one of these keys. A page looks at some thousands at most: it may be empty
+    /// before the end.
+    Keyed {
+        /// From above this (seq, run).
+        after: Option<(u64, u32)>,
+        /// The keys.
+        without: BTreeSet<Arc<str>>,
+    },
+    /// Those whose events have this key, by (seq, run).
+    OfKey {
+        /// The key.
+        key: Arc<str>,
+        /// From above this (seq, run).
+        after: Option<(u64, u32)>,
+    },
 }
 
 /// Some pending deliveries.
@@ -300,6 +344,8 @@ pub struct Page {
     pub rows: Vec<PendingRow>,
     /// Whether there were no more behind these.
     pub end: bool,
+    /// The last place that was looked at, where some are left out.
+    pub through: Option<(u64, u32)>,
 }
 
 /// One pending delivery.
@@ -410,6 +456,9 @@ impl CancelledStep {
 
 /// Deliveries that one step of cancelling looks at.
 pub(super) const CANCEL_STEP: usize = 500;
+
+/// Deliveries that one page looks at where it leaves some out.
+pub(super) const LOOKED_AT: usize = 4096;
 
 /// What came of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,6 +65,26 @@ fn a_put_creates_and_a_taken_id_is_a_conflict() {
 }
 
 #[test]
+fn another_way_of_signing_has_a_secret_of_its_own_that_is_shown_once() {
+    run(async {
+        let client = Client::new(200).await;
+        client.post("/v1/endpoints", &json!({"id": "crm", "url": URL})).await.value(StatusCode::CREATED);
+        let patch =
+            async |body: Value| client.json(Method::PATCH, "/v1/endpoints/crm", &body).await.value(StatusCode::OK);
+        let hmac = patch(json!({"signing": {"type": "hmac", "header": "x-signature"}})).await;
+        assert_eq!(hmac["secret"].as_str().unwrap().len(), 64);
+        let expected =
+            json!({"type": "hmac", "header": "x-signature", "prefix": "", "encoding": "hex", "secret": "***"});
+        assert_eq!(hmac["signing"], expected);
+        assert_eq!(patch(json!({"signing": {"encoding": "base64"}})).await.get("secret"), None);
+        assert_eq!(patch(json!({"signing": {"secret": "any text"}})).await.get("secret"), None);
+        assert!(
+            patch(json!({"signing": {"type": "standard"}})).await["secret"].as_str().unwrap().starts_with("whsec_")
+        );
+    });
+}
+
+#[test]
 fn a_secret_is_shown_only_when_it_was_generated() {
     run(async {
         let client = Client::new(200).await;

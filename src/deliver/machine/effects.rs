@@ -104,6 +104,24 @@ pub struct Snapshot {
     pub last_success_at: Option<Timestamp>,
 }
 
+impl Snapshot {
+    /// Of an endpoint that has nothing to do, and no machine.
+    pub fn at_rest(breaker: BreakerRecord, last_success_at: Option<Timestamp>) -> Self {
+        Self {
+            breaker: if breaker.open_until.is_some() { Shown::Open } else { Shown::Closed },
+            breaker_open_until: breaker.open_until,
+            breaker_since: breaker.since,
+            in_flight: 0,
+            window_fresh: 0,
+            window_retries: 0,
+            more_in_store: false,
+            next_attempt_at: None,
+            failing_since: breaker.failing_since,
+            last_success_at,
+        }
+    }
+}
+
 /// What a machine starts from.
 #[derive(Debug)]
 pub struct Origin {
@@ -117,6 +135,8 @@ pub struct Origin {
     pub breaker: BreakerRecord,
     /// Whether it has deliveries in the store.
     pub stored: bool,
+    /// When an attempt last succeeded.
+    pub last_success_at: Option<Timestamp>,
     /// For the jitter.
     pub seed: u64,
 }

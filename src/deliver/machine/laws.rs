@@ -2,6 +2,7 @@
 
 mod batches;
 mod examples;
+mod keys;
 mod model;
 mod receiver;
 mod store;
@@ -14,7 +15,10 @@ use self::{
     model::{Law, Op, Setting, World},
     receiver::Weather,
 };
-use crate::endpoint::policy::{Backoff, Batch, BreakerPolicy, Policy, Rate, Retry, RetryWhen};
+use crate::endpoint::{
+    policy::{Backoff, Batch, BreakerPolicy, Policy, Rate, Retry, RetryWhen},
+    queue::Ordered,
+};
 
 fn seconds<const N: usize>(delays: [u64; N]) -> Backoff {
     Backoff::Delays(delays.map(Duration::from_secs).to_vec())
@@ -57,6 +61,8 @@ fn policy(which: u8) -> Policy {
             flush_interval: Duration::from_millis([0, 700, 5000][which / 27 % 3]),
             count_header: None,
         }),
+        // Batches have no order of keys but the strict one.
+        ordered: if which % 3 == 1 { Ordered::None } else { [Ordered::None, Ordered::Key][which / 48 % 2] },
         ..Policy::default()
     }
 }
@@ -85,7 +91,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Disable),
         3 => Just(Op::Activate),
         3 => any::<u8>().prop_map(Op::Replay),
+        1 => (0..12u8, any::<bool>()).prop_map(|(count, flying)| Op::Full { count, flying }),
         1 => Just(Op::Restart),
+        3 => Just(Op::Retire),
         1 => Just(Op::Hold(true)),
         2 => Just(Op::Hold(false)),
         4 => weather().prop_map(Op::Weather),
@@ -112,8 +120,14 @@ fn strict() -> impl Strategy<Value = Setting> {
 fn batched() -> impl Strategy<Value = Setting> {
     (setting(), any::<u8>()).prop_map(|(setting, which)| {
         let batch = policy(which % 85 * 3 + 1).batch;
-        Setting { policy: Policy { batch, ..setting.policy }, ..setting }
+        Setting { policy: Policy { batch, ordered: Ordered::None, ..setting.policy }, ..setting }
     })
+}
+
+/// A setting in which every key has an order.
+fn keyed() -> impl Strategy<Value = Setting> {
+    let keyed = |policy| Policy { in_flight: 8, ordered: Ordered::Key, batch: None, ..policy };
+    setting().prop_map(move |setting| Setting { policy: keyed(setting.policy), ..setting })
 }
 
 fn world(setting: Setting, ops: Vec<Op>) -> World {
@@ -157,6 +171,14 @@ law! {
 law! {
     /// With one attempt at a time, what starts is always the first of all that is pending, replays included.
     strict_order_is_kept, strict(), Law::StrictOrder
+}
+law! {
+    /// In order of keys, what starts is always the first of all of its key that is pending, replays included.
+    order_of_keys_is_kept, keyed(), Law::KeyOrder
+}
+law! {
+    /// The same as for every other order, where keys hold each other up most.
+    nothing_is_lost_in_order_of_keys, keyed(), Law::NothingLost
 }
 law! {
     /// Never more attempts than the policy, caution and the ramp allow; only the first goes without a slot.

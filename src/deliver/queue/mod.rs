@@ -6,6 +6,7 @@
 //! on its way.
 
 mod item;
+mod keys;
 mod paging;
 mod run;
 
@@ -22,6 +23,7 @@ use crate::{
 };
 use item::{Due, fresh_item};
 pub use item::{Item, Key, RetryAt};
+use keys::Lines;
 use paging::{Paging, Place, earliest};
 pub use run::Run;
 
@@ -34,12 +36,24 @@ const MAX_DELAYED: usize = 1024;
 /// A retry that is due later than this waits in the store.
 const KEEP: Duration = Duration::from_secs(30);
 
+/// In which order deliveries go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Whatever is due.
+    Free,
+    /// Strictly by (seq, run): a retry holds up everything after it.
+    Strict,
+    /// The same for each key by itself.
+    Keyed,
+}
+
 /// The deliveries of one endpoint.
 #[derive(Debug)]
 pub struct Queue {
     budget: Arc<Quota>,
-    /// Strictly by (seq, run): a retry holds up everything after it.
     strict: bool,
+    /// In order of keys.
+    lines: Option<Lines>,
     /// The longest a loaded due time may lie ahead: clocks jump.
     longest: Duration,
     small: bool,
@@ -67,14 +81,18 @@ pub struct Queue {
     /// Whose turn it is, where both have something: among attempts, and among pages.
     retry_turn: bool,
     retry_page_turn: bool,
+    line_page_turn: bool,
 }
 
 impl Queue {
     /// An empty queue; with `stored`, of an endpoint that has deliveries in the store.
-    pub fn new(budget: Arc<Quota>, strict: bool, longest: Duration, stored: bool, released: Option<Timestamp>) -> Self {
+    pub fn new(budget: Arc<Quota>, order: Order, longest: Duration, stored: bool, released: Option<Timestamp>) -> Self {
+        // In every other order one cursor leads through fresh ones and retries alike.
+        let free = order == Order::Free;
         Self {
             budget,
-            strict,
+            strict: order == Order::Strict,
+            lines: (order == Order::Keyed).then(Lines::default),
             longest,
             small: false,
             together: 1,
@@ -84,15 +102,16 @@ impl Queue {
             cursor: None,
             seen: None,
             behind: stored,
-            horizon: (stored && !strict).then_some(Place::FIRST),
+            horizon: (stored && free).then_some(Place::FIRST),
             skipped: None,
             released,
-            sweeping: stored && !strict && released.is_some(),
+            sweeping: stored && free && released.is_some(),
             paging: None,
             page_not_before: None,
             starved: false,
             retry_turn: false,
             retry_page_turn: false,
+            line_page_turn: false,
         }
     }
 
@@ -101,6 +120,9 @@ impl Queue {
         let key = (event.seq, 0);
         if self.seen >= Some(key) {
             return;
+        }
+        if !self.behind && self.lines.is_some() {
+            return self.push_keyed(event);
         }
         if !self.behind {
             return match self.room(event.weight()) {
@@ -112,7 +134,9 @@ impl Queue {
             };
         }
         let window = self.window();
-        let Some(paging) = self.paging.as_mut().filter(|paging| !paging.retries) else { return };
+        let Some(paging) = self.paging.as_mut().filter(|paging| !paging.retries && paging.line.is_none()) else {
+            return;
+        };
         match self.budget.take(event.weight()) {
             Some(share) if !paging.overflow && paging.late.len() < window => paging.late.push(fresh_item(event, share)),
             _ => paging.overflow = true,
@@ -121,12 +145,7 @@ impl Queue {
 
     /// Fills the window from the store again, from `key` on.
     pub fn rewind(&mut self, key: Key) {
-        let (seq, run) = key;
-        let before = match run.checked_sub(1) {
-            Some(run) => Some((seq, run)),
-            None => seq.checked_sub(1).map(|seq| (seq, u32::MAX)),
-        };
-        self.rewind_to(before);
+        self.rewind_to(before(key));
     }
 
     fn rewind_to(&mut self, before: Option<Key>) {
@@ -144,7 +163,7 @@ impl Queue {
     fn go_back(&mut self, before: Option<Key>) {
         self.cursor = self.cursor.min(before);
         self.behind = true;
-        if self.strict {
+        if self.strict || self.lines.is_some() {
             self.forget_above(self.cursor);
         }
     }
@@ -158,6 +177,19 @@ impl Queue {
         for key in above.keys() {
             self.held.remove(key);
         }
+        self.forget_lines_above(last);
+    }
+
+    /// These wait no longer, neither here nor in the store. None of them is in flight.
+    pub fn forget(&mut self, keys: &HashSet<Key>) {
+        self.fresh.retain(|key, _| !keys.contains(key));
+        self.delayed.retain(|(_, key), _| !keys.contains(key));
+        self.held.retain(|key| !keys.contains(key));
+        if let Some(paging) = &mut self.paging {
+            paging.late.retain(|item| !keys.contains(&item.key()));
+            paging.touched.extend(keys);
+        }
+        self.forget_in_lines(keys);
     }
 
     /// Takes note that no due time lies further ahead than this.
@@ -165,12 +197,14 @@ impl Queue {
         self.longest = longest;
     }
 
-    /// Forgets everything but what is in flight; with `stored`, to read it from the store again.
-    pub fn reset(&mut self, strict: bool, longest: Duration, stored: bool) {
+    /// Forgets everything but what is in flight, which is to be [adopted](Self::adopt) anew; with `stored`, to read it from the
+    /// store again.
+    pub fn reset(&mut self, order: Order, longest: Duration, stored: bool) {
+        self.park_all();
         for key in self.fresh.keys().chain(self.delayed.keys().map(|(_, key)| key)) {
             self.held.remove(key);
         }
-        let mut new = Self::new(Arc::clone(&self.budget), strict, longest, stored, self.released);
+        let mut new = Self::new(Arc::clone(&self.budget), order, longest, stored, self.released);
         (new.seen, new.together) = (self.seen, self.together);
         new.held = std::mem::take(&mut self.held);
         new.paging =
@@ -181,6 +215,9 @@ impl Queue {
     /// Keeps only a little in memory as long as the receiver does not work.
     pub fn shrink(&mut self, small: bool) {
         self.small = small;
+        if self.lines.as_ref().is_some_and(|lines| small && lines.waiting() > SMALL_WINDOW) {
+            self.park_all();
+        }
         if self.fresh.len() <= self.window() {
             return;
         }
@@ -213,6 +250,14 @@ impl Queue {
 
     /// The next delivery that may be attempted now; another event than `than` where there is one.
     pub fn take(&mut self, now: Mono, than: Option<u64>) -> Option<Item> {
+        let taken = self.take_but(now, than)?;
+        if let Some(lines) = &mut self.lines {
+            lines.fly(taken.key());
+        }
+        Some(taken)
+    }
+
+    fn take_but(&mut self, now: Mono, than: Option<u64>) -> Option<Item> {
         let first = self.take_any(now)?;
         if self.strict || than != Some(first.event.seq) {
             return Some(first);
@@ -244,6 +289,11 @@ impl Queue {
 
     /// A delivery that was in flight has ended.
     pub fn finish(&mut self, key: Key) {
+        self.land(key);
+        self.advance(key);
+    }
+
+    fn land(&mut self, key: Key) {
         self.held.remove(&key);
         if let Some(paging) = &mut self.paging {
             paging.touched.insert(key);
@@ -252,10 +302,12 @@ impl Queue {
 
     /// A delivery that was in flight waits for its next attempt.
     pub fn put_back(&mut self, item: Item, at: RetryAt, now: Now) {
-        self.finish(item.key());
+        self.land(item.key());
         let wall = now.wall.after(at.delay);
         // In whole milliseconds, so that neither clock shows it early.
         let due = Due { mono: now.mono.after(wall.since(now.wall)), wall, asked: at.asked };
+        let crowded = self.budget.is_exceeded();
+        let Some(item) = self.put_back_in_line(item, at, due, crowded, now) else { return };
         self.place(item, due, at.delay > KEEP, now);
     }
 
@@ -283,8 +335,12 @@ impl Queue {
 
     /// A delivery that was in flight waits for its next attempt in the store alone, if it is there still.
     pub fn leave_to_store(&mut self, key: Key, due: Timestamp) {
-        self.finish(key);
-        if self.strict { self.rewind(key) } else { self.leave(due) }
+        self.land(key);
+        if self.strict {
+            self.rewind(key);
+        } else if !self.leave_line_to_store(key) {
+            self.leave(due);
+        }
     }
 
     /// Whether there may be earlier ones in the store alone.
@@ -312,6 +368,9 @@ impl Queue {
     pub fn release(&mut self, now: Now) {
         self.released = Some(now.wall);
         self.sweep();
+        if let Some(lines) = &mut self.lines {
+            lines.hurry();
+        }
         let at_once = |due: Due| if due.asked { due } else { Due { mono: now.mono.min(due.mono), ..due } };
         for item in self.fresh.values_mut() {
             item.due = item.due.map(at_once);
@@ -351,16 +410,29 @@ impl Queue {
 
     /// Whether nothing waits here or in the store.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && !self.behind && self.horizon.is_none() && self.paging.is_none()
+        self.held.is_empty()
+            && !self.behind
+            && self.horizon.is_none()
+            && self.skipped.is_none()
+            && self.paging.is_none()
+            && self.lines.as_ref().is_none_or(Lines::is_empty)
     }
 
     /// Deliveries in memory: fresh ones and retries.
     pub fn len(&self) -> (usize, usize) {
-        (self.fresh.len(), self.delayed.len())
+        (self.fresh.len() + self.lines.as_ref().map_or(0, Lines::waiting), self.delayed.len())
     }
 
     /// Whether there is more in the store.
     pub fn has_more(&self) -> bool {
-        self.behind || self.horizon.is_some()
+        self.behind || self.horizon.is_some() || self.lines.as_ref().is_some_and(Lines::has_parked)
+    }
+}
+
+/// The last place before this one.
+fn before((seq, run): Key) -> Option<Key> {
+    match run.checked_sub(1) {
+        Some(run) => Some((seq, run)),
+        None => seq.checked_sub(1).map(|seq| (seq, u32::MAX)),
     }
 }

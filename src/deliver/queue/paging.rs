@@ -1,10 +1,11 @@
 //! Reading back what waits in the store.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
-    KEEP, MAX_DELAYED, Queue,
+    KEEP, MAX_DELAYED, Queue, before,
     item::{Due, Item, Key, stored_item},
+    keys::Lines,
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
@@ -15,7 +16,7 @@ use crate::{
 /// Below this share of its bound a part is filled from the store.
 const LOW: usize = 4;
 /// Retries in the store are read this long before they are due.
-const AHEAD: Duration = Duration::from_secs(1);
+pub(super) const AHEAD: Duration = Duration::from_secs(1);
 /// After a page that could not be read.
 const PAGE_RETRY: Duration = Duration::from_millis(250);
 
@@ -31,9 +32,12 @@ impl Place {
 }
 
 /// A page on its way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Paging {
     pub(super) retries: bool,
+    /// The line it is of, alone, and from where on.
+    pub(super) line: Option<Arc<str>>,
+    pub(super) from: Option<Key>,
     /// Settled since it was asked for: it may show them as they were before.
     pub(super) touched: HashSet<Key>,
     /// Fresh ones that came since it was asked for: it may not show them.
@@ -53,26 +57,35 @@ impl Queue {
             return None;
         }
         self.page_not_before = None;
-        let fresh = self.behind && self.wants_fresh();
+        let full = self.lines.as_ref().is_some_and(Lines::are_full);
+        let fresh = self.behind && !full && self.wants_fresh();
         let place = self.horizon.filter(|place| self.sweeping || place.due <= now.wall.after(AHEAD));
         let place = place.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
+        if let Some(cursor) = self.line_page(now, fresh || place.is_some()) {
+            return Some(cursor);
+        }
         let retries = place.filter(|_| !fresh || self.retry_page_turn);
         let cursor = match retries {
             Some(Place { due, after }) => Cursor::Retries { from: due, after },
             None if !fresh => return None,
             None if self.strict => Cursor::InOrder(self.cursor),
-            None => Cursor::Fresh(self.cursor),
+            None => self.keyed_cursor().unwrap_or(Cursor::Fresh(self.cursor)),
         };
         self.retry_page_turn = retries.is_none();
-        self.paging = Some(Paging {
-            retries: retries.is_some(),
-            touched: HashSet::new(),
-            late: Vec::new(),
-            overflow: false,
-            rewind: None,
-            stale: false,
-        });
+        self.paging = Some(Paging { retries: retries.is_some(), ..Paging::default() });
         Some(cursor)
+    }
+
+    /// Takes turns with other pages.
+    fn line_page(&mut self, now: Now, others: bool) -> Option<Cursor> {
+        let turn = std::mem::replace(&mut self.line_page_turn, true) || !others;
+        if !turn || !self.wants(self.fresh.len(), self.window()) {
+            return None;
+        }
+        let (name, from) = self.lines.as_mut()?.take_thirsty(now.mono)?;
+        self.line_page_turn = false;
+        self.paging = Some(Paging { line: Some(Arc::clone(&name)), from: Some(from), ..Paging::default() });
+        Some(Cursor::OfKey { key: name, after: before(from) })
     }
 
     pub(super) fn wants(&self, len: usize, bound: usize) -> bool {
@@ -82,6 +95,9 @@ impl Queue {
     /// A page could not be read; it will be asked for again.
     pub fn page_failed(&mut self, now: Mono) {
         if let Some(paging) = self.paging.take() {
+            if let Some(name) = &paging.line {
+                self.line_not_loaded(name);
+            }
             self.after_page(paging.rewind);
         }
         self.page_not_before = Some(now.after(PAGE_RETRY));
@@ -91,10 +107,13 @@ impl Queue {
     pub fn loaded(&mut self, page: Page, now: Now) {
         let Some(mut paging) = self.paging.take() else { return };
         self.starved = false;
-        match (paging.stale, paging.retries) {
-            (true, _) => {}
-            (false, true) => self.loaded_retries(page, &paging, now),
-            (false, false) => self.loaded_fresh(page, &mut paging, now),
+        match (paging.stale, paging.line.clone()) {
+            (true, Some(name)) => self.line_not_loaded(&name),
+            (true, None) => {}
+            (false, Some(name)) => self.loaded_line(&name, page, &paging, now),
+            (false, None) if paging.retries => self.loaded_retries(page, &paging, now),
+            (false, None) if self.lines.is_some() => self.loaded_keyed(page, &mut paging, now),
+            (false, None) => self.loaded_fresh(page, &mut paging, now),
         }
         self.after_page(paging.rewind);
     }
@@ -139,7 +158,9 @@ impl Queue {
         for row in page.rows {
             let key = (row.event.seq, row.run);
             let Some(wall) = row.due else { continue };
-            if !self.held.contains(&key) && !paging.touched.contains(&key) {
+            // One that has a line is known there.
+            let in_line = self.lines.is_some() && row.event.key.is_some();
+            if !in_line && !self.held.contains(&key) && !paging.touched.contains(&key) {
                 let due = self.due(&row, wall, now);
                 if due.mono.since(now.mono) > KEEP {
                     if !self.sweeping {
@@ -164,7 +185,7 @@ impl Queue {
         }
     }
 
-    fn retry_room(&self, weight: usize) -> Option<Share> {
+    pub(super) fn retry_room(&self, weight: usize) -> Option<Share> {
         if self.delayed.is_empty() {
             return Some(self.budget.take(weight).unwrap_or_else(|| self.budget.take_anyway(weight)));
         }
@@ -172,7 +193,7 @@ impl Queue {
     }
 
     /// When a stored retry is due on the running clock.
-    fn due(&self, row: &PendingRow, wall: Timestamp, now: Now) -> Due {
+    pub(super) fn due(&self, row: &PendingRow, wall: Timestamp, now: Now) -> Due {
         let pushed = self.released.zip(row.attempted_at).is_some_and(|(released, attempted)| attempted <= released);
         let ahead = if pushed && !row.asked { Duration::ZERO } else { wall.since(now.wall).min(self.longest) };
         Due { mono: now.mono.after(ahead), wall, asked: row.asked }
@@ -186,8 +207,11 @@ impl Queue {
         if let Some(moment) = self.page_not_before {
             return Some(moment.max(now.mono));
         }
-        let place = self.horizon.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED))?;
-        Some(now.mono.after(place.due.since(now.wall.after(AHEAD)).min(self.longest)))
+        let place = self.horizon.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
+        let place = place.map(|place| now.mono.after(place.due.since(now.wall.after(AHEAD)).min(self.longest)));
+        let line = self.lines.as_ref().and_then(Lines::look_at).map(|moment| moment.max(now.mono));
+        let line = line.filter(|_| self.wants(self.fresh.len(), self.window()));
+        place.into_iter().chain(line).min()
     }
 }
 

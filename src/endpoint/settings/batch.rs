@@ -8,7 +8,7 @@ use crate::{
         duration,
         fields::{Field, Fields},
     },
-    endpoint::{Settings, Signing, Target, format::Format, policy::Batch},
+    endpoint::{Settings, Signing, Target, format::Format, policy::Batch, queue::Ordered},
 };
 
 pub(super) fn batch(field: &Field<'_>) -> Option<Batch> {
@@ -32,6 +32,12 @@ pub(super) fn check(fields: &mut Fields<'_>, settings: &Settings) {
     let (Some(batch), Some(field)) = (&settings.policy.batch, fields.take("batch")) else { return };
     if settings.format == Format::CloudEventsBinary {
         field.fault("cannot stand beside format \"cloudevents_binary\", which has one event to a request");
+    }
+    if settings.policy.ordered == Ordered::Key
+        && settings.policy.in_flight > 1
+        && let Some(ordered) = fields.take("ordered")
+    {
+        ordered.fault("cannot stand beside `batch` with more than 1 in flight: one batch at a time is in order");
     }
     let Some(count) = &batch.count_header else { return };
     match (&settings.target, &settings.signing) {
@@ -101,6 +107,9 @@ mod tests {
             assert_eq!(places(with(json!({"batch": batch}))), expected, "{batch}");
         }
         assert_eq!(places(with(json!({"batch": {}, "format": "cloudevents_binary"}))), ["#/batch"]);
+        let keyed = |in_flight: u16| with(json!({"batch": {}, "ordered": "key", "in_flight": in_flight}));
+        assert_eq!(places(keyed(2)), ["#/ordered"]);
+        assert!(keyed(1).is_ok());
         let file = json!({"file": "/var/log/a", "batch": {"count_header": "x-n"}});
         assert_eq!(places(parse(&file)), ["#/batch"]);
         let signing = json!({"type": "hmac", "header": "X-N"});

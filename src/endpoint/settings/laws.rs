@@ -13,8 +13,10 @@ use crate::{
         filter::tests::a_filter,
         format::{Format, tests::format},
         policy::{
-            Backoff, Batch, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen,
+            Backoff, Batch, BreakerPolicy, DeadLetters, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success,
+            Unit, WhileOpen,
         },
+        queue::{Ordered, QueuePolicy, WhenFull},
     },
     error::Invalid,
     event::TopicPattern,
@@ -114,11 +116,18 @@ fn json_value() -> impl Strategy<Value = Value> {
             "header",
             "prefix",
             "timeout",
+            "queue",
+            "max_items",
+            "when_full",
+            "ordered",
+            "drain",
             "format",
             "map",
             "merge",
             "from",
             "default",
+            "dead_letters",
+            "max_items",
             "filter",
             "pointer",
             "only",
@@ -151,6 +160,15 @@ fn backoff() -> impl Strategy<Value = Backoff> {
             }
         });
     prop_oneof![list, formula]
+}
+
+fn queue() -> impl Strategy<Value = QueuePolicy> {
+    let when_full = select(vec![WhenFull::Spill, WhenFull::DropOldest, WhenFull::DropNewest]);
+    (1..=1_000_000_000_u64, 1..=1_u64 << 50, when_full).prop_map(|(max_items, max_bytes, when_full)| QueuePolicy {
+        max_items,
+        max_bytes,
+        when_full,
+    })
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
@@ -192,8 +210,11 @@ fn policy() -> impl Strategy<Value = Policy> {
         },
     );
     let bounds = (1..=4096_u16, rate, option::of(batch));
-    (success, retry, breaker, bounds, millis(100..=300_000), disable_after).prop_map(
-        |(success, retry, breaker, (in_flight, rate, batch), timeout, disable_after)| Policy {
+    let ordered = select(vec![Ordered::None, Ordered::Key]);
+    let waiting = (ordered, queue(), option::of(millis(0..=3_600_000)));
+    (success, retry, breaker, bounds, millis(100..=300_000), disable_after, waiting).prop_map(
+        |(success, retry, breaker, (in_flight, rate, batch), timeout, disable_after, (ordered, queue, drain))| Policy {
+            ordered: if batch.is_some() && in_flight > 1 { Ordered::None } else { ordered },
             success,
             retry,
             breaker,
@@ -202,8 +223,15 @@ fn policy() -> impl Strategy<Value = Policy> {
             rate,
             batch,
             disable_after,
+            queue,
+            drain,
         },
     )
+}
+
+fn dead_letters() -> impl Strategy<Value = DeadLetters> {
+    (0..=10_000_000_u64, 0..=1_u64 << 40, millis(1000..=315_360_000_000))
+        .prop_map(|(max_items, max_bytes, max_age)| DeadLetters { max_items, max_bytes, max_age })
 }
 
 fn auth() -> impl Strategy<Value = Option<Auth>> {
@@ -290,8 +318,9 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
     let method = select(vec!["POST", "PUT", "PATCH"]);
     let place = (url(), vec(topic, 1..5), state, method, metadata());
     let carried = (option::of(a_filter()), format());
-    (who(), place, carried, policy(), any::<bool>(), select(ORIGINS.to_vec())).prop_map(
-        |(who, place, (filter, format), policy, private, origin)| {
+    let kept = (policy(), dead_letters());
+    (who(), place, carried, kept, any::<bool>(), select(ORIGINS.to_vec())).prop_map(
+        |(who, place, (filter, format), (policy, dead_letters), private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (target, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
@@ -313,6 +342,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
                 signing,
                 guard,
                 policy,
+                dead_letters,
             };
             (settings, origin)
         },

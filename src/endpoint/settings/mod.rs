@@ -2,6 +2,7 @@
 
 mod access;
 mod batch;
+mod dead_letters;
 mod headers;
 #[cfg(test)]
 pub(super) mod laws;
@@ -10,6 +11,7 @@ mod parse;
 mod patch;
 mod policy;
 mod print;
+mod queue;
 mod target;
 
 use std::io;
@@ -22,6 +24,7 @@ pub(super) use {
     batch::print as print_batch,
     patch::merge_settings,
     print::{guard_name, in_clear as print_signing},
+    queue::print as print_queue,
 };
 
 /// Who configures an endpoint, which decides what addresses it may reach and what files it may be.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{Files, Judge, Origin, access, batch, headers, limits, policy, target};
 use crate::{
     config::fields::{Field, Fields, read},
-    endpoint::{Settings, Signing, State, Target, TenantScope, filter::Filter},
+    endpoint::{Settings, Signing, State, Target, TenantScope, filter::Filter, policy::DeadLetters},
     error::Invalid,
     event::TopicPattern,
 };
@@ -50,6 +50,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
     let auth = fields.take("auth").and_then(|field| access::auth(&field)).flatten();
     let signing = if to_file { Signing::None } else { access::signing(fields) };
     let policy = policy::policy(fields);
+    let dead_letters = fields.take("dead_letters").and_then(|field| field.object(DeadLetters::read));
     let settings = Settings {
         name: name.map(str::to_owned),
         tenant: tenant.unwrap_or_default(),
@@ -65,6 +66,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
         signing,
         guard: guard?,
         policy,
+        dead_letters: dead_letters.unwrap_or_default(),
     };
     batch::check(fields, &settings);
     Some(settings)
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["queue", "ordered", "drain", "dead_letters", "debounce"] {
+        for name in ["debounce"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{batch, limits};
+use super::{batch, limits, queue};
 use crate::{
     config::fields::{Field, Fields},
     endpoint::policy::{Backoff, BreakerPolicy, Exhausted, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen},
@@ -41,6 +41,9 @@ pub(super) fn policy(fields: &mut Fields<'_>) -> Policy {
         Some(field) if field.value() == NEVER => None,
         Some(field) => field.duration(limits::RETRY_TIME),
     };
+    let bounds = fields.take("queue").and_then(|field| field.object(queue::queue));
+    let ordered = fields.take("ordered").and_then(|field| field.choice(&queue::ORDERED));
+    let drain = fields.take("drain").and_then(|field| field.duration(limits::DRAIN));
     Policy {
         success: success.unwrap_or(default.success),
         retry: retry.unwrap_or(default.retry),
@@ -50,6 +53,9 @@ pub(super) fn policy(fields: &mut Fields<'_>) -> Policy {
         rate,
         batch,
         disable_after,
+        ordered: ordered.unwrap_or_default(),
+        queue: bounds.unwrap_or_default(),
+        drain,
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     batch,
     parse::STATES,
     policy::{EXHAUSTED, NEVER, SUCCESSES, UNITS, WHILE_OPEN},
+    queue,
 };
 use crate::{
     config::duration,
@@ -52,8 +53,12 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "retry": retry(&policy.retry),
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
+        "dead_letters": settings.dead_letters.to_json(),
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
         "batch": policy.batch.as_ref().map(batch::print),
+        "ordered": name_of(&policy.ordered, &queue::ORDERED),
+        "queue": queue::print(policy.queue),
+        "drain": policy.drain.map(duration::print),
         "disable_after": policy.disable_after.map_or_else(|| NEVER.to_owned(), duration::print),
     });
     for part in [target(settings, show), common] {
@@ -83,7 +88,7 @@ fn target(settings: &Settings, show: fn(&str) -> Value) -> Value {
     }
 }
 
-fn name_of<T: PartialEq>(value: &T, names: &[(&'static str, T)]) -> &'static str {
+pub(super) fn name_of<T: PartialEq>(value: &T, names: &[(&'static str, T)]) -> &'static str {
     names.iter().find(|(_, named)| named == value).map_or("", |(name, _)| name)
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{event::Event, store::*};
+use crate::{endpoint::queue::QueuePolicy, event::Event, store::*};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,7 +56,7 @@ pub(in crate::store) fn event(id: &str, topic: &str) -> Event {
 }
 
 pub(in crate::store) fn target(endpoint: EndpointKey) -> Target {
-    Target { endpoint, dropped: None }
+    Target { endpoint, dropped: None, queue: QueuePolicy::default() }
 }
 
 pub(in crate::store) fn delivery(event: &Accepted, endpoint: EndpointKey) -> DeliveryId {

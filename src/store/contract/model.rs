@@ -11,7 +11,11 @@ use std::{
 use proptest::{prelude::*, sample::Index};
 
 use super::bench::*;
-use crate::{event::Event, store::*};
+use crate::{
+    endpoint::queue::{QueuePolicy, WhenFull},
+    event::Event,
+    store::*,
+};
 
 /// One step of a history. An [`Index`] picks among everything of its kind so far.
 #[derive(Clone, Debug)]
@@ -26,7 +30,10 @@ pub(in crate::store) enum Op {
     Replay(Index),
     /// What is pending for one endpoint, or for all.
     Cancel(Index, bool),
+    /// Keeps up to so many dead letters.
     Create(u8),
+    /// A job that replays or purges the dead letters of one endpoint, or all, so many in a step.
+    Job(Index, bool, JobKind, u8),
     Delete(Index),
     /// Changes the settings; drops what is pending, or does so no more.
     Update(Index, bool),
@@ -49,6 +56,12 @@ fn settle((which, tried, fate): (Index, bool, Fate)) -> Op {
     Op::Settle(which, tried || matches!(fate, Fate::Delivered), fate)
 }
 
+fn job() -> impl Strategy<Value = Op> {
+    let kind = prop_oneof![Just(JobKind::ReplayDeadLetters), Just(JobKind::PurgeDeadLetters)];
+    let job = (any::<Index>(), prop::bool::weighted(0.3), kind, 1..4_u8);
+    job.prop_map(|(which, all, kind, most)| Op::Job(which, all, kind, most))
+}
+
 /// Histories of up to `most` steps.
 pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     let one = (0..12_u8, prop::bool::weighted(0.3), prop::bool::weighted(0.1));
@@ -65,6 +78,7 @@ pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
         3 => any::<Index>().prop_map(Op::Replay),
         1 => (any::<Index>(), prop::bool::weighted(0.2)).prop_map(|(which, all)| Op::Cancel(which, all)),
         2 => (0..4_u8).prop_map(Op::Create),
+        2 => job(),
         1 => any::<Index>().prop_map(Op::Delete),
         1 => (any::<Index>(), any::<bool>()).prop_map(|(which, drops)| Op::Update(which, drops)),
         1 => (any::<Index>(), 0..3_u8).prop_map(|(which, cooldown)| Op::Breaker(which, cooldown)),
@@ -118,6 +132,7 @@ enum Answer {
     Recorded(u64),
     Replayed(ReplayOutcome),
     Cancelled(CancelledStep),
+    Worked(Vec<Advance>),
     Endpoint(Option<(EndpointKey, String, u64)>),
     Deleted(bool),
 }
@@ -159,8 +174,14 @@ impl World {
                 let filter = CancelFilter { endpoint, ..CancelFilter::default() };
                 Answer::Cancelled(get(store.cancel(CancelStep { filter, dry_run: false, after: None })))
             }
+            Op::Job(which, all, kind, most) => {
+                let endpoint = pick(which, &self.endpoints).filter(|_| !all);
+                let selection = DeadLetterSelection { endpoint, ..DeadLetterSelection::default() };
+                Answer::Worked(work(store, selection, *kind, *most, step))
+            }
             Op::Create(id) => {
-                let row = wait(store.create_endpoint(format!("ep{id}").parse().unwrap(), format!("[{step}]")));
+                let settings = format!(r#"{{"step": {step}, "dead_letters": {{"max_items": {id}}}}}"#);
+                let row = wait(store.create_endpoint(format!("ep{id}").parse().unwrap(), settings));
                 Answer::Endpoint(row.ok().map(|row| (row.key, row.settings, row.version)))
             }
             Op::Delete(which) => pick(which, &self.endpoints).map_or(Answer::Nothing, |key| {
@@ -195,6 +216,7 @@ impl World {
         let target = |(endpoint, dropped): (EndpointKey, bool)| Target {
             endpoint,
             dropped: dropped.then_some(DropReason::EndpointDisabled),
+            queue: queue(endpoint),
         };
         if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets.into_iter().map(target).collect()) }
     }
@@ -243,6 +265,12 @@ impl World {
                     self.pending.insert(*new, None);
                 }
             }
+            (_, Answer::Worked(steps)) => {
+                for new in steps.iter().flat_map(|step| &step.replayed) {
+                    self.deliveries.push(*new);
+                    self.pending.insert(*new, None);
+                }
+            }
             (_, Answer::Cancelled(step)) => {
                 let ids: Vec<_> =
                     self.pending.keys().filter(|id| step.endpoints.contains(&id.endpoint)).copied().collect();
@@ -270,6 +298,21 @@ impl World {
         self.deliveries.push(id);
         if target.dropped.is_none() && !self.dropping.contains(&id.endpoint) {
             self.pending.insert(id, None);
+            self.keep_within(id, target.queue);
+        }
+    }
+
+    fn keep_within(&mut self, newest: DeliveryId, queue: QueuePolicy) {
+        loop {
+            let mut mine = self.pending.keys().filter(|id| id.endpoint == newest.endpoint);
+            let items = mine.clone().count() as u64;
+            let first = mine.next().copied();
+            let victim = if queue.when_full == WhenFull::DropNewest { Some(newest) } else { first };
+            let Some(victim) = victim.filter(|id| items > queue.max_items && self.pending.contains_key(id)) else {
+                return;
+            };
+            self.pending.remove(&victim);
+            self.cancelled.insert(victim);
         }
     }
 
@@ -297,11 +340,13 @@ impl World {
         let totals = get(store.totals());
         assert!(totals.add_up(), "{totals:?}");
         assert_eq!(totals.deliveries.pending, self.pending.len() as u64);
+        check_dead_letters(&totals.deliveries);
         let mut view = vec![say(&totals)];
         for key in &self.endpoints {
             self.check_pages(store, *key);
             let (totals, oldest) = get(store.endpoint_totals(*key));
             assert!(totals.add_up(), "{totals:?}");
+            check_dead_letters(&totals);
             view.push(say(&(key, totals, oldest.is_some())));
             view.push(say(&pages(store, *key, Cursor::InOrder(None))));
             view.push(say(&get(store.endpoint_attempts(*key, None, 5))));
@@ -321,10 +366,53 @@ impl World {
         let retries: Vec<_> = retries.into_iter().map(|(_, seq, run)| (seq, run)).collect();
         let first_due = Cursor::Retries { from: Timestamp::from_millis(0), after: None };
         for (cursor, expected) in [(Cursor::InOrder(None), all), (Cursor::Fresh(None), fresh), (first_due, retries)] {
-            let found: Vec<_> = pages(store, key, cursor).iter().map(|row| (row.0, row.1)).collect();
+            let found: Vec<_> = pages(store, key, cursor.clone()).iter().map(|row| (row.0, row.1)).collect();
             assert_eq!(found, expected, "{cursor:?}");
         }
+        let one: Arc<str> = "k1".into();
+        let of_key = |row: &Waiting| row.2.contains("\"k1\"");
+        let (mine, others): (Vec<_>, Vec<_>) = pages(store, key, Cursor::InOrder(None)).into_iter().partition(of_key);
+        assert_eq!(pages(store, key, Cursor::OfKey { key: Arc::clone(&one), after: None }), mine);
+        assert_eq!(pages(store, key, Cursor::Keyed { after: None, without: BTreeSet::from([one]) }), others);
     }
+}
+
+/// How much may wait for an endpoint: much, or little in one way or the other.
+fn queue(EndpointKey(key): EndpointKey) -> QueuePolicy {
+    let (max_items, when_full) = match key % 3 {
+        0 => (1_000_000, WhenFull::Spill),
+        1 => (3, WhenFull::DropOldest),
+        _ => (2, WhenFull::DropNewest),
+    };
+    QueuePolicy { max_items, when_full, ..QueuePolicy::default() }
+}
+
+/// Every dead letter is accounted for.
+fn check_dead_letters(totals: &DeliveryTotals) {
+    let DeadLetterTotals { kept, pruned, purged, bytes } = totals.dead_letters;
+    assert_eq!(totals.dead_lettered, kept + pruned + purged + totals.replayed, "{totals:?}");
+    assert_eq!(kept == 0, bytes == 0, "{totals:?}");
+}
+
+/// Makes a job and lets it work to its end.
+fn work(store: &dyn Store, selection: DeadLetterSelection, kind: JobKind, most: u8, step: i64) -> Vec<Advance> {
+    let created_at = at(10_000);
+    let count = CountStep { selection: selection.clone(), at: created_at, after: None };
+    let total = get(store.count_dead_letters(count)).matched;
+    let id: JobId = format!("job{step}").parse().unwrap();
+    let (state, rate) = (JobState::Running, None);
+    let job =
+        Job { id: id.clone(), kind, selection, rate, total, done: 0, failed: 0, state, created_at, ended_at: None };
+    get(store.create_job(job));
+    let mut steps = Vec::new();
+    while steps.last().is_none_or(|step: &Advance| step.job.state == JobState::Running) {
+        assert!(steps.len() < 100, "a job without an end: {steps:?}");
+        let mut step = get(store.advance_job(id.clone(), most.into())).expect("the job is there");
+        // When it ended is by the store's own clock.
+        step.job.ended_at = None;
+        steps.push(step);
+    }
+    steps
 }
 
 fn due(fate: Fate) -> Timestamp {
@@ -338,6 +426,7 @@ fn asked(fate: Fate) -> bool {
 fn append(store: &dyn Store, group: &[(u8, bool, bool)]) -> Result<Vec<Receipt>, String> {
     let event = |(id, tenant, other): &(u8, bool, bool)| {
         let event = Event::from_json(format!("t{}.x", id % 3), if *other { "1" } else { "0" }).id(format!("e{id}"));
+        let event = if id % 4 > 0 { event.key(format!("k{}", id % 4)) } else { event };
         submit(&if *tenant { event.tenant("x") } else { event })
     };
     publish(store, group.iter().map(event).collect()).map_err(|error| say(&error))
@@ -345,8 +434,8 @@ fn append(store: &dyn Store, group: &[(u8, bool, bool)]) -> Result<Vec<Receipt>,
 
 fn update(store: &dyn Store, key: EndpointKey, drops: bool, step: i64) -> Answer {
     let drop_pending = drops.then_some(DropReason::EndpointDisabled);
-    let change =
-        EndpointChange { settings: format!("[{step}]"), state_changed: drops, state_reason: None, drop_pending };
+    let settings = format!(r#"{{"step": {step}, "dead_letters": {{"max_items": {}}}}}"#, step % 4);
+    let change = EndpointChange { settings, state_changed: drops, state_reason: None, drop_pending };
     let row = wait(store.update_endpoint(key, change));
     if row.is_ok() && drops {
         wait_until_dropped(store, key);
@@ -364,7 +453,7 @@ type Waiting = (u64, u32, String, u32, u32, Option<Timestamp>, Option<Timestamp>
 fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Waiting> {
     let mut all = Vec::new();
     loop {
-        let page = page(store, PageRequest { endpoint, cursor, items: 3, bytes: usize::MAX }).unwrap();
+        let page = page(store, PageRequest { endpoint, cursor: cursor.clone(), items: 3, bytes: usize::MAX }).unwrap();
         let row = |row: &PendingRow| {
             let event = words(&row.event);
             (row.event.seq, row.run, event, row.attempts, row.spent, row.attempted_at, row.due, row.asked)
@@ -375,6 +464,8 @@ fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Wa
         cursor = match cursor {
             Cursor::Fresh(_) => Cursor::Fresh(after),
             Cursor::InOrder(_) => Cursor::InOrder(after),
+            Cursor::Keyed { without, .. } => Cursor::Keyed { after: page.through, without },
+            Cursor::OfKey { key, .. } => Cursor::OfKey { key, after },
             Cursor::Retries { .. } => Cursor::Retries { from: last.due.expect("a retry has a due time"), after },
         };
     }
@@ -406,7 +497,12 @@ fn lists(store: &dyn Store) -> Vec<String> {
     }
     for (replayed, limit, before) in [(false, 100, None), (true, 100, None), (false, 2, Some(5))] {
         let before = before.map(|seq| DeliveryId { seq, endpoint: EndpointKey(2), run: 0 });
-        said.push(say(&get(store.dead_letters(DeadLetterFilter { endpoint: None, replayed, before, limit }))));
+        said.push(say(&get(store.dead_letters(DeadLetterFilter {
+            selection: DeadLetterSelection::default(),
+            replayed,
+            before,
+            limit,
+        }))));
     }
     said
 }

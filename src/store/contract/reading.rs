@@ -58,7 +58,7 @@ pub(in crate::store) fn pages_are_bounded_by_bytes(bench: &Bench) {
     bench.routed("c", &[endpoint]);
     for cursor in [Cursor::Fresh(None), Cursor::InOrder(None)] {
         for (bytes, rows) in [(0, 1), (1, 1), (weight, 1), (weight + 1, 2), (2 * weight, 2), (3 * weight, 3)] {
-            let request = PageRequest { endpoint, cursor, items: 9, bytes };
+            let request = PageRequest { endpoint, cursor: cursor.clone(), items: 9, bytes };
             let page = page(bench.store.as_ref(), request).unwrap();
             assert_eq!((page.rows.len(), page.end), (rows, rows == 3), "{bytes} bytes");
         }

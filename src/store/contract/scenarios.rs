@@ -150,7 +150,7 @@ pub(in crate::store) fn a_late_outcome_is_without_effect(bench: &Bench) {
 pub(in crate::store) fn targets_can_be_dropped_at_once(bench: &Bench) {
     let (disabled, active) = (bench.endpoint("disabled"), bench.endpoint("active"));
     let event = bench.accept(event("a", "t"));
-    let dropped = Target { endpoint: disabled, dropped: Some(DropReason::EndpointDisabled) };
+    let dropped = Target { dropped: Some(DropReason::EndpointDisabled), ..target(disabled) };
     bench.judge(&event, Ruling::Routed(vec![dropped, target(active)]));
     assert!(bench.pending(disabled).is_empty());
     assert_eq!(bench.pending(active), [(1, 0)]);
@@ -199,19 +199,20 @@ pub(in crate::store) fn dead_letters_are_listed_highest_first(bench: &Bench) {
         bench.settle(delivery(&event, two), attempt(1, 10 - event.seq as i64), DEAD);
         bench.settle(delivery(&event, one), attempt(1, 5), DEAD);
     }
-    let all = DeadLetterFilter { limit: 9, ..Default::default() };
+    let all = || DeadLetterFilter { limit: 9, ..Default::default() };
     let list =
         |filter| -> Vec<_> { bench.dead_letters(filter).iter().map(|row| (row.id.seq, row.id.endpoint)).collect() };
-    assert_eq!(list(all), [(2, two), (2, one), (1, two), (1, one)]);
-    assert_eq!(list(DeadLetterFilter { limit: 1, ..all }), [(2, two)]);
+    assert_eq!(list(all()), [(2, two), (2, one), (1, two), (1, one)]);
+    assert_eq!(list(DeadLetterFilter { limit: 1, ..all() }), [(2, two)]);
     let before = Some(DeliveryId { seq: 2, endpoint: one, run: 0 });
-    assert_eq!(list(DeadLetterFilter { before, ..all }), [(1, two), (1, one)]);
-    assert_eq!(list(DeadLetterFilter { endpoint: Some(one), ..all }), [(2, one), (1, one)]);
+    assert_eq!(list(DeadLetterFilter { before, ..all() }), [(1, two), (1, one)]);
+    let selection = DeadLetterSelection { endpoint: Some(one), ..Default::default() };
+    assert_eq!(list(DeadLetterFilter { selection, ..all() }), [(2, one), (1, one)]);
 
     get(bench.store.replay(DeliveryId { seq: 1, endpoint: two, run: 0 }));
-    assert_eq!(list(DeadLetterFilter { replayed: true, ..all }), [(1, two)]);
-    assert_eq!(list(all), [(2, two), (2, one), (1, one)]);
-    let row = bench.dead_letters(all).remove(0);
+    assert_eq!(list(DeadLetterFilter { replayed: true, ..all() }), [(1, two)]);
+    assert_eq!(list(all()), [(2, two), (2, one), (1, one)]);
+    let row = bench.dead_letters(all()).remove(0);
     assert_eq!((row.endpoint.as_str(), row.event.unwrap().as_str(), row.topic.unwrap().as_str()), ("two", "b", "t"));
 }
 

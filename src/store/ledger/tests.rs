@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{super::*, *};
-use crate::event::Event;
+use crate::{endpoint::queue::QueuePolicy, event::Event};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -30,6 +30,7 @@ fn verdict(seq: u64, dropped: &[bool]) -> Verdict {
     let target = |(endpoint, dropped): (i64, &bool)| Target {
         endpoint: EndpointKey(endpoint),
         dropped: dropped.then_some(DropReason::EndpointDisabled),
+        queue: QueuePolicy::default(),
     };
     let targets: Vec<_> = (1..).zip(dropped).map(target).collect();
     let ruling = if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets) };

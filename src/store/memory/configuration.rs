@@ -2,6 +2,7 @@
 
 use super::{
     super::{rows::CANCEL_STEP, *},
+    dead_letters::Letters,
     pending::Pending,
     state::{EndpointState, Origin, Standing, State},
 };
@@ -16,6 +17,7 @@ impl State {
         if self.endpoints.values().any(|endpoint| endpoint.row.is_some() && endpoint.id == id) {
             return Err(StoreError::Failed(format!("there is an endpoint {id} already")));
         }
+        let letters = Letters::of(&settings);
         let key = EndpointKey(self.endpoints.last_key_value().map_or(1, |(last, _)| last.0 + 1));
         let row = EndpointRow {
             key,
@@ -34,6 +36,7 @@ impl State {
             breaker: BreakerRecord::default(),
             totals: DeliveryTotals::default(),
             pending: Pending::default(),
+            letters,
         };
         self.endpoints.insert(key, endpoint);
         Ok(row)
@@ -57,6 +60,7 @@ impl State {
         let row = row.clone();
         endpoint.dropping = change.drop_pending;
         self.drop_pending(key);
+        self.limit_letters(key, &row.settings);
         Ok(row)
     }
 
@@ -90,7 +94,7 @@ impl State {
         for id in looked_at.into_iter().filter(|id| self.is_meant(*id, &step.filter)).collect::<Vec<_>>() {
             cancelled.found(id.endpoint);
             if !step.dry_run {
-                self.cancel_one(id);
+                self.drop_one(id, DropReason::Cancelled);
             }
         }
         cancelled
@@ -110,17 +114,6 @@ impl State {
     fn is_meant(&self, id: DeliveryId, filter: &CancelFilter) -> bool {
         let event = self.events.get(&id.seq).map(|kept| &kept.event);
         event.zip(self.deliveries.get(&id)).is_some_and(|(event, one)| filter.matches(&event.topic, one.created_at))
-    }
-
-    fn cancel_one(&mut self, id: DeliveryId) {
-        let found = self.deliveries.get_mut(&id).zip(self.endpoints.get_mut(&id.endpoint));
-        let Some((delivery, endpoint)) = found else { return };
-        let Standing::Pending { due, .. } = delivery.standing else { return };
-        delivery.standing = Standing::Dropped(DropReason::Cancelled);
-        endpoint.pending.remove(id, due);
-        endpoint.totals.pending -= 1;
-        endpoint.count_dropped(DropReason::Cancelled);
-        self.release(id.seq);
     }
 
     pub(super) fn keep_breaker(&mut self, key: EndpointKey, breaker: BreakerRecord) {

@@ -128,11 +128,21 @@ impl State {
         let start = std::ops::Bound::Unbounded;
         let end = filter.before.map_or(start, std::ops::Bound::Excluded);
         let rows = self.deliveries.range((start, end)).rev();
-        rows.filter(|(id, _)| filter.endpoint.is_none_or(|endpoint| id.endpoint == endpoint))
-            .filter_map(|(id, delivery)| self.dead_letter_row(*id, delivery))
-            .filter(|row| row.replayed_as.is_some() == filter.replayed)
+        rows.filter_map(|(id, delivery)| self.dead_letter_row(*id, delivery))
+            .filter(|row| row.replayed_as.is_some() == filter.replayed && self.is_listed_letter(row, filter))
             .take(filter.limit)
             .collect()
+    }
+
+    fn is_listed_letter(&self, row: &DeadLetterRow, filter: &DeadLetterFilter) -> bool {
+        let tenant = self.events.get(&row.id.seq).and_then(|kept| kept.event.tenant.as_ref());
+        filter.selection.matches(&jobs::Letter {
+            endpoint: row.id.endpoint,
+            reason: &row.reason,
+            since: row.dead_since,
+            topic: row.topic.as_ref(),
+            tenant,
+        })
     }
 
     pub(super) fn dead_letter(&self, id: DeliveryId) -> Option<(DeadLetterRow, Option<Arc<Accepted>>)> {
@@ -221,6 +231,7 @@ fn add(sum: &mut DeliveryTotals, part: &DeliveryTotals) {
         dead_lettered,
         dropped,
         abandoned,
+        dead_letters,
     } = part;
     sum.created += created;
     sum.replayed += replayed;
@@ -230,6 +241,10 @@ fn add(sum: &mut DeliveryTotals, part: &DeliveryTotals) {
     sum.suppressed += suppressed;
     sum.dead_lettered += dead_lettered;
     sum.abandoned += abandoned;
+    sum.dead_letters.kept += dead_letters.kept;
+    sum.dead_letters.bytes += dead_letters.bytes;
+    sum.dead_letters.pruned += dead_letters.pruned;
+    sum.dead_letters.purged += dead_letters.purged;
     for (reason, count) in dropped {
         *sum.dropped.entry(reason.clone()).or_default() += count;
     }

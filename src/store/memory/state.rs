@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{super::*, pending::Pending};
+use super::{super::*, dead_letters::Letters, jobs::Jobs, pending::Pending};
 
 /// Everything that is kept.
 pub(super) struct State {
@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
     /// Dead letters that were not replayed.
     pub(super) dead: BTreeSet<DeliveryId>,
+    /// The same by the moment at which they are too old.
+    pub(super) expiring: BTreeSet<(Timestamp, DeliveryId)>,
     /// Events that nothing holds any more.
     pub(super) finished: BTreeSet<u64>,
     /// Also those that were deleted: their history goes by their id.
@@ -27,6 +29,7 @@ pub(super) struct State {
     pub(super) rules: BTreeMap<String, String>,
     pub(super) chains: BTreeMap<String, String>,
     pub(super) windows: BTreeMap<(String, String), WindowSlot>,
+    pub(super) jobs: Jobs,
 }
 
 /// An event that is kept.
@@ -66,6 +69,7 @@ pub(super) struct EndpointState {
     pub(super) breaker: BreakerRecord,
     pub(super) totals: DeliveryTotals,
     pub(super) pending: Pending,
+    pub(super) letters: Letters,
 }
 
 /// How a delivery came to be.
@@ -89,11 +93,13 @@ impl State {
             ids: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             dead: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             finished: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             rules: BTreeMap::new(),
             chains: BTreeMap::new(),
             windows: BTreeMap::new(),
+            jobs: Jobs::default(),
         }
     }
 
@@ -140,11 +146,11 @@ impl State {
     }
 
     /// Only the verdict on the next event without one has an effect: another would break the sums.
-    pub(super) fn record(&mut self, verdict: Verdict) {
+    pub(super) fn record(&mut self, verdict: Verdict, flights: Option<&Flights>) -> Vec<DeliveryId> {
         let seq = verdict.event.seq;
         let Some(kept) = self.events.get_mut(&seq).filter(|_| seq == self.judged_through + 1) else {
             tracing::error!(seq, judged_through = self.judged_through, "verdict out of order");
-            return;
+            return Vec::new();
         };
         self.judged_through = seq;
         let (state, count) = match &verdict.ruling {
@@ -154,10 +160,12 @@ impl State {
         };
         kept.state = state;
         *count += 1;
+        let mut dropped = Vec::new();
         if let Ruling::Routed(targets) = &verdict.ruling {
             for target in targets {
                 let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
                 self.create(id, target.dropped, Origin::Routed, verdict.event.accepted_at);
+                dropped.extend(self.keep_within(target.endpoint, target.queue, seq, flights));
             }
         }
         for WindowChange { rule, key, slot } in verdict.windows {
@@ -167,6 +175,7 @@ impl State {
             };
         }
         self.release(seq);
+        dropped
     }
 
     /// Makes a delivery, pending or dropped at once.
@@ -177,6 +186,7 @@ impl State {
         origin: Origin,
         created_at: Timestamp,
     ) {
+        let weight = self.weight(id.seq);
         let Some(endpoint) = self.endpoints.get_mut(&id.endpoint) else {
             tracing::error!(delivery = %id, "no such endpoint was ever there");
             return;
@@ -192,7 +202,7 @@ impl State {
             }
             None => {
                 endpoint.totals.pending += 1;
-                endpoint.pending.insert(id, None);
+                endpoint.pending.insert(id, None, weight);
                 Standing::Pending { due: None, asked: false }
             }
         };
@@ -210,8 +220,8 @@ impl State {
         let before = match delivery.standing {
             Standing::Pending { due, .. } => due,
             // It was in flight, and arrived all the same.
-            Standing::Dropped(DropReason::Cancelled) if next == Next::Delivered => {
-                endpoint.uncount_cancelled();
+            Standing::Dropped(reason) if reason.may_arrive() && next == Next::Delivered => {
+                endpoint.uncount_dropped(reason);
                 endpoint.totals.pending += 1;
                 self.hold_again(id);
                 return self.settle(Settlement { delivery: id, attempt, spent, next, at });
@@ -222,10 +232,10 @@ impl State {
         if let Some(attempt) = attempt {
             delivery.attempted(attempt, next != Next::Delivered);
         }
-        endpoint.pending.remove(id, before);
+        let weight = endpoint.pending.remove(id, before);
         match next {
             Next::Retry { due, asked } => {
-                endpoint.pending.insert(id, Some(due));
+                endpoint.pending.insert(id, Some(due), weight);
                 delivery.standing = Standing::Pending { due: Some(due), asked };
             }
             Next::Delivered => {
@@ -238,7 +248,7 @@ impl State {
                 endpoint.totals.pending -= 1;
                 endpoint.totals.dead_lettered += 1;
                 delivery.standing = Standing::Dead { reason, since: at, replayed_as: None };
-                self.bury(id);
+                self.bury(id, at);
             }
             Next::Dropped(reason) => {
                 endpoint.totals.pending -= 1;
@@ -253,11 +263,16 @@ impl State {
 impl State {
     /// Makes a delivery that was dropped pending again.
     fn hold_again(&mut self, id: DeliveryId) {
+        let weight = self.weight(id.seq);
         if let Some((delivery, endpoint)) = self.deliveries.get_mut(&id).zip(self.endpoints.get_mut(&id.endpoint)) {
             delivery.standing = Standing::Pending { due: None, asked: false };
-            endpoint.pending.insert(id, None);
+            endpoint.pending.insert(id, None, weight);
         }
         self.hold(id.seq);
+    }
+
+    fn weight(&self, seq: u64) -> u64 {
+        self.events.get(&seq).map_or(0, |kept| kept.event.weight() as u64)
     }
 }
 
@@ -273,8 +288,8 @@ impl Delivery {
 }
 
 impl EndpointState {
-    fn uncount_cancelled(&mut self) {
-        if let Some(count) = self.totals.dropped.get_mut(DropReason::Cancelled.as_str()) {
+    fn uncount_dropped(&mut self, reason: DropReason) {
+        if let Some(count) = self.totals.dropped.get_mut(reason.as_str()) {
             *count -= 1;
         }
     }

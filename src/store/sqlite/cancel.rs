@@ -1,6 +1,6 @@
 //! Giving up what is pending because somebody asks for it.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     codes::{signed, unsigned},
@@ -42,30 +42,39 @@ impl Writer<'_> {
     pub(super) fn cancel(&mut self, step: &CancelStep) -> rusqlite::Result<CancelledStep> {
         let (found, ids) = look(self.db, step)?;
         let reason = DropReason::Cancelled.as_str();
-        let mut update = self.db.prepare_cached(
-            "UPDATE deliveries SET state = 3, reason = ?4, due = NULL, settled_at = ?5
-             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3",
-        )?;
-        for DeliveryId { seq, endpoint, run } in ids {
-            update.execute(params![signed(seq), endpoint.0, run, reason, self.now.as_millis()])?;
-            self.count_delivery(endpoint, "pending", -1);
-            self.count_dropped(endpoint, reason, 1);
+        for id in ids {
+            let bytes = self.drop_one(id, reason)?;
+            self.count_pending(id.endpoint, -1, -bytes);
+            self.count_dropped(id.endpoint, reason, 1);
         }
         Ok(found)
     }
 
-    /// Takes back that a delivery was cancelled: it is pending again. Tells whether it had been.
-    pub(super) fn uncancel(&mut self, id: DeliveryId) -> rusqlite::Result<bool> {
-        let reason = DropReason::Cancelled.as_str();
+    /// Drops a pending delivery; tells the weight of its event.
+    pub(super) fn drop_one(&mut self, id: DeliveryId, reason: &str) -> rusqlite::Result<i64> {
+        let DeliveryId { seq, endpoint, run } = id;
+        let mut update = self.db.prepare_cached(
+            "UPDATE deliveries SET state = 3, reason = ?4, due = NULL, settled_at = ?5
+             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 RETURNING bytes",
+        )?;
+        update.query_row(params![signed(seq), endpoint.0, run, reason, self.now.as_millis()], |row| row.get(0))
+    }
+
+    /// Takes back that a delivery was dropped while it was in flight: it is pending again. Tells whether it had been.
+    pub(super) fn take_back(&mut self, id: DeliveryId) -> rusqlite::Result<bool> {
+        let DeliveryId { seq, endpoint, run } = id;
         let mut update = self.db.prepare_cached(
             "UPDATE deliveries SET state = 0, reason = NULL
-             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 3 AND reason = ?4",
+             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 3 AND reason = ?4 RETURNING bytes",
         )?;
-        let was = update.execute(params![signed(id.seq), id.endpoint.0, id.run, reason])? > 0;
-        if was {
-            self.count_dropped(id.endpoint, reason, -1);
-            self.count_delivery(id.endpoint, "pending", 1);
+        for reason in DropReason::ALL.into_iter().filter(|reason| reason.may_arrive()) {
+            let was = params![signed(seq), endpoint.0, run, reason.as_str()];
+            if let Some(bytes) = update.query_row(was, |row| row.get(0)).optional()? {
+                self.count_dropped(endpoint, reason.as_str(), -1);
+                self.count_pending(endpoint, 1, bytes);
+                return Ok(true);
+            }
         }
-        Ok(was)
+        Ok(false)
     }
 }

@@ -29,6 +29,6 @@ pub(super) fn drop_reason(text: &str) -> rusqlite::Result<DropReason> {
 }
 
 /// What stands in the file is not what this program writes.
-fn text_error(detail: String) -> rusqlite::Error {
+pub(super) fn text_error(detail: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, detail.into())
 }

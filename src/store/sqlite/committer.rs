@@ -17,7 +17,7 @@ use super::{
     codes::drop_reason,
     configure::{Answer, Change},
     failed,
-    write::{Judged, Writer},
+    write::{Cache, Judged, Writer},
 };
 use crate::{
     clock::Clock,
@@ -26,7 +26,7 @@ use crate::{
     event::ValidEvent,
     intake::Permit,
     store::{
-        Admitted, AppendError, AppendReply, BreakerRecord, DropReason, Receipt, Settlement, Submission, Verdict,
+        Admitted, AppendError, AppendReply, BreakerRecord, DeliveryId, Receipt, Settlement, Submission, Verdict,
         ledger::{Group, Ledger},
     },
 };
@@ -59,7 +59,7 @@ pub(super) struct Committer {
     /// What a failed transaction had taken from the ledger: written first, before anything else is accepted.
     unsaved: Option<Group>,
     breakers: HashMap<EndpointKey, BreakerRecord>,
-    dropping: HashMap<EndpointKey, DropReason>,
+    cache: Cache,
     chores: Chores,
     last_seq: u64,
     checkpoint: mpsc::SyncSender<()>,
@@ -83,6 +83,14 @@ struct Append {
 
 /// What an append came to inside a transaction.
 type Appended = Result<Vec<Judged>, AppendError>;
+
+/// What a transaction came to.
+struct Written {
+    appended: Vec<Appended>,
+    answers: Vec<Answer>,
+    /// What full queues had to drop.
+    dropped: Vec<DeliveryId>,
+}
 
 impl Waiting {
     fn is_empty(&self) -> bool {
@@ -110,7 +118,7 @@ impl Committer {
             ledger: Ledger::default(),
             unsaved: None,
             breakers: HashMap::new(),
-            dropping,
+            cache: Cache { dropping, ..Cache::default() },
             chores,
             last_seq,
             checkpoint,
@@ -194,8 +202,11 @@ impl Committer {
             self.chores.hurry(now.mono);
         }
         match written {
-            Ok((appended, answers)) => {
+            Ok(Written { appended, answers, dropped }) => {
                 self.recovered();
+                if let Some((_, sink)) = self.shared.queues.get().filter(|_| !dropped.is_empty()) {
+                    sink(dropped);
+                }
                 self.count_written(&appends, &group);
                 // With it go the places in the intake of what is recorded now.
                 drop(group);
@@ -219,15 +230,16 @@ impl Committer {
         appends: &[Append],
         mut changes: VecDeque<Change>,
         group: &Group,
-    ) -> Result<(Vec<Appended>, Vec<Answer>), StoreError> {
+    ) -> Result<Written, StoreError> {
         let now = self.clock.now();
         let mut answers = Vec::new();
-        let dropping = (!changes.is_empty()).then(|| self.dropping.clone());
+        let dropping = (!changes.is_empty()).then(|| self.cache.dropping.clone());
         #[cfg(test)]
         super::tests::limit_pages(&self.db, &self.shared);
         let result = (|| {
             let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut writer = Writer::new(&tx, now.wall, self.last_seq, &mut self.dropping);
+            let mut writer = Writer::new(&tx, now.wall, self.last_seq, &mut self.cache);
+            writer.routed.flights = self.shared.queues.get().map(|(flights, _)| flights.as_ref());
             if !self.shared.writable.load(Ordering::Acquire) {
                 writer.try_to_write()?;
             }
@@ -243,18 +255,19 @@ impl Committer {
             let appended = appends.iter().map(|append| writer.append(&append.events));
             let appended = appended.collect::<rusqlite::Result<Vec<_>>>()?;
             let judged_through = group.verdicts.last().map(|held| held.verdict.event.seq);
-            let last_seq = writer.finish(judged_through)?;
+            let (last_seq, dropped) = writer.finish(judged_through)?;
             tx.commit()?;
-            Ok((appended, last_seq))
+            Ok((appended, last_seq, dropped))
         })();
         match result.map_err(failed) {
-            Ok((appended, last_seq)) => {
+            Ok((appended, last_seq, dropped)) => {
                 self.last_seq = last_seq;
                 self.breakers.clear();
-                Ok((appended, answers))
+                Ok(Written { appended, answers, dropped })
             }
             Err(error) => {
-                self.dropping = dropping.unwrap_or_else(|| std::mem::take(&mut self.dropping));
+                let dropping = dropping.unwrap_or_else(|| std::mem::take(&mut self.cache.dropping));
+                self.cache = Cache { dropping, ..Cache::default() };
                 answers.into_iter().for_each(|answer: Answer| answer(Err(error.clone())));
                 changes.into_iter().for_each(|change| drop(change(Err(error.clone()))));
                 Err(error)

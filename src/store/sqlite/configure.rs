@@ -2,9 +2,13 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{codes::signed, read, write::Writer};
+use super::{
+    codes::signed,
+    read,
+    write::{Cache, Content, Writer},
+};
 use crate::{
-    endpoint::{EndpointId, EndpointKey},
+    endpoint::{EndpointId, EndpointKey, policy::DeadLetters},
     error::StoreError,
     store::{DeliveryId, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
 };
@@ -16,10 +20,13 @@ pub(super) type Change = Box<dyn FnOnce(Result<&mut Writer<'_>, StoreError>) -> 
 pub(super) type Changed = Result<Answer, Answer>;
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// Dead letters that fall off at most in the transaction that lowers a limit; the rest falls off in steps.
+const LETTERS: usize = 500;
+
 impl Writer<'_> {
     /// Makes a change that fails alone: it is taken back without the rest of the transaction.
     pub(super) fn alone(&mut self, change: Change) -> rusqlite::Result<Answer> {
-        let (deltas, dropping) = (self.deltas.clone(), self.dropping.clone());
+        let (deltas, dropping) = (self.deltas.clone(), self.cache.dropping.clone());
         self.db.execute_batch("SAVEPOINT change")?;
         match change(Ok(self)) {
             Ok(answer) => {
@@ -28,7 +35,8 @@ impl Writer<'_> {
             }
             Err(answer) => {
                 self.db.execute_batch("ROLLBACK TO change; RELEASE change")?;
-                (self.deltas, *self.dropping) = (deltas, dropping);
+                self.deltas = deltas;
+                *self.cache = Cache { dropping, ..Cache::default() };
                 Ok(answer)
             }
         }
@@ -62,10 +70,13 @@ impl Writer<'_> {
             ],
         )?;
         match change.drop_pending {
-            Some(reason) => self.dropping.insert(key, reason),
-            None => self.dropping.remove(&key),
+            Some(reason) => self.cache.dropping.insert(key, reason),
+            None => self.cache.dropping.remove(&key),
         };
-        read::endpoint(self.db, key)
+        let row = read::endpoint(self.db, key)?;
+        self.cache.limits.insert(key, DeadLetters::of_settings(&change.settings));
+        self.prune_letters(key, LETTERS)?;
+        Ok(row)
     }
 
     pub(super) fn delete_endpoint(&mut self, key: EndpointKey) -> rusqlite::Result<()> {
@@ -77,7 +88,7 @@ impl Writer<'_> {
         if deleted == 0 {
             return Err(rusqlite::Error::QueryReturnedNoRows);
         }
-        self.dropping.insert(key, reason);
+        self.cache.dropping.insert(key, reason);
         Ok(())
     }
 
@@ -117,15 +128,17 @@ impl Writer<'_> {
             Some(Some(replayed_as)) => return Ok(ReplayOutcome::Already(replayed_as)),
             Some(None) => {}
         }
-        let alive: bool = self.db.query_row(
-            "SELECT EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)
-                 AND EXISTS (SELECT 1 FROM events WHERE seq = ?2)",
-            [endpoint.0, signed(seq)],
-            |row| row.get(0),
-        )?;
-        if !alive {
-            return Ok(ReplayOutcome::Gone);
-        }
+        let content: Option<(i64, Option<String>)> = self
+            .db
+            .query_row(
+                "SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256, key FROM events WHERE seq = ?2
+                     AND EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)",
+                [endpoint.0, signed(seq)],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let Some((bytes, key)) = content else { return Ok(ReplayOutcome::Gone) };
+        self.exhume(id)?;
         let newest: u32 = self.db.query_row(
             "SELECT max(run) FROM deliveries WHERE seq = ?1 AND endpoint = ?2",
             [signed(seq), endpoint.0],
@@ -137,22 +150,29 @@ impl Writer<'_> {
         )?;
         let replay = DeliveryId { run: newest + 1, ..id };
         self.count_delivery(endpoint, "replayed", 1);
-        let dropped = self.dropping.get(&endpoint).copied();
-        self.insert_delivery(replay, self.now, dropped, &[])?;
+        let dropped = self.cache.dropping.get(&endpoint).copied();
+        let content = Content { bytes, key: key.as_deref() };
+        self.insert_delivery(replay, self.now, content, dropped, &[])?;
         Ok(ReplayOutcome::Replayed(replay))
     }
 
-    /// Drops up to `limit` pending deliveries of an endpoint; tells how many it found.
-    pub(super) fn drop_pending(&mut self, endpoint: EndpointKey, reason: &str, limit: i64) -> rusqlite::Result<usize> {
+    /// Drops up to `limit` pending deliveries of an endpoint.
+    pub(super) fn drop_pending(&mut self, endpoint: EndpointKey, reason: &str, limit: i64) -> rusqlite::Result<()> {
         let mut update = self.db.prepare_cached(
             "UPDATE deliveries SET state = 3, reason = ?2, due = NULL, settled_at = ?3
              WHERE endpoint = ?1 AND state = 0 AND (seq, endpoint, run) IN
-                 (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = 0 ORDER BY seq, run LIMIT ?4)",
+                 (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = 0 ORDER BY seq, run LIMIT ?4)
+             RETURNING bytes",
         )?;
-        let dropped = update.execute(params![endpoint.0, reason, self.now.as_millis(), limit])?;
-        let delta = i64::try_from(dropped).unwrap_or(i64::MAX);
-        self.count_delivery(endpoint, "pending", -delta);
-        self.count_dropped(endpoint, reason, delta);
-        Ok(dropped)
+        let (mut dropped, mut bytes) = (0, 0);
+        let mut rows = update.query(params![endpoint.0, reason, self.now.as_millis(), limit])?;
+        while let Some(row) = rows.next()? {
+            dropped += 1;
+            bytes += row.get::<_, i64>(0)?;
+        }
+        drop(rows);
+        self.count_pending(endpoint, -dropped, -bytes);
+        self.count_dropped(endpoint, reason, dropped);
+        Ok(())
     }
 }

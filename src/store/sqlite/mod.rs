@@ -9,6 +9,9 @@ mod chores;
 mod codes;
 mod committer;
 mod configure;
+mod dead_letters;
+mod jobs;
+mod limits;
 mod lists;
 mod read;
 mod reader;
@@ -32,9 +35,10 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, DeadLetterFilter,
-    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Loaded,
-    Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
+    AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
+    Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail,
+    EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
+    ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -59,6 +63,7 @@ pub struct SqliteStore {
 
 struct Shared {
     sink: OnceLock<AcceptedSink>,
+    queues: OnceLock<(Arc<Flights>, FullSink)>,
     writable: AtomicBool,
     /// How many pages the file may have: a full disk, for tests. 0 is no limit.
     #[cfg(test)]
@@ -78,6 +83,7 @@ impl SqliteStore {
         let db = schema::open_writer(&path)?;
         let shared = Arc::new(Shared {
             sink: OnceLock::new(),
+            queues: OnceLock::new(),
             writable: AtomicBool::new(true),
             #[cfg(test)]
             max_pages: Default::default(),
@@ -189,6 +195,10 @@ impl Store for SqliteStore {
         let _second = self.shared.sink.set(sink);
     }
 
+    fn watch_queues(&self, flights: Arc<Flights>, sink: FullSink) {
+        let _second = self.shared.queues.set((flights, sink));
+    }
+
     fn append(&self, group: Vec<Submission>, reply: AppendReply) {
         self.tell(Message::Append(group, reply));
     }
@@ -247,6 +257,30 @@ impl Store for SqliteStore {
             return self.read(move |db| Ok(cancel::look(db, &step)?.0));
         }
         self.change(move |writer| writer.cancel(&step))
+    }
+
+    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted> {
+        self.read(move |db| dead_letters::count(db, &step))
+    }
+
+    fn create_job(&self, job: Job) -> Reply<()> {
+        self.change(move |writer| writer.create_job(&job))
+    }
+
+    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>> {
+        self.change(move |writer| writer.advance_job(&id, most))
+    }
+
+    fn end_job(&self, id: JobId, state: JobState) -> Reply<Option<Job>> {
+        self.change(move |writer| writer.end_job(&id, state))
+    }
+
+    fn job(&self, id: JobId) -> Reply<Option<Job>> {
+        self.read(move |db| jobs::job(db, &id))
+    }
+
+    fn running_jobs(&self) -> Reply<Vec<Job>> {
+        self.read(jobs::running_jobs)
     }
 
     fn load(&self) -> Reply<Loaded> {

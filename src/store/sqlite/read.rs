@@ -1,9 +1,9 @@
 //! What is read. Each function runs on a connection of its own thread and inside one read transaction.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use rusqlite::{Connection, Row, params, types::Type};
+use rusqlite::{Connection, Row, Rows, params, types::Type};
 
 use super::codes::{signed, unsigned};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     event::{Accepted, NameError},
     store::{
         BreakerRecord, Cursor, DeliveryTotals, EndpointRow, Loaded, Page, PageRequest, PendingRow, Totals,
-        WindowChange, WindowSlot,
+        WindowChange, WindowSlot, rows::LOOKED_AT,
     },
 };
 
@@ -149,7 +149,9 @@ pub(super) fn page(db: &Connection, request: &PageRequest) -> Sql<Page> {
     let endpoint = request.endpoint.0;
     // One row more than wanted tells whether there are more.
     let count = limit(request.items.saturating_add(1));
-    let (condition, order, first, after) = match request.cursor {
+    let (condition, order, first, after) = match &request.cursor {
+        Cursor::Keyed { after, without } => return keyed_page(db, request, *after, without),
+        Cursor::OfKey { key, after } => return page_of_key(db, request, key, *after),
         Cursor::Fresh(after) => ("d.due IS NULL AND (d.seq, d.run) > (?3, ?4) AND ?2 = 0", "d.seq, d.run", 0, after),
         Cursor::InOrder(after) => ("(d.seq, d.run) > (?3, ?4) AND ?2 = 0", "d.seq, d.run", 0, after),
         Cursor::Retries { from, after } => (
@@ -159,21 +161,74 @@ pub(super) fn page(db: &Connection, request: &PageRequest) -> Sql<Page> {
             after,
         ),
     };
+    let after = *after;
     let sql = format!(
         "SELECT {EVENT}, {WAITING} FROM deliveries d JOIN events e ON e.seq = d.seq
          WHERE d.endpoint = ?1 AND d.state = 0 AND {condition} ORDER BY {order} LIMIT ?5"
     );
     let (seq, run) = after.map_or((-1, -1), |(seq, run)| (signed(seq), i64::from(run)));
     let mut select = db.prepare_cached(&sql)?;
-    let mut found = select.query(params![endpoint, first, seq, run, count])?;
+    fill(select.query(params![endpoint, first, seq, run, count])?, request)
+}
+
+/// As many of these as are asked for.
+fn fill(mut found: Rows<'_>, request: &PageRequest) -> Sql<Page> {
     let (mut page, mut bytes) = (Page::default(), 0);
     while let Some(row) = found.next()? {
-        if page.rows.len() == request.items || (bytes >= request.bytes && !page.rows.is_empty()) {
+        if is_full(&page, bytes, request) {
             return Ok(page);
         }
         let pending = pending_row(row)?;
         bytes += pending.event.weight();
         page.rows.push(pending);
+    }
+    page.end = true;
+    Ok(page)
+}
+
+fn is_full(page: &Page, bytes: usize, request: &PageRequest) -> bool {
+    !page.rows.is_empty() && (page.rows.len() >= request.items || bytes >= request.bytes)
+}
+
+type Place = Option<(u64, u32)>;
+
+fn place(place: Place) -> (i64, i64) {
+    place.map_or((-1, -1), |(seq, run)| (signed(seq), i64::from(run)))
+}
+
+fn page_of_key(db: &Connection, request: &PageRequest, key: &str, after: Place) -> Sql<Page> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {EVENT}, {WAITING} FROM deliveries d INDEXED BY deliveries_by_key JOIN events e ON e.seq = d.seq
+         WHERE d.endpoint = ?1 AND d.state = 0 AND d.key = ?2 AND (d.seq, d.run) > (?3, ?4) ORDER BY d.seq, d.run LIMIT ?5"
+    ))?;
+    let (seq, run) = place(after);
+    let count = limit(request.items.saturating_add(1));
+    fill(select.query(params![request.endpoint.0, key, seq, run, count])?, request)
+}
+
+fn keyed_page(db: &Connection, request: &PageRequest, after: Place, without: &BTreeSet<Arc<str>>) -> Sql<Page> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {EVENT}, {WAITING} FROM deliveries d JOIN events e ON e.seq = d.seq
+         WHERE d.endpoint = ?1 AND d.state = 0 AND (d.seq, d.run) > (?2, ?3) ORDER BY d.seq, d.run"
+    ))?;
+    let (seq, run) = place(after);
+    let mut found = select.query(params![request.endpoint.0, seq, run])?;
+    let (mut page, mut bytes, mut looked_at) = (Page::default(), 0, 0);
+    while let Some(row) = found.next()? {
+        let here = (unsigned(row.get(0)?), row.get(10)?);
+        if row.get_ref(5)?.as_str_or_null()?.is_some_and(|key| without.contains(key)) {
+            if looked_at == LOOKED_AT {
+                return Ok(page);
+            }
+            looked_at += 1;
+        } else if is_full(&page, bytes, request) {
+            return Ok(page);
+        } else {
+            let pending = pending_row(row)?;
+            bytes += pending.event.weight();
+            page.rows.push(pending);
+        }
+        page.through = Some(here);
     }
     page.end = true;
     Ok(page)
@@ -237,6 +292,10 @@ fn add(totals: &mut DeliveryTotals, name: &str, value: u64) {
         "pending" => totals.pending = value,
         "delivered" => totals.delivered = value,
         "dead_lettered" => totals.dead_lettered = value,
+        "dead_kept" => totals.dead_letters.kept = value,
+        "dead_bytes" => totals.dead_letters.bytes = value,
+        "dead_pruned" => totals.dead_letters.pruned = value,
+        "dead_purged" => totals.dead_letters.purged = value,
         _ => {
             if let Some(reason) = name.strip_prefix("dropped:") {
                 totals.dropped.insert(reason.to_owned(), value);

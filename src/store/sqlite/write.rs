@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::{
     clock::Timestamp,
-    endpoint::EndpointKey,
+    endpoint::{EndpointKey, policy::DeadLetters},
     event::{Accepted, ValidEvent},
     store::{
         AppendError, AttemptRecord, BreakerRecord, DeliveryId, DropReason, Next, Receipt, Ruling, Settlement, Verdict,
@@ -18,6 +18,7 @@ use crate::{
 use super::{
     batches,
     codes::{DEAD, DELIVERED, DROPPED, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
+    limits::Routed,
 };
 
 type Count = (i64, Cow<'static, str>);
@@ -27,9 +28,26 @@ pub(super) struct Writer<'a> {
     pub(super) db: &'a Connection,
     pub(super) now: Timestamp,
     pub(super) deltas: HashMap<Count, i64>,
-    /// Endpoints whose deliveries are dropped.
-    pub(super) dropping: &'a mut HashMap<EndpointKey, DropReason>,
+    pub(super) cache: &'a mut Cache,
+    pub(super) routed: Routed<'a>,
     last_seq: u64,
+}
+
+/// What is kept of an event with a delivery that waits.
+#[derive(Clone, Copy)]
+pub(super) struct Content<'a> {
+    /// Its weight.
+    pub(super) bytes: i64,
+    pub(super) key: Option<&'a str>,
+}
+
+/// What the writer knows of endpoints without reading it each time; as old as the transaction.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    /// Endpoints whose deliveries are dropped.
+    pub(super) dropping: HashMap<EndpointKey, DropReason>,
+    /// How many dead letters are kept, for those that were asked for.
+    pub(super) limits: HashMap<EndpointKey, DeadLetters>,
 }
 
 /// An event as it was judged at the door.
@@ -40,17 +58,13 @@ pub(super) enum Judged {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(
-        db: &'a Connection,
-        now: Timestamp,
-        last_seq: u64,
-        dropping: &'a mut HashMap<EndpointKey, DropReason>,
-    ) -> Self {
-        Self { db, now, deltas: HashMap::new(), dropping, last_seq }
+    pub(super) fn new(db: &'a Connection, now: Timestamp, last_seq: u64, cache: &'a mut Cache) -> Self {
+        Self { db, now, deltas: HashMap::new(), cache, routed: Routed::default(), last_seq }
     }
 
-    /// Adds up the totals and tells the newest seq.
-    pub(super) fn finish(self, judged_through: Option<u64>) -> rusqlite::Result<u64> {
+    /// Adds up the totals; tells the newest seq, and what full queues had to drop.
+    pub(super) fn finish(mut self, judged_through: Option<u64>) -> rusqlite::Result<(u64, Vec<DeliveryId>)> {
+        self.keep_within_bounds()?;
         let mut upsert = self.db.prepare_cached(
             "INSERT INTO totals VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = value + excluded.value",
         )?;
@@ -63,7 +77,7 @@ impl<'a> Writer<'a> {
         if let Some(seq) = judged_through {
             meta.execute(params!["judged_through", signed(seq)])?;
         }
-        Ok(self.last_seq)
+        Ok((self.last_seq, self.routed.dropped))
     }
 
     /// Writes something, whatever else there is to write: to find out whether that works.
@@ -75,9 +89,12 @@ impl<'a> Writer<'a> {
 
     /// One line for each endpoint and reason.
     fn log_dropped(&self) {
-        for ((endpoint, name), count) in &self.deltas {
-            if let (Some(reason), 1.., 1..) = (name.strip_prefix("dropped:"), *endpoint, *count) {
+        for ((endpoint, name), count) in self.deltas.iter().filter(|((key, _), count)| *key > 0 && **count > 0) {
+            // Whoever is told of full queues logs them: a line for each transaction would be too many.
+            if let Some(reason) = name.strip_prefix("dropped:").filter(|name| *name != DropReason::QueueFull.as_str()) {
                 warn!(event = "delivery.dropped", endpoint, reason, count, "deliveries dropped");
+            } else if name == "dead_pruned" {
+                warn!(event = "dead_letters.pruned", endpoint, count, "the oldest dead letters fell off");
             }
         }
     }
@@ -159,9 +176,11 @@ impl<'a> Writer<'a> {
                 self.count(0, "routed", 1);
                 for (target, outcomes) in targets.iter().zip(&held.outcomes) {
                     let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
-                    let dropped = target.dropped.or_else(|| self.dropping.get(&target.endpoint).copied());
+                    let dropped = target.dropped.or_else(|| self.cache.dropping.get(&target.endpoint).copied());
                     self.count_delivery(target.endpoint, "created", 1);
-                    self.insert_delivery(id, event.accepted_at, dropped, outcomes)?;
+                    let content = Content { bytes: signed(event.weight() as u64), key: event.key.as_deref() };
+                    self.routed.add(target.endpoint, target.queue, event.seq);
+                    self.insert_delivery(id, event.accepted_at, content, dropped, outcomes)?;
                 }
             }
         }
@@ -178,6 +197,7 @@ impl<'a> Writer<'a> {
         &mut self,
         id: DeliveryId,
         created_at: Timestamp,
+        content: Content<'_>,
         dropped: Option<DropReason>,
         outcomes: &[Settlement],
     ) -> rusqlite::Result<()> {
@@ -191,15 +211,17 @@ impl<'a> Writer<'a> {
         let state = if dropped.is_some() { DROPPED } else { PENDING };
         let settled_at = dropped.map(|_| self.now.as_millis());
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes, key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         let reason = dropped.map(DropReason::as_str);
         let DeliveryId { seq, endpoint, run } = id;
-        insert.execute(params![signed(seq), endpoint.0, run, state, reason, created_at.as_millis(), settled_at])?;
+        let created_at = created_at.as_millis();
+        let Content { bytes, key } = content;
+        insert.execute(params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, bytes, key])?;
         match dropped {
             Some(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
-            None => self.count_delivery(endpoint, "pending", 1),
+            None => self.count_pending(endpoint, 1, bytes),
         }
         outcomes.iter().try_for_each(|outcome| self.settle(outcome))
     }
@@ -250,9 +272,9 @@ impl<'a> Writer<'a> {
                  last_micros = coalesce(?12, last_micros), last_status = iif(?10 IS NULL, last_status, ?13),
                  last_outcome = coalesce(?14, last_outcome), last_error = iif(?10 IS NULL, last_error, ?15),
                  batch = iif(?10 IS NULL, batch, ?16)
-             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 0",
+             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 0 RETURNING bytes",
         )?;
-        let changed = update.execute(params![
+        let was_pending = params![
             signed(seq),
             endpoint.0,
             run,
@@ -269,20 +291,24 @@ impl<'a> Writer<'a> {
             attempt.map(|attempt| attempt.outcome),
             attempt.and_then(|attempt| attempt.error.as_deref()),
             attempt.and_then(|attempt| attempt.batch.as_deref()).map(batches::name),
-        ])?;
-        if changed == 0 {
-            // What was cancelled while it was in flight may have arrived all the same.
-            let arrived = settlement.next == Next::Delivered && self.uncancel(settlement.delivery)?;
+        ];
+        let bytes: Option<i64> = update.query_row(was_pending, |row| row.get(0)).optional()?;
+        let Some(bytes) = bytes else {
+            // What was dropped while it was in flight may have arrived all the same.
+            let arrived = settlement.next == Next::Delivered && self.take_back(settlement.delivery)?;
             return if arrived { self.settle(settlement) } else { Ok(()) };
-        }
+        };
         if state != PENDING {
-            self.count_delivery(endpoint, "pending", -1);
+            self.count_pending(endpoint, -1, -bytes);
         }
         match settlement.next {
             Next::Delivered => self.count_delivery(endpoint, "delivered", 1),
             Next::DeadLettered(_) => self.count_delivery(endpoint, "dead_lettered", 1),
             Next::Dropped(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             Next::Retry { .. } => {}
+        }
+        if state == DEAD {
+            self.bury(settlement.delivery)?;
         }
         let failed = settlement.next != Next::Delivered;
         if let Some(attempt) = attempt {
@@ -351,6 +377,17 @@ impl<'a> Writer<'a> {
 
     fn count(&mut self, endpoint: i64, name: impl Into<Cow<'static, str>>, delta: i64) {
         *self.deltas.entry((endpoint, name.into())).or_default() += delta;
+    }
+
+    /// What this transaction has counted so far.
+    pub(super) fn delta(&self, endpoint: EndpointKey, name: &'static str) -> i64 {
+        self.deltas.get(&(endpoint.0, Cow::Borrowed(name))).copied().unwrap_or(0)
+    }
+
+    /// Counts pending deliveries, and the weights of their events.
+    pub(super) fn count_pending(&mut self, endpoint: EndpointKey, items: i64, bytes: i64) {
+        self.count_delivery(endpoint, "pending", items);
+        self.count(endpoint.0, "pending_bytes", bytes);
     }
 
     pub(super) fn count_delivery(&mut self, endpoint: EndpointKey, name: &'static str, delta: i64) {

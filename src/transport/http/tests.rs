@@ -21,7 +21,7 @@ use crate::{
     endpoint::{
         Auth, Endpoint, EndpointKey, Secret, Settings, Signing, State, Target, TenantScope,
         format::Format,
-        policy::{Guard, Policy},
+        policy::{DeadLetters, Guard, Policy},
     },
 };
 
@@ -65,6 +65,7 @@ fn settings(url: &str) -> Settings {
         signing: Signing::Standard(vec![Secret::parse(SECRET).unwrap()]),
         guard: Guard::Private,
         policy: Policy { timeout: Duration::from_secs(60), ..Policy::default() },
+        dead_letters: DeadLetters::default(),
     }
 }
 

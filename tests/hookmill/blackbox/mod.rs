@@ -15,6 +15,7 @@ mod drain;
 mod files;
 mod http;
 mod isolation;
+mod jobs;
 mod lifecycle;
 mod process;
 mod receiver;

@@ -114,3 +114,59 @@ fn a_second_shutdown_finds_nothing_to_do() {
         assert_eq!((again.delivered, again.cancelled, again.abandoned), (0, 0, 0));
     });
 }
+
+#[test]
+fn an_endpoint_with_a_deadline_of_its_own_is_cut_off_by_then_and_others_go_on() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
+            1 => Script::status(200).after(seconds(3)),
+            _ => Script::stuck(),
+        });
+        let own = endpoint("daemon").in_flight(2).drain(seconds(5));
+        let hooks = start(Hookmill::builder().endpoint(own).endpoint(endpoint("other").in_flight(2)), &receiver).await;
+        publish(&hooks, 4).await;
+        receiver.until(|made| made.len() == 4).await;
+        let clock = Clock::system();
+        let report = hooks.shutdown(seconds(20)).await;
+        assert_eq!(clock.now().mono.since(hookmill::clock::Mono::default()), seconds(20));
+        // Of each, one has come through; two others are cut off with one more that had started in its place.
+        assert_eq!((report.delivered, report.cancelled, report.abandoned), (2, 4, 6));
+        let made = receiver.made();
+        let ends = |name: &str| {
+            let made = made.iter().filter(|one| one.endpoint.as_str() == name);
+            made.map(|one| one.ended.unwrap().since(one.at).as_secs()).collect::<Vec<_>>()
+        };
+        assert_eq!((ends("daemon"), ends("other")), (vec![3, 5, 2], vec![3, 20, 17]));
+        pass(HOUR).await;
+        assert_eq!(receiver.made().len(), made.len());
+    });
+}
+
+#[test]
+fn an_endpoint_that_waits_for_nothing_is_cut_off_at_once() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|_| Script::status(200).after(seconds(1)));
+        let hooks = start_with(endpoint("attention").in_flight(8).drain(Duration::ZERO), &receiver).await;
+        publish(&hooks, 20).await;
+        receiver.until(|made| made.len() == 8).await;
+        let clock = Clock::system();
+        let report = hooks.shutdown(seconds(20)).await;
+        assert_eq!(clock.now().mono.since(hookmill::clock::Mono::default()), Duration::ZERO);
+        assert_eq!((report.delivered, report.cancelled, report.abandoned), (0, 8, 20));
+        pass(HOUR).await;
+        assert_eq!(receiver.made().len(), 8);
+    });
+}
+
+#[test]
+fn an_endpoint_never_has_longer_than_the_whole_shutdown() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|_| Script::stuck());
+        let hooks = start_with(endpoint("crm").drain(seconds(60)), &receiver).await;
+        publish(&hooks, 1).await;
+        receiver.until(|made| made.len() == 1).await;
+        let clock = Clock::system();
+        assert_eq!(hooks.shutdown(seconds(2)).await.cancelled, 1);
+        assert_eq!(clock.now().mono.since(hookmill::clock::Mono::default()), seconds(2));
+    });
+}

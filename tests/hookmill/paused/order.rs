@@ -50,3 +50,49 @@ fn attempts_in_flight_never_exceed_the_bound_and_use_it() {
         assert_eq!(starts(&made)[999], 333 * 20);
     });
 }
+
+#[test]
+fn in_order_of_keys_a_retry_holds_up_its_key_alone() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
+            (1, 1..=3) => Script::status(500),
+            _ => Script::status(200).after(millis(10)),
+        });
+        let hooks = start_with(endpoint("crm").in_flight(4).ordered_by_key(), &receiver).await;
+        for n in 0..400 {
+            hooks.publish(event("a.b").key(format!("k{}", n % 4))).await.unwrap();
+        }
+        hooks.publish(event("a.b")).await.unwrap();
+        pass(millis(2_000)).await;
+        assert_eq!(look(&hooks).await.deliveries.delivered, 301, "three keys and what has none are through");
+        assert_eq!(settled(&hooks).await.deliveries.delivered, 401);
+        let made = receiver.made();
+        for key in 0..4 {
+            let line: Vec<_> = made.iter().filter(|one| one.seq <= 400 && (one.seq - 1) % 4 == key).collect();
+            assert!(line.is_sorted_by_key(|one| (one.seq, one.number)), "{:?}", line);
+            let ends = line.windows(2).all(|pair| pair[0].ended.unwrap() <= pair[1].at);
+            assert!(ends, "one of a key at a time");
+        }
+        assert!(made.iter().any(|one| one.in_flight > 1));
+    });
+}
+
+#[test]
+fn a_replay_goes_before_what_waits_of_its_key() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
+            1 => Script::status(500),
+            _ => Script::status(200).after(seconds(10)),
+        });
+        let own = endpoint("crm").retry_delays([]).settings(json!({"breaker": {"failures": 100}}));
+        let hooks = start_with(own.in_flight(4).ordered_by_key(), &receiver).await;
+        for _ in 0..4 {
+            hooks.publish(event("a.b").key("k")).await.unwrap();
+        }
+        receiver.until(|made| made.len() == 2).await;
+        let letter = dead_letters(&hooks).await[0].id;
+        hooks.replay(letter).await.unwrap();
+        settled(&hooks).await;
+        assert_eq!(seqs(&receiver.made()), [1, 2, 1, 3, 4]);
+    });
+}

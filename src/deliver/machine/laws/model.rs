@@ -34,6 +34,7 @@ pub(super) enum Law {
     NothingLost,
     NothingTwice,
     StrictOrder,
+    KeyOrder,
     InFlightBound,
     Breaker,
     NotEarly,
@@ -81,10 +82,17 @@ pub(super) enum Op {
     Pause,
     Disable,
     Activate,
+    /// The store drops so many of the first that wait, and perhaps one in flight, because there are too many.
+    Full {
+        count: u8,
+        flying: bool,
+    },
     /// A dead letter is replayed.
     Replay(u8),
     /// The machine and its attempts are gone; another takes over.
     Restart,
+    /// A machine that equals a new one is replaced by one.
+    Retire,
     Hold(bool),
     Weather(Weather),
     /// Other endpoints take so many slots and so many bytes.
@@ -147,6 +155,8 @@ pub(super) struct World {
     last: Option<(Vec<Key>, Answer)>,
     others: (Option<Share>, Vec<Share>),
 
+    /// Pages so far.
+    pub(super) pages: usize,
     /// Attempts so far: when, and for what.
     pub(super) sent: Vec<(Duration, Key)>,
     /// The requests in which they were made.
@@ -171,7 +181,15 @@ fn machine(
     stored: bool,
     now: Now,
 ) -> Machine {
-    let origin = Origin { endpoint: ENDPOINT, policy: setting.policy.clone(), state, breaker, stored, seed: 7 };
+    let origin = Origin {
+        endpoint: ENDPOINT,
+        policy: setting.policy.clone(),
+        state,
+        breaker,
+        stored,
+        last_success_at: None,
+        seed: 7,
+    };
     Machine::new(origin, bounds.clone(), now)
 }
 
@@ -202,6 +220,7 @@ impl World {
             last: None,
             others: (None, Vec::new()),
 
+            pages: 0,
             sent: Vec::new(),
             requests: Vec::new(),
             breaches: Vec::new(),
@@ -248,8 +267,10 @@ impl World {
             Op::Pause => self.set_state(State::Paused),
             Op::Disable => self.set_state(State::Disabled),
             Op::Activate => self.set_state(State::Active),
+            Op::Full { count, flying } => self.drop_first(count.into(), flying),
             Op::Replay(which) => self.replay(which.into()),
             Op::Restart => self.restart(),
+            Op::Retire => self.retire(),
             Op::Hold(held) => self.hold(held),
             Op::Weather(weather) => self.weather = weather,
             Op::Others { slots, bytes } => self.others_take(slots.into(), bytes.into()),
@@ -270,6 +291,44 @@ impl World {
     pub(super) fn push(&mut self) {
         let events = std::mem::take(&mut self.unpushed);
         self.machine.push(events, self.now());
+        self.look();
+    }
+
+    /// Events of one key are routed, and the machine hears of them.
+    pub(super) fn route_key(&mut self, count: usize, key: &str) {
+        for _ in 0..count {
+            let event = self.store_key(key);
+            self.unpushed.push_back(event);
+        }
+        self.push();
+    }
+
+    /// An event of this key is routed.
+    pub(super) fn store_key(&mut self, key: &str) -> Arc<Accepted> {
+        let mut event = Arc::unwrap_or_clone(event(self.next_seq, self.now().wall, 100));
+        event.key = Some(key.into());
+        let event = Arc::new(event);
+        self.next_seq += 1;
+        self.heaviest = self.heaviest.max(event.weight());
+        self.store.insert(&event, 0, self.now().wall, false);
+        event
+    }
+
+    pub(super) fn weather_is_down(&mut self) {
+        self.weather = Weather::Down;
+    }
+
+    pub(super) fn weather_is_fair(&mut self) {
+        self.weather = Weather::Fair;
+    }
+
+    /// Reads and answers; time stands still.
+    pub(super) fn work(&mut self) {
+        if self.paging.is_some() {
+            self.deliver_page(usize::MAX);
+        } else {
+            self.finish_all(0);
+        }
         self.look();
     }
 
@@ -385,6 +444,16 @@ impl World {
         self.look();
     }
 
+    fn drop_first(&mut self, count: usize, flying: bool) {
+        // The Dispatcher tells of what is new before it tells of what is dropped.
+        self.push();
+        let in_flight: Vec<_> = self.in_flight.values().flat_map(|flight| flight.keys.clone()).collect();
+        let mut keys = self.store.waiting(&in_flight, count);
+        keys.extend(in_flight.first().filter(|_| flying));
+        keys.iter().for_each(|key| self.store.drop_one(*key));
+        self.machine.dropped(&keys, self.now());
+    }
+
     fn replay(&mut self, which: usize) {
         let now = self.now();
         if self.state == State::Disabled {
@@ -395,7 +464,7 @@ impl World {
         }
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.in_flight.clear();
         self.paging = None;
         // The next machine finds them in the store.
@@ -403,6 +472,18 @@ impl World {
         (self.cautious, self.ramp, self.held) = (false, None, false);
         self.gate = self.breaker.open_until.map_or(Gate::Closed, Gate::Open);
         self.machine = machine(&self.setting, &self.bounds, self.state, self.breaker, true, self.now());
+    }
+
+    fn retire(&mut self) {
+        // Nobody retires who has not heard everything.
+        self.push();
+        if self.machine.is_as_new(self.now().mono) {
+            let idle = self.in_flight.is_empty() && self.paging.is_none() && self.store.count_pending() == 0;
+            self.hold_to(Law::NothingLost, idle, || "a machine that is not done could retire".into());
+            self.ramp = None;
+            self.machine = machine(&self.setting, &self.bounds, self.state, self.breaker, false, self.now());
+            self.hold(self.held);
+        }
     }
 
     fn hold(&mut self, held: bool) {
@@ -444,6 +525,7 @@ impl World {
             }
             Effect::Page(request) => {
                 self.hold_to(Law::Deadlines, self.paging.is_none(), || "two pages at once".into());
+                self.pages += 1;
                 self.paging = Some(Paging { request, read: None });
             }
             Effect::Breaker(transition, record) => self.broke(transition, record),

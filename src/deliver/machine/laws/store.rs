@@ -12,6 +12,9 @@ use crate::{
     store::{Cursor, Next, Page, PageRequest, PendingRow, Settlement},
 };
 
+/// Left out of one page at most: few, so that pages come to nothing.
+const LOOKED_AT: usize = 5;
+
 /// A pending delivery.
 pub(super) type Row = PendingRow;
 
@@ -50,6 +53,13 @@ impl FakeStore {
         self.pending.iter()
     }
 
+    /// The first of the same key that waits or is in flight; of one without a key, itself.
+    pub(super) fn first_of_line(&self, key: Key) -> Option<Key> {
+        let name = self.pending.get(&key)?.event.key.as_ref();
+        let same = |row: &Row| name.is_some() && row.event.key.as_ref() == name;
+        self.pending.iter().find(|(place, row)| **place == key || same(row)).map(|(place, _)| *place)
+    }
+
     pub(super) fn count_pending(&self) -> usize {
         self.pending.len()
     }
@@ -60,6 +70,17 @@ impl FakeStore {
 
     pub(super) fn drop_pending(&mut self) {
         self.dropped.extend(std::mem::take(&mut self.pending).into_keys());
+    }
+
+    /// The first that wait.
+    pub(super) fn waiting(&self, in_flight: &[Key], count: usize) -> Vec<Key> {
+        self.pending.keys().filter(|key| !in_flight.contains(key)).take(count).copied().collect()
+    }
+
+    pub(super) fn drop_one(&mut self, key: Key) {
+        if self.pending.remove(&key).is_some() {
+            self.dropped.insert(key);
+        }
     }
 
     pub(super) fn settle(&mut self, settlement: &Settlement) {
@@ -101,7 +122,10 @@ impl FakeStore {
     /// At most `rows` rows, but one if there is any.
     pub(super) fn page(&self, request: &PageRequest, rows: usize) -> Page {
         let most = request.items.min(rows).max(1);
-        let mut found = self.matching(request.cursor);
+        let mut found = self.matching(&request.cursor);
+        if let Cursor::Keyed { without, .. } = &request.cursor {
+            return Self::keyed_page(without, found, most, request.bytes);
+        }
         let (mut page, mut bytes) = (Page::default(), 0);
         found.reverse();
         while let Some(row) = found.pop() {
@@ -115,13 +139,40 @@ impl FakeStore {
         page
     }
 
-    fn matching(&self, cursor: Cursor) -> Vec<&Row> {
+    /// What is left out is looked at too, so much of it at most.
+    fn keyed_page(without: &BTreeSet<Arc<str>>, found: Vec<&Row>, most: usize, bytes: usize) -> Page {
+        let (mut page, mut weight, mut left_out) = (Page::default(), 0, 0);
+        for row in found {
+            if row.event.key.as_ref().is_some_and(|key| without.contains(key)) {
+                if left_out == LOOKED_AT {
+                    return page;
+                }
+                left_out += 1;
+            } else if page.rows.len() == most || (weight >= bytes && !page.rows.is_empty()) {
+                return page;
+            } else {
+                weight += row.event.weight();
+                page.rows.push(row.clone());
+            }
+            page.through = Some((row.event.seq, row.run));
+        }
+        page.end = true;
+        page
+    }
+
+    fn matching(&self, cursor: &Cursor) -> Vec<&Row> {
         let all = self.pending.iter();
-        match cursor {
+        match *cursor {
+            Cursor::OfKey { ref key, after } => {
+                let of_key = |row: &Row| row.event.key.as_ref() == Some(key);
+                all.filter(|(place, row)| after < Some(**place) && of_key(row)).map(|(_, row)| row).collect()
+            }
             Cursor::Fresh(after) => {
                 all.filter(|(key, row)| row.due.is_none() && after < Some(**key)).map(|(_, row)| row).collect()
             }
-            Cursor::InOrder(after) => all.filter(|(key, _)| after < Some(**key)).map(|(_, row)| row).collect(),
+            Cursor::InOrder(after) | Cursor::Keyed { after, .. } => {
+                all.filter(|(key, _)| after < Some(**key)).map(|(_, row)| row).collect()
+            }
             Cursor::Retries { from, after } => {
                 let place = |key: &Key, row: &Row| row.due.map(|due| (due, Some(*key)));
                 let mut found: Vec<_> = all.filter_map(|(key, row)| place(key, row).zip(Some(row))).collect();
@@ -141,7 +192,8 @@ pub(super) fn event(seq: u64, accepted_at: Timestamp, size: usize) -> Arc<Accept
         id: "evt".parse().unwrap(),
         topic: "a.b".parse().unwrap(),
         tenant: None,
-        key: None,
+        // Every fourth has none.
+        key: (seq % 4 > 0).then(|| format!("k{}", seq % 7).into()),
         source: None,
         timestamp: accepted_at,
         data: vec![b'1'; size].into(),

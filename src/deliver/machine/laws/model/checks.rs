@@ -16,7 +16,7 @@ use crate::{
         machine::{Machine, Start},
         queue::Key,
     },
-    endpoint::State,
+    endpoint::{State, queue::Ordered},
     store::{BreakerRecord, DeadReason, Next, Settlement},
     transport::{Answer, Reply, RetryAfter},
 };
@@ -72,6 +72,9 @@ impl World {
         let in_order = self.setting.policy.in_flight > 1 || first.is_empty() || first == keys;
         self.hold_to(Law::StrictOrder, in_order, || format!("{keys:?} started before {first:?}"));
         for (n, key) in keys.into_iter().enumerate() {
+            let first = self.store.first_of_line(key);
+            let in_order = self.setting.policy.ordered == Ordered::None || first.is_none_or(|first| first == key);
+            self.hold_to(Law::KeyOrder, in_order, || format!("{key:?} started before {first:?}"));
             if let Some(row) = self.store.pending(key).cloned() {
                 let number = if n == 0 { start.number } else { row.attempts + 1 };
                 self.check_time(key, &row, number);
