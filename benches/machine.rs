@@ -100,10 +100,12 @@ impl Bed {
     }
 
     fn settled(&mut self) -> Settlement {
-        match self.machine.take_effects().pop() {
-            Some(Effect::Settle(settlement)) => settlement,
-            other => panic!("not settled: {other:?}"),
-        }
+        let effects = self.machine.take_effects();
+        let settled = effects.into_iter().find_map(|effect| match effect {
+            Effect::Settle(settlement) => Some(settlement),
+            _ => None,
+        });
+        settled.unwrap_or_else(|| panic!("not settled"))
     }
 
     fn attempt(&mut self, answer: &Answer) -> Next {

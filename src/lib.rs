@@ -23,6 +23,7 @@ pub mod error;
 pub mod event;
 pub mod hub;
 pub mod intake;
+pub mod metrics;
 pub mod pipeline;
 pub mod quota;
 pub mod store;
@@ -39,7 +40,7 @@ pub use endpoint::{Endpoint, EndpointId, Secret};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{
-    Acceptance, Applied, Audit, Builder, Chain, ChainError, Chains, Declared, Emitted, Hookmill, ManageError, Owner,
-    PublishError, Report, Standing, StartError,
+    Acceptance, Applied, Audit, Builder, Chain, ChainError, Chains, Declared, Emitted, EventStream, Hookmill,
+    ManageError, Owner, PublishError, Report, Standing, StartError,
 };
 pub use store::Retention;

@@ -17,6 +17,7 @@ mod history;
 mod jobs;
 mod json;
 mod list;
+mod metrics;
 mod ndjson;
 mod problem;
 mod publish;
@@ -41,19 +42,20 @@ pub use token::{AdminToken, admin_token};
 struct Shared {
     hooks: Hookmill,
     guard: access::Guard,
+    open_metrics: bool,
     read_deadline: Duration,
 }
 
 impl Shared {
     fn new(hooks: &Hookmill, access: Access) -> Self {
-        let read_deadline = access.read_deadline;
-        Self { hooks: hooks.clone(), guard: access.guard(hooks), read_deadline }
+        let (read_deadline, open_metrics) = (access.read_deadline, access.open_metrics);
+        Self { hooks: hooks.clone(), guard: access.guard(hooks), open_metrics, read_deadline }
     }
 }
 
 impl Hookmill {
-    /// The HTTP API, to be mounted at the root of an actix-web `App` or in a scope of it: `/v1/…` for those whom `access`
-    /// lets in, `/healthz` and `/readyz` for everybody. In that scope a path that nothing else matches is answered with a
+    /// The HTTP API, to be mounted at the root of an actix-web `App` or in a scope of it: `/v1/…` and
+    /// `/metrics` for those whom `access` lets in, `/healthz` and `/readyz` for everybody. In that scope a path that nothing else matches is answered with a
     /// problem. Endpoints made through the API are limited as [`Origin::Api`](crate::endpoint::Origin::Api) says.
     ///
     /// ```

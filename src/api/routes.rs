@@ -12,23 +12,26 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use super::{
     Shared,
     call::{Answer, Call, Caller, serve},
-    chains, dead_letters, deliveries, endpoints, events, health, history, jobs,
+    chains, dead_letters, deliveries, endpoints, events, health, history, jobs, metrics,
     problem::Problem,
     publish, rules, trials,
 };
 
 /// Adds everything to `config`. What no route matches is a problem too, in the scope that is configured.
 pub(super) fn configure(config: &mut ServiceConfig, shared: Arc<Shared>) {
-    let open = Router { shared: Arc::clone(&shared), guarded: false, waited: false };
+    let open = Router { shared: Arc::clone(&shared), guarded: false, waited: false, prefix: "" };
     config.service(open.at("/healthz").get(health::alive).done());
     config.service(open.at("/readyz").get(health::ready).done());
-    let guarded = Router::guarded(shared);
+    let metered = Router { shared: Arc::clone(&shared), guarded: !shared.open_metrics, waited: false, prefix: "" };
+    config.service(metered.at("/metrics").get(metrics::all).done());
+    config.service(metered.at("/metrics/endpoints").get(metrics::endpoints).done());
+    let guarded = Router { shared, guarded: true, waited: false, prefix: "/v1" };
     config.service(v1(&guarded));
-    config.default_service(open.route(not_found));
+    config.default_service(open.route(NOWHERE, not_found));
 }
 
 fn v1(router: &Router) -> actix_web::Scope {
-    let waited = Router { shared: Arc::clone(&router.shared), guarded: true, waited: true };
+    let waited = Router { shared: Arc::clone(&router.shared), waited: true, ..*router };
     web::scope("/v1")
         .service(router.at("/events").get(events::list).post(publish::publish).done())
         .service(router.at("/events/{id}").get(events::show).done())
@@ -63,38 +66,54 @@ fn v1(router: &Router) -> actix_web::Scope {
         .service(router.at("/chains/{event}").get(chains::show).put(chains::put).delete(chains::delete).done())
         .service(waited.at("/chains/{event}/invoke").post(chains::invoke).done())
         .service(router.at("/stats").get(health::stats).done())
-        .default_service(router.route(not_found))
+        .default_service(router.route(NOWHERE, not_found))
 }
 
 async fn not_found(call: Call) -> Answer {
     Err(Problem::not_found(format_args!("the path {}", call.request.path())))
 }
 
+/// The route of what no route matches, in the metrics.
+const NOWHERE: &str = "none";
+
 pub(super) struct Router {
     shared: Arc<Shared>,
     guarded: bool,
     /// Whether its calls end when their clients hang up.
     waited: bool,
+    /// Where its paths begin.
+    prefix: &'static str,
 }
 
 impl Router {
     /// Lets in those whom the guard of `shared` lets in.
     pub(super) fn guarded(shared: Arc<Shared>) -> Self {
-        Self { shared, guarded: true, waited: false }
+        Self { shared, guarded: true, waited: false, prefix: "" }
     }
 
     pub(super) fn at<'a>(&'a self, path: &str) -> Methods<'a> {
-        Methods { router: self, resource: web::resource(path.to_owned()), allow: Vec::new() }
+        let name = format!("{}{path}", self.prefix);
+        Methods { router: self, name, resource: web::resource(path.to_owned()), allow: Vec::new() }
     }
 
-    fn route<F, Fut>(&self, handler: F) -> Route
+    /// `name` is the pattern of its path.
+    fn route<F, Fut>(&self, name: &str, handler: F) -> Route
     where
         F: Fn(Call) -> Fut + Clone + 'static,
         Fut: Future<Output = Answer> + 'static,
     {
         let (shared, caller) = (Arc::clone(&self.shared), Caller { guarded: self.guarded, waited: self.waited });
+        let counted = shared.hooks.0.metrics().http.route(name);
         web::route().to(move |request: HttpRequest, payload: Payload| -> LocalBoxFuture<'static, HttpResponse> {
-            serve(request, payload, Arc::clone(&shared), caller, handler.clone()).boxed_local()
+            let (shared, counted, handler) = (Arc::clone(&shared), Arc::clone(&counted), handler.clone());
+            let (clock, method) = (*shared.hooks.clock(), metrics::label(request.method()));
+            async move {
+                let started = clock.now().mono;
+                let response = serve(request, payload, shared, caller, handler).await;
+                counted.answered(method, response.status().as_u16(), clock.now().mono.since(started));
+                response
+            }
+            .boxed_local()
         })
     }
 }
@@ -102,6 +121,7 @@ impl Router {
 /// One path with the methods it knows; others are answered with their names.
 pub(super) struct Methods<'a> {
     router: &'a Router,
+    name: String,
     resource: Resource,
     allow: Vec<&'static str>,
 }
@@ -114,7 +134,7 @@ macro_rules! methods {
             Fut: Future<Output = Answer> + 'static,
         {
             self.allow.extend($names);
-            self.resource = self.resource.route(self.router.route(handler).guard($guard));
+            self.resource = self.resource.route(self.router.route(&self.name, handler).guard($guard));
             self
         }
     )*};
@@ -135,6 +155,6 @@ impl Methods<'_> {
             let problem = Problem::not_allowed(&allow);
             async { Err(problem) }
         };
-        self.resource.default_service(self.router.route(refuse))
+        self.resource.default_service(self.router.route(&self.name, refuse))
     }
 }

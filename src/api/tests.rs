@@ -7,6 +7,7 @@ mod configuration;
 mod doors;
 mod formats;
 mod jobs;
+mod metrics;
 mod publishing;
 mod sockets;
 mod switches;
@@ -26,7 +27,7 @@ use serde_json::{Value, json};
 
 use super::Access;
 use crate::{
-    Hookmill,
+    Event, Hookmill,
     transport::{Answer, Attempt, Response, Transport},
 };
 

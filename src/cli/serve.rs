@@ -88,12 +88,13 @@ const HEAD: Duration = Duration::from_secs(5);
 
 impl Running {
     pub(super) async fn start(settings: InForce) -> anyhow::Result<Self> {
-        let InForce { listen, data_dir, allow_loopback, file_roots, declared, .. } = settings;
+        let InForce { listen, data_dir, allow_loopback, file_roots, declared, disk_reserve, .. } = settings;
         info!(event = "server.started", version = env!("CARGO_PKG_VERSION"), "starting");
         // Before anything is delivered: when the port is taken, nothing has happened.
         let listener = listener(listen).with_context(|| format!("cannot listen on {listen}"))?;
         let builder = Hookmill::builder().data_dir(&data_dir).allow_loopback(allow_loopback).declare(declared);
         let builder = file_roots.into_iter().fold(builder, Builder::file_root);
+        let builder = disk_reserve.into_iter().fold(builder, Builder::disk_reserve);
         let hooks = builder.start().await.with_context(|| format!("cannot start on {}", data_dir.display()))?;
         let token = admin_token(&data_dir).context("cannot make the admin token")?;
         let api = hooks.api(Access::tokens());

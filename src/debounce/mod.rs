@@ -30,7 +30,13 @@ pub struct Admit(pub Vec<Admitted>);
 /// Sets a rule, or removes it. Answered once it is in force. A rule that changes starts with no windows.
 pub struct SetRule(pub RuleName, pub Option<Rule>);
 
+/// Answers how many keys have an open window.
+pub struct Keys;
+
 told!(Admit);
+impl Message for Keys {
+    type Result = usize;
+}
 impl Message for SetRule {
     type Result = ();
 }
@@ -108,6 +114,14 @@ impl Handler<SetRule> for Debouncer {
             Some(rule) => drop(self.rules.insert(name, with_windows(rule))),
             None => drop(self.rules.remove(&name)),
         }
+    }
+}
+
+impl Handler<Keys> for Debouncer {
+    type Result = usize;
+
+    fn handle(&mut self, _: Keys, _: &mut Self::Context) -> usize {
+        self.rules.values().map(|(_, windows)| windows.len()).sum()
     }
 }
 

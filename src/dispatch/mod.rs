@@ -346,6 +346,7 @@ impl Handler<Died> for Dispatcher {
         if self.closing {
             return;
         }
+        self.parts.metrics.restarts.one("delivery");
         error!(event = "actor.panicked", endpoint = %slot.endpoint.id, "a delivery died; it starts again from the store");
         ctx.run_later(RESPAWN, move |dispatcher, ctx| {
             dispatcher.start(key, ctx);

@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
+    io,
     path::PathBuf,
     rc::Rc,
     sync::{Arc, RwLock, atomic::AtomicU64},
     thread,
+    time::Duration,
 };
 
 use actix::Actor;
@@ -15,7 +17,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, declared::DeclaredEndpoint};
+use super::{
+    BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError,
+    declared::DeclaredEndpoint,
+    enrich::{self, Enricher, Hook},
+    operational::Listeners,
+};
 use crate::{
     chain::{self, ChainName, Plan, plan::Step},
     clock::Clock,
@@ -30,10 +37,14 @@ use crate::{
     event::new_id,
     hub::{Hub, Publish},
     intake::Intake,
+    metrics::Metrics,
     quota::Quota,
     store::{Admitted, DropReason, EndpointChange, EndpointRow, Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Transport, TransportFactory, guard, routed},
 };
+
+#[cfg(feature = "sqlite")]
+use crate::store::{Disk, Reserve, Room};
 
 /// Events and bytes let in before their verdict is recorded.
 const INTAKE_EVENTS: usize = 10_000;
@@ -68,6 +79,10 @@ pub struct Builder {
     intake: (usize, usize),
     retention: Retention,
     seed: u64,
+    #[cfg(feature = "sqlite")]
+    disk: Disk,
+    pub(super) enrich: Vec<(String, Hook)>,
+    pub(super) enrich_limit: Duration,
 }
 
 enum Place {
@@ -92,6 +107,10 @@ impl Default for Builder {
             intake: (INTAKE_EVENTS, INTAKE_BYTES),
             retention: Retention::default(),
             seed: fastrand::u64(..),
+            #[cfg(feature = "sqlite")]
+            disk: Disk::leaving(Reserve::Standard),
+            enrich: Vec::new(),
+            enrich_limit: enrich::LIMIT,
         }
     }
 }
@@ -151,6 +170,23 @@ impl Builder {
         self
     }
 
+    /// Sets how many bytes are to be left on the disk: with less, publishing answers
+    /// [`StoreFull`](crate::PublishError::StoreFull), and what was accepted is delivered and settled. The larger of 1 GiB and
+    /// 5 % of the disk otherwise; 0 for none.
+    #[cfg(feature = "sqlite")]
+    pub fn disk_reserve(mut self, bytes: u64) -> Self {
+        self.disk.reserve = Reserve::Bytes(bytes);
+        self
+    }
+
+    /// Asks `probe` for the room on the disk of a directory, every few seconds, and not the operating system: for quotas that
+    /// it does not tell, and for tests.
+    #[cfg(feature = "sqlite")]
+    pub fn disk_probe(mut self, probe: impl Fn(&std::path::Path) -> io::Result<Room> + Send + Sync + 'static) -> Self {
+        self.disk.probe = Arc::new(probe);
+        self
+    }
+
     /// Lets endpoints that are made through the API point to this machine. For development only.
     pub fn allow_loopback(mut self, allow: bool) -> Self {
         self.allow_loopback = allow;
@@ -182,7 +218,8 @@ impl Builder {
             let threads = self.threads;
             let built = runner.block_on(async move {
                 let arbiters: Vec<_> = (0..threads).map(|_| Arbiter::new().handle()).collect();
-                self.build(arbiters, Some(System::current())).await
+                let own = if self.enrich.is_empty() { Arbiter::current() } else { Arbiter::new().handle() };
+                self.build(arbiters, own, Some(System::current())).await
             });
             let failed = built.is_err();
             if started.send(built).is_err() || failed {
@@ -200,15 +237,23 @@ impl Builder {
     /// Starts on the actix arbiter of the caller, by `clock`, and with the same randomness each time.
     #[cfg(feature = "testing")]
     pub(crate) async fn start_here(self, clock: Clock) -> Result<Hookmill, StartError> {
-        Self { clock, seed: 0, ..self }.build(vec![Arbiter::current()], None).await
+        Self { clock, seed: 0, ..self }.build(vec![Arbiter::current()], Arbiter::current(), None).await
     }
 
-    async fn build(self, arbiters: Vec<ArbiterHandle>, system: Option<System>) -> Result<Hookmill, StartError> {
+    async fn build(
+        self,
+        arbiters: Vec<ArbiterHandle>,
+        hooks_arbiter: ArbiterHandle,
+        system: Option<System>,
+    ) -> Result<Hookmill, StartError> {
         let (own, own_rules, owners) = self.validated()?;
+        let metrics = Arc::new(Metrics::default());
+        let enricher =
+            Enricher::new(enrich::read(&self.enrich)?, self.enrich_limit, hooks_arbiter, Arc::clone(&metrics));
         let store = self.open()?;
         let transport = match self.transport.clone() {
             Some(transport) => transport,
-            None => http().map_err(|source| StartError::System { what: "no TLS", source })?,
+            None => http(&metrics).map_err(|source| StartError::System { what: "no TLS", source })?,
         };
         let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
         let mut loaded = store.load().await?;
@@ -221,7 +266,8 @@ impl Builder {
             bounds: Bounds { window_bytes: Quota::new(WINDOW_BYTES), in_flight: Quota::new(IN_FLIGHT) },
             in_flight: Arc::new(AtomicU64::new(0)),
             flights: Arc::default(),
-            disabler: Arc::default(),
+            observer: Arc::default(),
+            metrics,
         };
         // Sink first: each stage is started with the address of the one behind it.
         let known = known(&endpoints, &loaded);
@@ -254,6 +300,8 @@ impl Builder {
             file_root: !self.file_roots.is_empty(),
             data_dir: self.dir(),
             counters: Counters::default(),
+            enricher,
+            listeners: Listeners::default(),
             bodies: BodyBounds { count: Quota::new(BODIES), bytes: Quota::new(BODY_BYTES) },
             arbiter: Arbiter::current(),
             system,
@@ -308,7 +356,10 @@ impl Builder {
         match &self.place {
             Place::Memory => Ok(Arc::new(MemoryStore::new(self.clock))),
             #[cfg(feature = "sqlite")]
-            Place::Dir(dir) => Ok(Arc::new(crate::store::sqlite::SqliteStore::open(dir, self.clock, self.retention)?)),
+            Place::Dir(dir) => {
+                let (retention, disk) = (self.retention, self.disk.clone());
+                Ok(Arc::new(crate::store::sqlite::SqliteStore::open_leaving(dir, self.clock, retention, disk)?))
+            }
         }
     }
 }
@@ -338,8 +389,8 @@ fn collect<T>(results: impl Iterator<Item = Result<T, Invalid>>, faults: &mut Ve
     results.filter_map(|result| result.map_err(|invalid| faults.extend(Vec::from(invalid))).ok()).collect()
 }
 
-fn http() -> std::io::Result<TransportFactory> {
-    let network = Network::new()?;
+fn http(metrics: &Arc<Metrics>) -> io::Result<TransportFactory> {
+    let network = Network::new()?.counting(Arc::clone(metrics));
     Ok(Arc::new(move || Rc::new(HttpTransport::new(&network))))
 }
 

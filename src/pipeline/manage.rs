@@ -5,12 +5,13 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::{
     Hookmill, ManageError, Owner,
     builder::{change, endpoint_of, new_endpoint_id, print},
+    operational::DISABLED,
 };
 use crate::{
     clock::Timestamp,
@@ -193,7 +194,9 @@ impl Hookmill {
         }
         let settings = Settings { state: State::Disabled, ..old.settings.clone() };
         warn!(event = "endpoint.disabled", endpoint_id = %old.id, reason = reason.as_str(), "endpoint disabled");
-        self.store_and_apply(&old, settings, Some(reason)).await?;
+        let disabled = self.store_and_apply(&old, settings, Some(reason)).await?;
+        let data = json!({"endpoint": old.id, "name": old.settings.name, "reason": reason.as_str()});
+        self.raise_about(DISABLED, &disabled, &data);
         Ok(())
     }
 
@@ -228,6 +231,7 @@ impl Hookmill {
         let _gone = self.0.dispatcher.send(dispatch::Configure(Arc::clone(&endpoint))).await;
         let mut endpoints = self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner);
         endpoints.insert(endpoint.id.clone(), Arc::clone(&endpoint));
+        self.0.listeners.configure(&endpoint);
         endpoint
     }
 
@@ -248,6 +252,7 @@ impl Hookmill {
         self.0.store.delete_endpoint(old.key).await?;
         let _gone = self.0.dispatcher.send(dispatch::Remove(old.key)).await;
         self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(&old.id);
+        self.0.listeners.remove(old.key);
         info!(event = "endpoint.deleted", endpoint_id = %old.id, "endpoint deleted");
         Ok(())
     }

@@ -11,6 +11,7 @@ pub(in crate::store) mod model;
 pub(in crate::store) mod queues;
 mod reading;
 pub(in crate::store) mod scenarios;
+pub(in crate::store) mod watching;
 
 /// One `#[test]` for each scenario. `$open` is called as a function for each of them; it gives an empty store as
 /// `Arc<dyn Store>`, and whatever must live as long as it, such as its directory.
@@ -87,6 +88,10 @@ macro_rules! contract {
             retries_and_replays_take_room_too,
             pages_leave_keys_out_and_look_at_so_many_only,
             pages_of_one_key,
+        );
+        $crate::store::contract::contract!($open, watching;
+            vitals_name_who_waits_and_who_fails,
+            vitals_count_dead_letters_that_were_not_replayed,
         );
     };
     ($open:expr, $part:ident; $($scenario:ident,)*) => {

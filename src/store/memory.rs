@@ -279,6 +279,10 @@ impl Store for MemoryStore {
         self.read(|state| state.endpoint_totals(endpoint))
     }
 
+    fn vitals(&self) -> Reply<Vitals> {
+        self.read(State::vitals)
+    }
+
     fn flush(&self) -> Reply<()> {
         self.read(|_| ())
     }

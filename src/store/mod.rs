@@ -12,9 +12,11 @@ mod ledger;
 mod lists;
 pub mod memory;
 mod rows;
+mod space;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod totals;
+mod vitals;
 
 use std::sync::Arc;
 
@@ -27,12 +29,15 @@ use crate::{
     error::StoreError,
     event::{Accepted, EventId, Tenant, ValidEvent},
     intake::Permit,
+    metrics::StoreMetrics,
 };
 pub use flights::{Flight, Flights};
 pub use jobs::*;
 pub use lists::*;
 pub use rows::*;
+pub use space::*;
 pub use totals::*;
+pub use vitals::*;
 
 /// What a call answers, later.
 pub type Reply<T> = BoxFuture<'static, Result<T, StoreError>>;
@@ -213,6 +218,27 @@ pub trait Store: Send + Sync {
 
     /// The same for the deliveries of one endpoint, and when its oldest pending delivery was created.
     fn endpoint_totals(&self, endpoint: EndpointKey) -> Reply<(DeliveryTotals, Option<Timestamp>)>;
+
+    /// What needs somebody's eye: backlogs, breakers, dead letters.
+    fn vitals(&self) -> Reply<Vitals>;
+
+    /// What it counts about itself; `None` when it does not write to a disk.
+    fn metrics(&self) -> Option<&StoreMetrics> {
+        None
+    }
+
+    /// How it stands on its disk; `None` without one.
+    fn space(&self) -> Option<Space> {
+        None
+    }
+
+    /// Names who is told when less than the reserve is free, and when there is enough again; at once when it is so already.
+    fn watch_space(&self, _sink: SpaceSink) {}
+
+    /// Whether less than the reserve is free: its caller is to refuse what is new. The store itself still takes it.
+    fn is_low(&self) -> bool {
+        false
+    }
 
     /// Answers when every write called for before is in the store.
     fn flush(&self) -> Reply<()>;

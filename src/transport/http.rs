@@ -2,7 +2,7 @@
 
 mod request;
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use awc::{
     Client, ClientResponse, Connector,
@@ -69,7 +69,7 @@ fn client(network: &Network, guard: Guard) -> Client {
     /// For awc's own limits: the exchange has its deadline, and each step of the dialer too.
     const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
     let connector = Connector::new()
-        .connector(Dialer { guard })
+        .connector(Dialer { guard, metrics: Arc::clone(&network.metrics) })
         .rustls_0_23(network.tls.clone())
         .limit(0)
         .timeout(NEVER)

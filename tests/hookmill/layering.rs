@@ -25,7 +25,7 @@ const ORDER: &[&[&str]] = &[
 ];
 
 /// Serve all parts, and use none but the time.
-const SERVANTS: &[&str] = &["actor"];
+const SERVANTS: &[&str] = &["actor", "metrics"];
 
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[
@@ -50,6 +50,7 @@ const PURE: &[&str] = &[
     "event",
     "hub/subscribers.rs",
     "intake.rs",
+    "metrics",
     "pipeline/jobs/throttle.rs",
     "quota.rs",
     "store/flights.rs",

@@ -69,6 +69,9 @@ fn a_failed_step_is_named() {
         let expected =
             json!({"event": "E", "step": "a", "attempts": 1, "last_error": "answered 503", "last_status": 503});
         expected.as_object().unwrap().iter().for_each(|(name, value)| assert_eq!(&problem[name], value));
+        let metrics = String::from_utf8_lossy(&client.get("/metrics").await.body).into_owned();
+        assert!(metrics.contains("hookmill_chain_invocations_total{result=\"failed\"} 1\n"), "{metrics}");
+        assert!(metrics.contains("hookmill_delivery_attempts_total{outcome=\"5xx\"} 1\n"), "attempts of all kinds");
         let shown = client.get("/v1/chains/E").await.value(StatusCode::OK);
         assert_eq!(shown["invocations"], json!({"in_progress": 0, "finished": 0, "failed": 1, "abandoned": 0}));
         assert_eq!(shown["steps"][0]["attempts_made"], json!({"total": 1, "without_2xx": 1}));

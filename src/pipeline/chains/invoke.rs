@@ -9,10 +9,14 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{super::append_error, Chain, ChainError, Hookmill};
+use super::{
+    super::{Shut, append_error},
+    Chain, ChainError, Hookmill,
+};
 use crate::{
     chain::run::{Begun, Call, Effect, End, Run},
     clock::Mono,
+    deliver::outcome::label,
     dispatch::{Ask, NoTrial},
     endpoint::{Endpoint, EndpointKey},
     error::StoreError,
@@ -26,6 +30,12 @@ use crate::{
 const TOPIC: &str = "chain";
 
 type Response = Result<Option<Bytes>, ChainError>;
+
+/// How a chain ended that did not fail.
+enum Ended {
+    Finished(Option<Bytes>),
+    Abandoned,
+}
 
 /// A chain that is being made.
 struct Invocation {
@@ -60,23 +70,37 @@ impl Invocation {
         let chain = self.chain.name().clone();
         self.chain.tally().started();
         let response = self.make(&mut reply).await;
+        let result = match &response {
+            Err(_) => "failed",
+            Ok(Ended::Abandoned) => "abandoned",
+            Ok(Ended::Finished(_)) => "finished",
+        };
+        self.hooks.0.metrics().chains.one(result);
+        self.chain.tally().ended(result);
         match &response {
-            Ok(_) => debug!(event = "chain.finished", %chain, "chain made"),
+            Ok(_) => debug!(event = "chain.finished", %chain, result, "chain ended"),
             Err(error) => warn!(event = "chain.failed", %chain, %error, "chain failed"),
         }
         // The place is free before the caller hears of it.
         drop(self);
-        let _gone = reply.send(response);
+        let _gone = reply.send(response.map(|ended| match ended {
+            Ended::Finished(response) => response,
+            Ended::Abandoned => None,
+        }));
     }
 
-    async fn make(&self, caller: &mut oneshot::Sender<Response>) -> Response {
+    async fn make(&self, caller: &mut oneshot::Sender<Response>) -> Result<Ended, ChainError> {
         let plan = Arc::clone(self.chain.plan());
         let (mut run, mut effect) = Run::start(plan, self.payload.clone(), self.now(), fastrand::u64(..));
         loop {
             effect = match effect {
                 Effect::Attempt(call) => {
                     let place = call.place;
-                    let answer = self.attempt(call).await.inspect_err(|_| self.chain.tally().failed())?;
+                    let started = self.now();
+                    let answer = self.attempt(call).await?;
+                    let metrics = self.hooks.0.metrics();
+                    metrics.attempts.one(label(&answer));
+                    metrics.attempt_duration.time(self.now().since(started));
                     self.chain.tally().attempted(place, &answer);
                     run.answered(answer, self.now(), caller.is_closed())
                 }
@@ -85,15 +109,14 @@ impl Invocation {
                     run.waited(self.now())
                 }
                 Effect::Start(begun) => {
-                    self.start(begun).await.inspect_err(|_| self.chain.tally().failed())?;
+                    self.start(begun).await?;
                     run.started()
                 }
                 Effect::End(end) => {
-                    self.chain.tally().ended(&end);
                     return match end {
-                        End::Finished(response) => Ok(response),
+                        End::Finished(response) => Ok(Ended::Finished(response)),
                         End::Failed(broken) => Err(ChainError::of_step(self.chain.name().as_str(), broken)),
-                        End::Abandoned => Ok(None),
+                        End::Abandoned => Ok(Ended::Abandoned),
                     };
                 }
             }
@@ -144,8 +167,11 @@ impl Invocation {
         let event = self.chain.name().as_str();
         let events: Result<Vec<_>, _> = begun.into_iter().map(|begun| self.addressed(begun)).collect();
         let (reply, result) = oneshot::channel();
-        let append = self.hooks.append(events?, reply);
-        append.map_err(|refused| ChainError::not_started(event, &super::super::refused_error(refused, Vec::new())))?;
+        let append = match self.hooks.0.store.is_low() {
+            true => Err(Shut::NoRoom),
+            false => self.hooks.append(events?, reply).map_err(Shut::Intake),
+        };
+        append.map_err(|shut| ChainError::not_started(event, &shut.error(Vec::new())))?;
         match result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed))) {
             Ok(_) => Ok(()),
             Err(error) => Err(ChainError::not_started(event, &append_error(error, Vec::new()))),

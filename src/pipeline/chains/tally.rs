@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{chain::run::End, deliver::outcome::label, transport::Answer};
+use crate::{deliver::outcome::label, transport::Answer};
 
 /// Counts of one chain, since this process configured it.
 #[derive(Debug, Default)]
@@ -72,15 +72,11 @@ impl Tally {
         }
     }
 
-    pub(super) fn ended(&self, end: &End) {
-        add(match end {
-            End::Finished(_) => &self.finished,
-            End::Failed(_) => &self.failed,
-            End::Abandoned => &self.abandoned,
+    pub(super) fn ended(&self, result: &str) {
+        add(match result {
+            "finished" => &self.finished,
+            "abandoned" => &self.abandoned,
+            _ => &self.failed,
         });
-    }
-
-    pub(super) fn failed(&self) {
-        add(&self.failed);
     }
 }

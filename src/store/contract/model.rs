@@ -515,8 +515,10 @@ fn loaded(store: &dyn Store, judged: u64) -> Vec<String> {
     loaded.windows.sort_by(|a, b| (&a.rule, &a.key).cmp(&(&b.rule, &b.key)));
     let endpoint = |row: &EndpointRow| say(&(row.key, &row.id, &row.settings, row.version));
     let unjudged = get(store.unjudged(judged, 100));
+    let mut vitals = get(store.vitals());
+    vitals.endpoints.iter_mut().for_each(|one| one.oldest_pending_at = one.oldest_pending_at.and(Some(at(0))));
     let mut said: Vec<_> = loaded.endpoints.iter().map(endpoint).collect();
-    said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.chains, loaded.windows)));
+    said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.chains, loaded.windows, vitals)));
     said.extend(unjudged.iter().map(|event| words(event)));
     said
 }

@@ -192,6 +192,16 @@ impl State {
         let oldest = pending.ids().filter_map(created).map(|delivery| delivery.created_at).min();
         (totals.clone(), oldest)
     }
+
+    pub(super) fn vitals(&self) -> Vitals {
+        let sick = |one: &EndpointState| one.totals.pending > 0 || one.breaker != BreakerRecord::default();
+        let sick = self.endpoints.iter().filter(|(_, one)| one.row.is_some() && sick(one));
+        let health = |(key, one): (&EndpointKey, &EndpointState)| {
+            let (DeliveryTotals { pending, .. }, oldest_pending_at) = self.endpoint_totals(*key);
+            Health { endpoint: *key, pending, oldest_pending_at, breaker: one.breaker }
+        };
+        Vitals { endpoints: sick.map(health).collect(), dead_letters: u64::try_from(self.dead.len()).unwrap_or(0) }
+    }
 }
 
 impl Standing {

@@ -17,10 +17,11 @@ use super::{
     codes::drop_reason,
     configure::{Answer, Change},
     failed,
+    space::Lookout,
     write::{Cache, Judged, Writer},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Mono},
     endpoint::EndpointKey,
     error::StoreError,
     event::ValidEvent,
@@ -61,9 +62,16 @@ pub(super) struct Committer {
     breakers: HashMap<EndpointKey, BreakerRecord>,
     cache: Cache,
     chores: Chores,
+    lookout: Lookout,
     last_seq: u64,
     checkpoint: mpsc::SyncSender<()>,
     unchecked: usize,
+}
+
+/// What is to be done now and then, whoever asks for what.
+pub(super) struct Watches {
+    pub(super) chores: Chores,
+    pub(super) lookout: Lookout,
 }
 
 /// What waits for the next transaction.
@@ -103,7 +111,7 @@ impl Committer {
         db: Connection,
         clock: Clock,
         shared: Arc<Shared>,
-        chores: Chores,
+        Watches { chores, lookout }: Watches,
         checkpoint: mpsc::SyncSender<()>,
     ) -> rusqlite::Result<Self> {
         let last_seq = super::read::last_seq(&db)?;
@@ -120,6 +128,7 @@ impl Committer {
             breakers: HashMap::new(),
             cache: Cache { dropping, ..Cache::default() },
             chores,
+            lookout,
             last_seq,
             checkpoint,
             unchecked: 0,
@@ -145,6 +154,9 @@ impl Committer {
             }
             let close = waiting.close.take();
             let now = self.clock.now().mono;
+            if now >= self.lookout.due() {
+                self.lookout.look(now, &self.shared.room);
+            }
             let due = self.ledger.due().is_some_and(|due| now >= due) || now >= self.chores.due();
             let full = self.ledger.len() >= GROUP;
             let mut result = Ok(());
@@ -163,7 +175,8 @@ impl Committer {
             return RETRY;
         }
         let now = self.clock.now().mono;
-        self.ledger.due().map_or(self.chores.due(), |due| due.min(self.chores.due())).since(now)
+        let own = self.chores.due().min(self.lookout.due());
+        self.ledger.due().map_or(own, |due| due.min(own)).since(now)
     }
 
     fn take(&mut self, message: Message, waiting: &mut Waiting) {
@@ -197,6 +210,7 @@ impl Committer {
         group.append(self.ledger.take(now.mono, everything));
         let changed = !changes.is_empty();
         let written = self.write(&appends, changes, &group);
+        self.measure(now.mono, &appends, written.is_ok());
         if changed {
             // After it: a step in the same transaction came before the changes, and took itself for the last for a while.
             self.chores.hurry(now.mono);
@@ -293,6 +307,18 @@ impl Committer {
         }
         for (reply, result) in replies {
             let _hung_up = reply.send(result);
+        }
+    }
+
+    fn measure(&self, started: Mono, appends: &[Append], written: bool) {
+        let metrics = &self.shared.metrics;
+        if !written {
+            return metrics.errors.one("commit");
+        }
+        metrics.commit_duration.time(self.clock.now().mono.since(started));
+        let events: usize = appends.iter().map(|append| append.events.len()).sum();
+        if let Some(events) = u64::try_from(events).ok().filter(|events| *events > 0) {
+            metrics.commit_events.value(events);
         }
     }
 

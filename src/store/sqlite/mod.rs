@@ -16,13 +16,14 @@ mod lists;
 mod read;
 mod reader;
 mod schema;
+mod space;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use std::{
     fs::{File, TryLockError},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -36,20 +37,22 @@ use tokio::sync::oneshot;
 
 use super::{
     AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
-    Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail,
-    EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
-    ReplayOutcome, Reply, Retention, Settlement, Store, Submission, Totals, Verdict,
+    Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, Disk, EndpointChange, EndpointRow,
+    EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
+    ReplayOutcome, Reply, Reserve, Retention, Settlement, Space, SpaceSink, Store, Submission, Totals, Verdict, Vitals,
 };
 use crate::{
     clock::{Clock, Timestamp},
     endpoint::{EndpointId, EndpointKey},
     error::StoreError,
     event::{Accepted, EventId, Tenant},
+    metrics::StoreMetrics,
 };
 use chores::Chores;
-use committer::{Committer, Message};
+use committer::{Committer, Message, Watches};
 use configure::Answer;
 use reader::{Reader, read_error};
+use space::Lookout;
 use write::Writer;
 
 /// The durable [`Store`].
@@ -59,12 +62,17 @@ pub struct SqliteStore {
     pages: Reader,
     lists: Reader,
     committer: Option<thread::JoinHandle<()>>,
+    /// The database and its log.
+    files: [PathBuf; 2],
 }
 
+#[derive(Default)]
 struct Shared {
     sink: OnceLock<AcceptedSink>,
     queues: OnceLock<(Arc<Flights>, FullSink)>,
     writable: AtomicBool,
+    room: space::Seen,
+    metrics: StoreMetrics,
     /// How many pages the file may have: a full disk, for tests. 0 is no limit.
     #[cfg(test)]
     max_pages: std::sync::atomic::AtomicI64,
@@ -76,23 +84,27 @@ impl SqliteStore {
     /// # Errors
     /// When another process has it open, it was written by a newer version, or it cannot be read or written.
     pub fn open(dir: &Path, clock: Clock, retention: Retention) -> Result<Self, StoreError> {
+        Self::open_leaving(dir, clock, retention, Disk::leaving(Reserve::Bytes(0)))
+    }
+
+    /// The same, looking at the room on the disk: see [`Store::is_low`].
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`].
+    pub fn open_leaving(dir: &Path, clock: Clock, retention: Retention, disk: Disk) -> Result<Self, StoreError> {
         make_dir(dir)?;
         let lock = lock(dir)?;
         let path = dir.join("hookmill.db");
         keep_private(&path)?;
         let db = schema::open_writer(&path)?;
-        let shared = Arc::new(Shared {
-            sink: OnceLock::new(),
-            queues: OnceLock::new(),
-            writable: AtomicBool::new(true),
-            #[cfg(test)]
-            max_pages: Default::default(),
-        });
+        let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
+        let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);
         let pages = Reader::start("store-pages", &path, clock)?;
         let lists = Reader::start("store-lists", &path, clock)?;
-        let (checkpoint, checkpointer) = checkpoint::start(&path)?;
+        let (checkpoint, checkpointer) = checkpoint::start(&path, Arc::clone(&shared))?;
         let chores = Chores::new(retention, clock.now().mono);
-        let committer = Committer::new(db, clock, Arc::clone(&shared), chores, checkpoint).map_err(failed)?;
+        let committer =
+            Committer::new(db, clock, Arc::clone(&shared), Watches { chores, lookout }, checkpoint).map_err(failed)?;
         let (messages, receiver) = mpsc::channel();
         let run = move || {
             let close = committer.run(&receiver);
@@ -106,7 +118,8 @@ impl SqliteStore {
             }
         };
         let committer = Some(spawn("store-commit", run)?);
-        Ok(Self { messages, shared, pages, lists, committer })
+        let files = [path, dir.join("hookmill.db-wal")];
+        Ok(Self { messages, shared, pages, lists, committer, files })
     }
 
     fn tell(&self, message: Message) {
@@ -138,11 +151,14 @@ impl SqliteStore {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Reply<T> {
         let (reply, result) = oneshot::channel();
-        let lists = self.lists.clone();
+        let (lists, shared) = (self.lists.clone(), Arc::clone(&self.shared));
         self.tell(Message::Fence(Box::new(move |written| match written {
             Err(StoreError::Closed) => drop(reply.send(Err(StoreError::Closed))),
             // What cannot be written at this time does not keep anybody from reading what has been.
-            _ => lists.read(Box::new(move |db| drop(reply.send(read(db).map_err(read_error))))),
+            _ => lists.read(Box::new(move |db| {
+                let result = read(db).map_err(read_error).inspect_err(|_| shared.metrics.errors.one("read"));
+                drop(reply.send(result));
+            })),
         })));
         awaited(result)
     }
@@ -220,9 +236,12 @@ impl Store for SqliteStore {
     }
 
     fn page(&self, request: PageRequest, reply: PageReply) {
-        let (pages, asked) = (self.pages.clone(), Asked(Some(reply)));
+        let (pages, asked, shared) = (self.pages.clone(), Asked(Some(reply)), Arc::clone(&self.shared));
         self.tell(Message::Fence(Box::new(move |written| match written {
-            Ok(()) => pages.read(Box::new(move |db| asked.answer(read::page(db, &request).map_err(read_error)))),
+            Ok(()) => pages.read(Box::new(move |db| {
+                let page = read::page(db, &request).map_err(read_error);
+                asked.answer(page.inspect_err(|_| shared.metrics.errors.one("page")));
+            })),
             // What is in the file is older than what is known: a delivery that was settled would be made again.
             Err(error) => asked.answer(Err(error)),
         })));
@@ -321,6 +340,29 @@ impl Store for SqliteStore {
 
     fn endpoint_totals(&self, endpoint: EndpointKey) -> Reply<(DeliveryTotals, Option<Timestamp>)> {
         self.read(move |db| read::endpoint_totals(db, endpoint))
+    }
+
+    fn vitals(&self) -> Reply<Vitals> {
+        self.read(read::vitals)
+    }
+
+    fn metrics(&self) -> Option<&StoreMetrics> {
+        Some(&self.shared.metrics)
+    }
+
+    fn space(&self) -> Option<Space> {
+        Some(self.shared.room.space(&self.files))
+    }
+
+    fn watch_space(&self, sink: SpaceSink) {
+        let room = &self.shared.room;
+        if room.sink.set(sink).is_ok() && room.is_low() {
+            room.sink.get().into_iter().for_each(|sink| sink(true));
+        }
+    }
+
+    fn is_low(&self) -> bool {
+        self.shared.room.is_low()
     }
 
     fn flush(&self) -> Reply<()> {

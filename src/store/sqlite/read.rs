@@ -11,8 +11,8 @@ use crate::{
     endpoint::EndpointKey,
     event::{Accepted, NameError},
     store::{
-        BreakerRecord, Cursor, DeliveryTotals, EndpointRow, Loaded, Page, PageRequest, PendingRow, Totals,
-        WindowChange, WindowSlot, rows::LOOKED_AT,
+        BreakerRecord, Cursor, DeliveryTotals, EndpointRow, Health, Loaded, Page, PageRequest, PendingRow, Totals,
+        Vitals, WindowChange, WindowSlot, rows::LOOKED_AT,
     },
 };
 
@@ -99,11 +99,10 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
         "SELECT key, id, settings, version, created_at, updated_at, state_since, state_reason FROM endpoints
          WHERE deleted_at IS NULL ORDER BY key",
     )?;
-    let mut breakers = db.prepare(
+    let mut breakers = db.prepare(&format!(
         "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since FROM endpoints
-         WHERE deleted_at IS NULL AND (breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0
-             OR failing_since IS NOT NULL)",
-    )?;
+         WHERE deleted_at IS NULL AND ({HAS_FAILED})"
+    ))?;
     let mut pending =
         db.prepare("SELECT endpoint FROM totals WHERE name = 'pending' AND value > 0 AND endpoint > 0")?;
     let mut rules = db.prepare("SELECT name, rule FROM rules ORDER BY name")?;
@@ -123,11 +122,44 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
 fn breaker_row(row: &Row<'_>) -> Sql<(EndpointKey, BreakerRecord)> {
     let record = BreakerRecord {
         open_until: moment_or_none(row, 1)?,
-        cooldown: Duration::from_millis(unsigned(row.get(2)?)),
+        cooldown: Duration::from_millis(row.get::<_, Option<i64>>(2)?.map_or(0, unsigned)),
         since: moment_or_none(row, 3)?,
         failing_since: moment_or_none(row, 4)?,
     };
     Ok((EndpointKey(row.get(0)?), record))
+}
+
+/// Breakers that are not as new.
+const HAS_FAILED: &str = "breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0
+    OR failing_since IS NOT NULL";
+
+pub(super) fn vitals(db: &Connection) -> Sql<Vitals> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since, coalesce(t.value, 0) FROM endpoints
+         LEFT JOIN totals t ON t.endpoint = key AND t.name = 'pending'
+         WHERE deleted_at IS NULL AND (t.value > 0 OR {HAS_FAILED}) ORDER BY key"
+    ))?;
+    let health = |row: &Row<'_>| {
+        let ((endpoint, breaker), pending) = (breaker_row(row)?, unsigned(row.get(5)?));
+        let oldest_pending_at = if pending > 0 { oldest_pending(db, endpoint)? } else { None };
+        Ok(Health { endpoint, pending, oldest_pending_at, breaker })
+    };
+    let dead = "SELECT count(*) FROM deliveries WHERE state = 2 AND replayed_as IS NULL";
+    Ok(Vitals {
+        endpoints: select.query_map([], health)?.collect::<Sql<_>>()?,
+        dead_letters: db.prepare_cached(dead)?.query_row([], |row| row.get(0).map(unsigned))?,
+    })
+}
+
+fn oldest_pending(db: &Connection, endpoint: EndpointKey) -> Sql<Option<Timestamp>> {
+    // First deliveries were made in the order of their seqs; only replays are out of it.
+    db.prepare_cached(
+        "SELECT min(created_at) FROM (
+             SELECT * FROM (SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run = 0
+                 ORDER BY seq LIMIT 1)
+             UNION ALL SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run > 0)",
+    )?
+    .query_row([endpoint.0], |row| moment_or_none(row, 0))
 }
 
 fn window_row(row: &Row<'_>) -> Sql<WindowChange> {
@@ -273,16 +305,7 @@ pub(super) fn endpoint_totals(db: &Connection, endpoint: EndpointKey) -> Sql<(De
     while let Some(row) = rows.next()? {
         add(&mut totals, row.get_ref(0)?.as_str()?, unsigned(row.get(1)?));
     }
-    // First deliveries were made in the order of their seqs; only replays are out of it.
-    let oldest = db
-        .prepare_cached(
-            "SELECT min(created_at) FROM (
-                 SELECT * FROM (SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run = 0
-                     ORDER BY seq LIMIT 1)
-                 UNION ALL SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run > 0)",
-        )?
-        .query_row([endpoint.0], |row| moment_or_none(row, 0))?;
-    Ok((totals, oldest))
+    Ok((totals, oldest_pending(db, endpoint)?))
 }
 
 fn add(totals: &mut DeliveryTotals, name: &str, value: u64) {
