@@ -412,12 +412,14 @@ pub struct Accepted {
     pub data: Bytes,
     /// A JSON object, `None` when empty.
     pub metadata: Option<Arc<str>>,
+    /// How many events of its debounce key did not pass since the last one that did.
+    pub suppressed: u64,
 }
 
 impl Accepted {
     pub(crate) fn new(seq: u64, accepted_at: Timestamp, event: ValidEvent) -> Self {
         let ValidEvent { id, topic, tenant, key, source, timestamp, data, metadata, generated: _ } = event;
-        Self { seq, accepted_at, id, topic, tenant, key, source, timestamp, data, metadata }
+        Self { seq, accepted_at, id, topic, tenant, key, source, timestamp, data, metadata, suppressed: 0 }
     }
 
     /// Bytes this event takes in memory, roughly.

@@ -35,7 +35,7 @@ pub mod transport;
 pub use api::Access;
 pub use chain::ChainConfig;
 pub use clock::{Clock, Timestamp};
-pub use debounce::Debounce;
+pub use debounce::{Debounce, Edge};
 pub use endpoint::{Endpoint, EndpointId, Secret};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};

@@ -92,8 +92,22 @@ pub struct Parts {
     pub flights: Arc<Flights>,
     /// Told what happens to endpoints. A leaf: nothing comes back from it.
     pub observer: Arc<OnceLock<Observer>>,
+    /// Told the seq of each event of which a delivery failed for good. A leaf, too.
+    pub failures: Arc<OnceLock<FailureObserver>>,
     /// Where attempts are counted.
     pub metrics: Arc<Metrics>,
+}
+
+/// Is told the seq of each event of which a delivery failed for good.
+pub type FailureObserver = Box<dyn Fn(u64) + Send + Sync>;
+
+impl Parts {
+    /// A delivery of this event is a dead letter or dropped, and the store has been told.
+    pub(crate) fn tell_failed(&self, seq: u64) {
+        if let Some(observer) = self.failures.get() {
+            observer(seq);
+        }
+    }
 }
 
 /// What a Delivery starts from.
@@ -257,11 +271,15 @@ impl Delivery {
                 Effect::Send(start) => self.send(start, ctx),
                 Effect::Settle(settlement) => {
                     self.log(&settlement);
+                    let failed = failed(&settlement);
                     self.parts.store.settle(settlement);
+                    failed.into_iter().for_each(|seq| self.parts.tell_failed(seq));
                 }
                 Effect::SettleBatch(settlements) => {
                     settlements.iter().for_each(|settlement| self.log(settlement));
+                    let failed: Vec<_> = settlements.iter().filter_map(failed).collect();
                     self.parts.store.settle_batch(settlements);
+                    failed.into_iter().for_each(|seq| self.parts.tell_failed(seq));
                 }
                 Effect::Page(request) => {
                     let addr = ctx.address();
@@ -410,6 +428,12 @@ impl Delivery {
             let _gone = drain.done.send(());
         }
     }
+}
+
+/// The event of a delivery that is a dead letter or dropped now.
+fn failed(settlement: &Settlement) -> Option<u64> {
+    let failed = matches!(settlement.next, Next::DeadLettered(_) | Next::Dropped(_));
+    failed.then_some(settlement.delivery.seq)
 }
 
 impl Actor for Delivery {

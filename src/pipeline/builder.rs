@@ -26,12 +26,12 @@ use super::{
 use crate::{
     chain::{self, ChainName, Plan, plan::Step},
     clock::Clock,
-    debounce::{Debounce, Debouncer, Rule, RuleName},
+    debounce::{Begin, Debounce, Debouncer, Kept, Rule, RuleName},
     deliver::{
         Parts,
         machine::{Bounds, Disabled},
     },
-    dispatch::{Dispatcher, Full, Known, Placement},
+    dispatch::{Barrier, Dispatcher, Full, Known, Placement},
     endpoint::{Endpoint, EndpointBuilder, EndpointId, Origin, Settings, State},
     error::{Fault, Invalid, StoreError},
     event::new_id,
@@ -267,6 +267,7 @@ impl Builder {
             in_flight: Arc::new(AtomicU64::new(0)),
             flights: Arc::default(),
             observer: Arc::default(),
+            failures: Arc::default(),
             metrics,
         };
         // Sink first: each stage is started with the address of the one behind it.
@@ -275,13 +276,20 @@ impl Builder {
         let dispatcher = Dispatcher::new(known, parts.clone(), placement, self.seed).start();
         let told = dispatcher.clone();
         store.watch_queues(Arc::clone(&parts.flights), Box::new(move |dropped| told.do_send(Full(dropped))));
-        let Loaded { windows, judged_through, .. } = loaded;
+        let Loaded { windows, held, judged_through, .. } = loaded;
         let rule_list = rules.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
-        let debouncer = Debouncer::new(rule_list, windows, dispatcher.clone()).start();
+        let kept = Kept { windows, held };
+        let debouncer = Debouncer::new(rule_list, kept, dispatcher.clone(), Arc::clone(&store), self.clock);
+        let (debouncer, failures) = debouncer.start_watching();
+        let _second = parts.failures.set(failures);
         let hub = Hub::new(debouncer.clone()).start();
         let sink = hub.clone();
         store.connect(Box::new(move |events| sink.do_send(Publish(events))));
         recover(store.as_ref(), judged_through, &hub).await?;
+        let (done, passed) = oneshot::channel();
+        hub.do_send(Barrier(done));
+        let _gone = passed.await;
+        debouncer.do_send(Begin);
         let inner = Inner {
             clock: self.clock,
             intake: Intake::new(self.intake.0, self.intake.1),

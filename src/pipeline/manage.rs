@@ -1,6 +1,7 @@
 //! Changes of configuration while events flow. Each is checked, then stored, then put in force, and only then answered.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     sync::{Arc, PoisonError},
 };
@@ -20,7 +21,7 @@ use crate::{
     dispatch,
     endpoint::{Endpoint, EndpointId, Origin, Settings, State},
     error::{Invalid, StoreError},
-    store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome},
+    store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
     transport::guard,
 };
 
@@ -270,7 +271,8 @@ impl Hookmill {
         Ok(Standing { endpoint, delivery, totals, oldest_pending_at })
     }
 
-    /// Sets a debounce rule from its JSON form; tells whether it is new. A rule that changes forgets its windows.
+    /// Sets a debounce rule from its JSON form; tells whether it is new. A rule that changes forgets its windows, and what
+    /// they held passes.
     ///
     /// # Errors
     /// Every mistake at once; a conflict when the rule belongs to the program or the file.
@@ -283,6 +285,14 @@ impl Hookmill {
         Ok((rule, old.is_none()))
     }
 
+    /// What each debounce rule has come to since it was made.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn rule_totals(&self) -> Result<BTreeMap<String, RuleTotals>, StoreError> {
+        self.0.store.rule_totals().await
+    }
+
     /// Puts a rule in the place of `old`; tells whether that changes anything.
     pub(super) async fn store_rule(&self, name: RuleName, rule: Rule, old: Option<&Rule>) -> Result<bool, StoreError> {
         if old == Some(&rule) {
@@ -293,7 +303,7 @@ impl Hookmill {
         Ok(true)
     }
 
-    /// Removes a debounce rule.
+    /// Removes a debounce rule. What it held passes.
     ///
     /// # Errors
     /// When there is none; a conflict when it belongs to the program or the file.

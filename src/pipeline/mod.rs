@@ -35,7 +35,7 @@ use tracing::{info, warn};
 use crate::{
     chain::ChainName,
     clock::Clock,
-    debounce::{Debouncer, Rule, RuleName},
+    debounce::{self, Debouncer, Rule, RuleName},
     deliver::Parts,
     dispatch::{self, Barrier, Dispatcher},
     endpoint::{Endpoint, EndpointId},
@@ -158,9 +158,9 @@ pub struct Report {
     pub delivered: u64,
     /// Attempts that were cut off at the deadline; what they were for is among `kept` or `abandoned`.
     pub cancelled: usize,
-    /// Deliveries and unrouted events on disk, for the next start.
+    /// Deliveries, and events that are unrouted or debouncing, on disk, for the next start.
     pub kept: u64,
-    /// Deliveries and unrouted events lost for want of a disk.
+    /// Deliveries, and events that are unrouted or debouncing, lost for want of a disk.
     pub abandoned: u64,
 }
 
@@ -363,6 +363,7 @@ impl Hookmill {
                 // What was accepted is to be delivered yet; with a disk it can wait there, and nothing more starts.
                 let _closed = store.flush().await;
                 self.routed().await;
+                let _gone = self.0.debouncer.send(debounce::ReleaseAll).await;
             }
             let _gone = dispatcher.send(dispatch::Drain { empty: !durable }).await;
         });
@@ -372,7 +373,7 @@ impl Hookmill {
         let cancelled = dispatcher.send(dispatch::Cancel).await.unwrap_or_default();
         let _closed = store.flush().await;
         let after = store.totals().await.unwrap_or_default();
-        let left = after.deliveries.pending + after.unrouted;
+        let left = after.deliveries.pending + after.unrouted + after.debouncing;
         let _closed = store.close().await;
         self.0.hub.do_send(hub::End);
         let report = Report {

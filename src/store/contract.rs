@@ -7,6 +7,7 @@ pub(in crate::store) mod batches;
 pub(in crate::store) mod bench;
 pub(in crate::store) mod cancelling;
 pub(in crate::store) mod dead_letters;
+pub(in crate::store) mod debouncing;
 pub(in crate::store) mod model;
 pub(in crate::store) mod queues;
 mod reading;
@@ -55,6 +56,16 @@ macro_rules! contract {
             breakers_are_kept,
             totals_of_endpoints_add_up_to_the_whole,
             calls_after_close_fail,
+        );
+        $crate::store::contract::contract!($open, debouncing;
+            a_held_event_is_judged_and_released_later,
+            a_released_event_is_delivered_at_once_or_pending_since_then,
+            a_later_one_replaces_a_held_one,
+            what_a_window_holds_is_there_for_recovery,
+            windows_change_in_the_order_of_the_calls,
+            what_an_event_carries_comes_back_with_it,
+            rules_count_what_they_suppress_and_replace,
+            an_event_has_failed_when_no_delivery_can_arrive_any_more,
         );
         $crate::store::contract::contract!($open, cancelling;
             cancelling_drops_what_is_pending,

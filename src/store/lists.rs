@@ -22,6 +22,10 @@ pub enum EventState {
     Unmatched,
     /// A debounce rule suppressed it.
     Suppressed,
+    /// A debounce rule holds it until its key is quiet.
+    Debouncing,
+    /// A later one of the same debounce key replaced it.
+    Coalesced,
     /// It went to at least one endpoint.
     Routed,
 }

@@ -4,6 +4,7 @@
 
 mod configuration;
 mod dead_letters;
+mod debounce;
 mod jobs;
 mod limits;
 mod pending;
@@ -164,6 +165,10 @@ impl Store for MemoryStore {
         }
     }
 
+    fn keep_windows(&self, windows: Vec<WindowChange>) {
+        self.write(|state| state.keep_windows(windows));
+    }
+
     fn settle(&self, settlement: Settlement) {
         self.write(|state| state.settle(settlement));
     }
@@ -241,6 +246,14 @@ impl Store for MemoryStore {
 
     fn load(&self) -> Reply<Loaded> {
         self.read(State::load)
+    }
+
+    fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {
+        self.read(State::rule_totals)
+    }
+
+    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>> {
+        self.read(|state| state.failed(seqs))
     }
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {

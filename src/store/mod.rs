@@ -18,7 +18,7 @@ pub mod sqlite;
 mod totals;
 mod vitals;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -117,10 +117,15 @@ pub trait Store: Send + Sync {
     /// as durable as this store makes them and have been handed to the sink. That `reply` was dropped changes nothing.
     fn append(&self, group: Vec<Submission>, reply: AppendReply);
 
-    /// Writes verdicts down, in the order of their events' seqs, without gaps. A target whose endpoint was deleted or
-    /// told to drop what is pending in the meantime becomes a dropped delivery with that reason. What then waits for a target
-    /// beyond its bounds is dropped in the same step, reason `queue_full`: what is pending, but for what is in flight.
+    /// Writes verdicts down, in the order of their events' seqs, without gaps; but those on events that were held, which
+    /// come once each held event is released, and without effect on one that is not held any more. A target whose endpoint
+    /// was deleted or told to drop what is pending in the meantime becomes a dropped delivery with that reason. What then
+    /// waits for a target beyond its bounds is dropped in the same step, reason `queue_full`: what is pending, but for what is
+    /// in flight.
     fn record(&self, verdicts: Vec<Verdict>);
+
+    /// Writes down how debounce windows stand, after the verdicts before.
+    fn keep_windows(&self, windows: Vec<WindowChange>);
 
     /// Writes down what became of a delivery, after the verdict that made it. Without effect on a delivery that is not
     /// pending any more; but one that was cancelled, or dropped for want of room, while it was in flight and arrived is
@@ -152,7 +157,8 @@ pub trait Store: Send + Sync {
     /// under its id. Fails when there is no such endpoint.
     fn delete_endpoint(&self, key: EndpointKey) -> Reply<()>;
 
-    /// Sets a debounce rule, forgetting its windows when it changes, or removes it together with them. Either is one change.
+    /// Sets a debounce rule, forgetting its windows when it changes, or removes it together with them and its counts. Either
+    /// is one change. What they held stays held: it is for the caller to release.
     fn put_rule(&self, name: String, rule: Option<String>) -> Reply<()>;
 
     /// Sets a chain, or removes it.
@@ -189,6 +195,12 @@ pub trait Store: Send + Sync {
 
     /// Everything the pipeline needs to start.
     fn load(&self) -> Reply<Loaded>;
+
+    /// What each debounce rule has come to.
+    fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>>;
+
+    /// Those of these events of whose deliveries none is pending or delivered, and at least one was made.
+    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>>;
 
     /// Events without a recorded verdict, by seq, from above `after`.
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>>;

@@ -76,8 +76,10 @@ pub struct Verdict {
     pub event: Arc<Accepted>,
     /// What becomes of it.
     pub ruling: Ruling,
-    /// Debounce windows that changed by it.
-    pub windows: Vec<WindowChange>,
+    /// What else debouncing changed by it.
+    pub debounced: Debounced,
+    /// Of an event that was held: when that ended.
+    pub released_at: Option<Timestamp>,
     /// Returned when the verdict has been written.
     pub permit: Option<Permit>,
 }
@@ -89,6 +91,8 @@ pub enum Ruling {
     Unmatched,
     /// A debounce rule suppressed it for everybody.
     Suppressed,
+    /// A debounce rule holds it: another verdict on it follows, or one on an event that replaces it.
+    Held,
     /// These endpoints get it; never empty.
     Routed(Vec<Target>),
 }
@@ -104,6 +108,17 @@ pub struct Target {
     pub queue: QueuePolicy,
 }
 
+/// What debouncing changed by an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Debounced {
+    /// Windows that changed.
+    pub windows: Vec<WindowChange>,
+    /// The rule that suppressed the event.
+    pub suppressed_by: Option<String>,
+    /// Events that were held and that this one replaced, each with the rule by which it did.
+    pub coalesced: Vec<(u64, String)>,
+}
+
 /// How a debounce window stands after an event, for recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowChange {
@@ -116,12 +131,39 @@ pub struct WindowChange {
 }
 
 /// One key's debounce window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowSlot {
-    /// When the last event that passed was accepted.
-    pub passed_at: Timestamp,
-    /// Events suppressed since.
+    /// From when it is measured: the acceptance of the last event that passed, or, where events are held, that came. `None`
+    /// when it is over and only the count is left.
+    pub from: Option<Timestamp>,
+    /// Events that did not pass since the last that did.
     pub suppressed: u64,
+    /// The event that waits for the key to be quiet.
+    pub held: Option<HeldSlot>,
+    /// The seq of the event that took the slot, where the rule frees it when that one fails.
+    pub taken_by: Option<u64>,
+}
+
+/// An event that waits in a debounce window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldSlot {
+    /// Its seq.
+    pub seq: u64,
+    /// When the first of those that it stands for was accepted.
+    pub since: Timestamp,
+}
+
+/// What a debounce rule has come to since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RuleTotals {
+    /// Events that it suppressed.
+    pub suppressed: u64,
+    /// Events that it held and that a later one of their key replaced.
+    pub coalesced: u64,
+    /// Keys that it keeps a window or a count of.
+    pub keys: u64,
+    /// Of those, the ones that hold an event.
+    pub held: u64,
 }
 
 /// Why a delivery was dropped.
@@ -488,6 +530,8 @@ pub struct Loaded {
     pub chains: Vec<(String, String)>,
     /// Debounce windows.
     pub windows: Vec<WindowChange>,
+    /// Events that are held, by seq.
+    pub held: Vec<Arc<Accepted>>,
     /// Every event up to this seq has a recorded verdict.
     pub judged_through: u64,
 }

@@ -31,6 +31,9 @@ const SERVANTS: &[&str] = &["actor", "metrics"];
 const PURE: &[&str] = &[
     "chain",
     "config",
+    "debounce/builder.rs",
+    "debounce/judge.rs",
+    "debounce/key.rs",
     "debounce/rule.rs",
     "debounce/window.rs",
     "deliver/batch.rs",

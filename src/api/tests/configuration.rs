@@ -220,6 +220,8 @@ fn a_rule_lives_through_its_calls() {
         assert_eq!(made.header("location"), Some("/hooks/v1/debounce-rules/calm"));
         assert_eq!(made.value(StatusCode::CREATED)["name"], "calm");
         let shown = client.json(Method::PUT, path, &rule).await.value(StatusCode::OK);
+        let counts = ["suppressed", "coalesced", "keys", "held"].map(|name| shown[name].as_u64());
+        assert_eq!(counts, [Some(0); 4]);
         assert_eq!(client.get(path).await.value(StatusCode::OK), shown);
         assert_eq!(client.get("/v1/debounce-rules").await.value(StatusCode::OK)["items"], json!([shown]));
         let bad = client.json(Method::PUT, path, &json!({"topics": [], "windw": "1s"})).await;

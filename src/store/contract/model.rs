@@ -25,6 +25,10 @@ pub(in crate::store) enum Op {
     /// The verdict on the next event: no endpoint wants it, or these of those created so far, some dropped at once.
     Record(Vec<(Index, bool)>),
     Suppress,
+    /// Holds the next event, in the place of one that is held, if any is.
+    Hold(Index),
+    /// The same verdicts as by `Record` on an event that is held.
+    Release(Index, Vec<(Index, bool)>),
     /// With an attempt or without, and what comes next.
     Settle(Index, bool, Fate),
     Replay(Index),
@@ -74,6 +78,9 @@ pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
         6 => prop::collection::vec(one, 1..4).prop_map(Op::Append),
         8 => prop::collection::vec((any::<Index>(), prop::bool::weighted(0.1)), 0..4).prop_map(Op::Record),
         1 => Just(Op::Suppress),
+        2 => any::<Index>().prop_map(Op::Hold),
+        2 => (any::<Index>(), prop::collection::vec((any::<Index>(), prop::bool::weighted(0.1)), 0..3))
+            .prop_map(|(which, targets)| Op::Release(which, targets)),
         10 => (any::<Index>(), prop::bool::weighted(0.9), fate).prop_map(settle),
         3 => any::<Index>().prop_map(Op::Replay),
         1 => (any::<Index>(), prop::bool::weighted(0.2)).prop_map(|(which, all)| Op::Cancel(which, all)),
@@ -130,6 +137,7 @@ enum Answer {
     Nothing,
     Appended(Result<Vec<Receipt>, String>),
     Recorded(u64),
+    Released(u64),
     Replayed(ReplayOutcome),
     Cancelled(CancelledStep),
     Worked(Vec<Advance>),
@@ -141,6 +149,7 @@ enum Answer {
 #[derive(Default)]
 struct World {
     judged: u64,
+    held: Vec<u64>,
     endpoints: Vec<EndpointKey>,
     dropping: BTreeSet<EndpointKey>,
     deliveries: Vec<DeliveryId>,
@@ -159,8 +168,16 @@ impl World {
     fn perform(&self, store: &dyn Store, op: &Op, step: i64) -> Answer {
         match op {
             Op::Append(group) => Answer::Appended(append(store, group)),
-            Op::Record(targets) => self.record(store, &self.ruling(targets)),
-            Op::Suppress => self.record(store, &Ruling::Suppressed),
+            Op::Record(targets) => self.record(store, &self.ruling(targets), Vec::new()),
+            Op::Suppress => self.record(store, &Ruling::Suppressed, Vec::new()),
+            Op::Hold(which) => {
+                let replaced = pick(which, &self.held).filter(|seq| seq % 3 > 0);
+                let coalesced = replaced.map(|seq| (seq, format!("rule{}", seq % 3)));
+                self.record(store, &Ruling::Held, coalesced.into_iter().collect())
+            }
+            Op::Release(which, targets) => {
+                pick(which, &self.held).map_or(Answer::Nothing, |seq| self.release(store, seq, targets, step))
+            }
             Op::Settle(which, tried, fate) => {
                 if let Some(delivery) = pick(which, &self.deliveries) {
                     store.settle(self.settlement(delivery, *tried, *fate, step));
@@ -222,14 +239,36 @@ impl World {
     }
 
     /// Judges the next event, if there is one; every other verdict changes a debounce window.
-    fn record(&self, store: &dyn Store, ruling: &Ruling) -> Answer {
+    fn record(&self, store: &dyn Store, ruling: &Ruling, coalesced: Vec<(u64, String)>) -> Answer {
         let Some(event) = get(store.unjudged(self.judged, 1)).pop() else { return Answer::Nothing };
         let seq = event.seq;
-        let slot = (seq % 4 == 0).then_some(WindowSlot { passed_at: at(0), suppressed: seq });
+        let held = (*ruling == Ruling::Held).then_some(HeldSlot { seq, since: at(1) });
+        let slot =
+            (seq % 4 == 0).then_some(WindowSlot { from: Some(at(0)), suppressed: seq, held, taken_by: Some(seq) });
         let change = WindowChange { rule: format!("rule{}", seq % 3), key: "k".to_owned(), slot };
         let windows = if seq.is_multiple_of(2) { vec![change] } else { Vec::new() };
-        store.record(vec![Verdict { event, ruling: ruling.clone(), windows, permit: None }]);
+        let suppressed_by = (*ruling == Ruling::Suppressed).then(|| format!("rule{}", seq % 2));
+        let debounced = Debounced { windows, suppressed_by, coalesced };
+        let event = with_count(event, if *ruling == Ruling::Suppressed { 0 } else { seq % 3 });
+        store.record(vec![Verdict { event, ruling: ruling.clone(), debounced, released_at: None, permit: None }]);
         Answer::Recorded(seq)
+    }
+
+    /// A verdict on an event that was held, and then another, which is without effect.
+    fn release(&self, store: &dyn Store, seq: u64, targets: &[(Index, bool)], step: i64) -> Answer {
+        let Some(event) = get(store.load()).held.into_iter().find(|event| event.seq == seq) else {
+            return Answer::Nothing;
+        };
+        let event = with_count(event, seq % 5);
+        let (ruling, released_at) = (self.ruling(targets), Some(at(step)));
+        let verdict = |ruling| {
+            let (event, debounced) = (Arc::clone(&event), Debounced::default());
+            Verdict { event, ruling, debounced, released_at, permit: None }
+        };
+        store.record(vec![verdict(ruling)]);
+        store.keep_windows(vec![WindowChange { rule: "rule1".to_owned(), key: "k".to_owned(), slot: None }]);
+        store.record(vec![verdict(Ruling::Unmatched)]);
+        Answer::Released(seq)
     }
 
     fn settlement(&self, delivery: DeliveryId, tried: bool, fate: Fate, step: i64) -> Settlement {
@@ -254,6 +293,19 @@ impl World {
                 }
             }
             (Op::Suppress, Answer::Recorded(seq)) => self.judged = *seq,
+            (Op::Hold(which), Answer::Recorded(seq)) => {
+                self.judged = *seq;
+                if let Some(replaced) = pick(which, &self.held).filter(|seq| seq % 3 > 0) {
+                    self.held.retain(|seq| *seq != replaced);
+                }
+                self.held.push(*seq);
+            }
+            (Op::Release(_, targets), Answer::Released(seq)) => {
+                self.held.retain(|held| held != seq);
+                if let Ruling::Routed(targets) = self.ruling(targets) {
+                    targets.iter().for_each(|target| self.made(*seq, *target));
+                }
+            }
             (Op::Settle(which, tried, fate), _) => {
                 if let Some(delivery) = pick(which, &self.deliveries) {
                     self.settled(delivery, *tried, *fate);
@@ -341,6 +393,7 @@ impl World {
         assert!(totals.add_up(), "{totals:?}");
         assert_eq!(totals.deliveries.pending, self.pending.len() as u64);
         check_dead_letters(&totals.deliveries);
+        assert_eq!(totals.debouncing, self.held.len() as u64);
         let mut view = vec![say(&totals)];
         for key in &self.endpoints {
             self.check_pages(store, *key);
@@ -354,6 +407,8 @@ impl World {
         }
         view.extend(lists(store));
         view.extend(loaded(store, self.judged));
+        view.push(say(&get(store.rule_totals())));
+        view.push(say(&get(store.failed((1..=self.judged).collect()))));
         view.extend(self.deliveries.iter().map(|id| say(&get(store.dead_letter(*id)).map(|(row, _)| row))));
         view
     }
@@ -443,6 +498,11 @@ fn update(store: &dyn Store, key: EndpointKey, drops: bool, step: i64) -> Answer
     Answer::Endpoint(row.ok().map(|row| (row.key, row.settings, row.version)))
 }
 
+fn with_count(mut event: Arc<Accepted>, count: u64) -> Arc<Accepted> {
+    Arc::make_mut(&mut event).suppressed = count;
+    event
+}
+
 fn say(what: &impl Debug) -> String {
     format!("{what:?}")
 }
@@ -472,8 +532,8 @@ fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Wa
 }
 
 fn words(event: &Accepted) -> String {
-    let Accepted { seq, id, topic, tenant, key, source, timestamp, data, metadata, accepted_at: _ } = event;
-    say(&(seq, id, topic, tenant, key, source, timestamp, data, metadata))
+    let Accepted { seq, id, topic, tenant, key, source, timestamp, data, metadata, suppressed, accepted_at: _ } = event;
+    say(&(seq, id, topic, tenant, key, source, timestamp, data, metadata, suppressed))
 }
 
 fn lists(store: &dyn Store) -> Vec<String> {
@@ -484,6 +544,8 @@ fn lists(store: &dyn Store) -> Vec<String> {
         EventFilter { limit: 3, before: Some(5), ..all() },
         EventFilter { topic: Some("t1.*".parse().unwrap()), state: Some(EventState::Routed), ..all() },
         EventFilter { tenant: Some("x".parse().unwrap()), ..all() },
+        EventFilter { state: Some(EventState::Debouncing), ..all() },
+        EventFilter { state: Some(EventState::Coalesced), ..all() },
         EventFilter { delivery: Some(DeliveryState::DeadLettered), ..all() },
         EventFilter { delivery: Some(DeliveryState::Dropped), topic: Some("t2.x".parse().unwrap()), ..all() },
     ];
@@ -519,6 +581,6 @@ fn loaded(store: &dyn Store, judged: u64) -> Vec<String> {
     vitals.endpoints.iter_mut().for_each(|one| one.oldest_pending_at = one.oldest_pending_at.and(Some(at(0))));
     let mut said: Vec<_> = loaded.endpoints.iter().map(endpoint).collect();
     said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.chains, loaded.windows, vitals)));
-    said.extend(unjudged.iter().map(|event| words(event)));
+    said.extend(unjudged.iter().chain(&loaded.held).map(|event| words(event)));
     said
 }

@@ -75,7 +75,8 @@ pub(in crate::store) fn permits_return_when_the_verdict_is_recorded(bench: &Benc
 
     let permit = intake.admit([1].into_iter()).unwrap().pop();
     let event = Arc::clone(&bench.sunk.lock().unwrap()[0]);
-    bench.store.record(vec![Verdict { event, ruling: Ruling::Unmatched, windows: Vec::new(), permit }]);
+    let (debounced, released_at) = (Debounced::default(), None);
+    bench.store.record(vec![Verdict { event, ruling: Ruling::Unmatched, debounced, released_at, permit }]);
     get(bench.store.flush());
     assert_eq!(intake.waiting(), 0);
 }
@@ -307,7 +308,8 @@ pub(in crate::store) fn what_is_not_judged_is_there_for_recovery(bench: &Bench) 
 }
 
 fn window(rule: &str, key: &str, slot: Option<(i64, u64)>) -> WindowChange {
-    let slot = slot.map(|(second, suppressed)| WindowSlot { passed_at: at(second), suppressed });
+    let slot =
+        slot.map(|(second, suppressed)| WindowSlot { from: Some(at(second)), suppressed, ..WindowSlot::default() });
     WindowChange { rule: rule.to_owned(), key: key.to_owned(), slot }
 }
 

@@ -127,6 +127,9 @@ impl State {
             return;
         }
         self.windows.retain(|(rule, _), _| *rule != name);
+        if rule.is_none() || !self.rules.contains_key(&name) {
+            self.rule_totals.remove(&name);
+        }
         match rule {
             Some(rule) => drop(self.rules.insert(name, rule)),
             None => drop(self.rules.remove(&name)),

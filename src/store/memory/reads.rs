@@ -23,6 +23,7 @@ impl State {
             rules: self.rules.clone().into_iter().collect(),
             chains: self.chains.clone().into_iter().collect(),
             windows: windows.collect(),
+            held: self.held.iter().filter_map(|seq| self.events.get(seq)).map(|kept| Arc::clone(&kept.event)).collect(),
             judged_through: self.judged_through,
         }
     }
@@ -176,8 +177,8 @@ impl State {
             accepted: self.newest,
             unmatched: self.unmatched,
             suppressed: self.suppressed,
-            coalesced: 0,
-            debouncing: 0,
+            coalesced: self.coalesced,
+            debouncing: self.held.len() as u64,
             unrouted: self.newest - self.judged_through,
             routed: self.routed,
             deliveries,
@@ -205,7 +206,7 @@ impl State {
 }
 
 impl Standing {
-    fn state(&self) -> DeliveryState {
+    pub(super) fn state(&self) -> DeliveryState {
         match self {
             Self::Pending { .. } => DeliveryState::Pending,
             Self::Delivered => DeliveryState::Delivered,

@@ -14,6 +14,7 @@ pub(super) struct State {
     pub(super) judged_through: u64,
     pub(super) unmatched: u64,
     pub(super) suppressed: u64,
+    pub(super) coalesced: u64,
     pub(super) routed: u64,
     pub(super) events: BTreeMap<u64, Kept>,
     pub(super) ids: BTreeMap<(Option<Tenant>, EventId), u64>,
@@ -30,6 +31,10 @@ pub(super) struct State {
     pub(super) chains: BTreeMap<String, String>,
     pub(super) windows: BTreeMap<(String, String), WindowSlot>,
     pub(super) jobs: Jobs,
+    /// Events that are held.
+    pub(super) held: BTreeSet<u64>,
+    /// What each rule suppressed, and replaced by later ones.
+    pub(super) rule_totals: BTreeMap<String, (u64, u64)>,
 }
 
 /// An event that is kept.
@@ -88,6 +93,7 @@ impl State {
             judged_through: 0,
             unmatched: 0,
             suppressed: 0,
+            coalesced: 0,
             routed: 0,
             events: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -100,6 +106,8 @@ impl State {
             chains: BTreeMap::new(),
             windows: BTreeMap::new(),
             jobs: Jobs::default(),
+            held: BTreeSet::new(),
+            rule_totals: BTreeMap::new(),
         }
     }
 
@@ -145,35 +153,46 @@ impl State {
         self.events.insert(event.seq, Kept { event, state: EventState::Unrouted, holds: 1 });
     }
 
-    /// Only the verdict on the next event without one has an effect: another would break the sums.
+    /// Only the verdict on the next event without one, or on one that is held, has an effect: another would break the sums.
     pub(super) fn record(&mut self, verdict: Verdict, flights: Option<&Flights>) -> Vec<DeliveryId> {
-        let seq = verdict.event.seq;
-        let Some(kept) = self.events.get_mut(&seq).filter(|_| seq == self.judged_through + 1) else {
+        let Verdict { event, ruling, debounced, released_at, .. } = verdict;
+        let seq = event.seq;
+        let in_turn = match released_at {
+            Some(_) => self.held.remove(&seq),
+            None => seq == self.judged_through + 1,
+        };
+        let Some(kept) = self.events.get_mut(&seq).filter(|_| in_turn) else {
             tracing::error!(seq, judged_through = self.judged_through, "verdict out of order");
+            self.debounced(debounced);
             return Vec::new();
         };
-        self.judged_through = seq;
-        let (state, count) = match &verdict.ruling {
-            Ruling::Unmatched => (EventState::Unmatched, &mut self.unmatched),
-            Ruling::Suppressed => (EventState::Suppressed, &mut self.suppressed),
-            Ruling::Routed(_) => (EventState::Routed, &mut self.routed),
+        self.judged_through = self.judged_through.max(seq);
+        kept.event = Arc::clone(&event);
+        kept.state = match &ruling {
+            Ruling::Unmatched => EventState::Unmatched,
+            Ruling::Suppressed => EventState::Suppressed,
+            Ruling::Held => EventState::Debouncing,
+            Ruling::Routed(_) => EventState::Routed,
         };
-        kept.state = state;
-        *count += 1;
         let mut dropped = Vec::new();
-        if let Ruling::Routed(targets) = &verdict.ruling {
-            for target in targets {
-                let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
-                self.create(id, target.dropped, Origin::Routed, verdict.event.accepted_at);
-                dropped.extend(self.keep_within(target.endpoint, target.queue, seq, flights));
+        match ruling {
+            Ruling::Unmatched => self.unmatched += 1,
+            Ruling::Suppressed => self.suppressed += 1,
+            Ruling::Held => {
+                self.held.insert(seq);
+                self.hold(seq);
+            }
+            Ruling::Routed(targets) => {
+                self.routed += 1;
+                for target in targets {
+                    let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
+                    let created_at = released_at.unwrap_or(event.accepted_at);
+                    self.create(id, target.dropped, Origin::Routed, created_at);
+                    dropped.extend(self.keep_within(target.endpoint, target.queue, seq, flights));
+                }
             }
         }
-        for WindowChange { rule, key, slot } in verdict.windows {
-            match slot {
-                Some(slot) => self.windows.insert((rule, key), slot),
-                None => self.windows.remove(&(rule, key)),
-            };
-        }
+        self.debounced(debounced);
         self.release(seq);
         dropped
     }

@@ -109,15 +109,20 @@ impl Chores {
         writer.db.execute(
             "DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3 AND NOT EXISTS
                  (SELECT 1 FROM deliveries d WHERE d.seq = events.seq
-                     AND (d.state = 0 OR d.state = 2 AND d.replayed_as IS NULL))",
+                     AND (d.state = 0 OR d.state = 2 AND d.replayed_as IS NULL))
+                 AND NOT EXISTS (SELECT 1 FROM verdicts v WHERE v.seq = events.seq AND v.state = 4)",
             params![self.events_at, end, cutoff],
         )?;
-        // What a verdict says is only asked together with its event.
-        writer.db.execute(
-            "DELETE FROM verdicts WHERE seq > ?1 AND seq <= ?2 AND NOT EXISTS
-                 (SELECT 1 FROM events e WHERE e.seq = verdicts.seq)",
-            params![self.events_at, end],
-        )?;
+        // What a verdict says, and what an event carried, is only asked together with the event.
+        for table in ["verdicts", "carried"] {
+            writer.db.execute(
+                &format!(
+                    "DELETE FROM {table} WHERE seq > ?1 AND seq <= ?2 AND NOT EXISTS
+                         (SELECT 1 FROM events e WHERE e.seq = {table}.seq)"
+                ),
+                params![self.events_at, end],
+            )?;
+        }
         self.events_at = end;
         Ok(true)
     }
@@ -300,6 +305,17 @@ mod tests {
             db.query_row(sql, [name], |row| row.get(0)).unwrap()
         };
         assert_eq!((total("dead_kept"), total("dead_pruned")), (10, count - 10));
+    }
+
+    #[test]
+    fn what_a_debounce_window_holds_stays_and_what_a_forgotten_event_carried_goes() {
+        let (_dir, db) = history(40);
+        db.execute_batch("DELETE FROM deliveries; INSERT INTO verdicts VALUES (1, 4), (2, 5), (3, 2)").unwrap();
+        db.execute_batch("INSERT INTO carried VALUES (1, 7), (2, 7), (40, 7)").unwrap();
+        let mut chores = Chores::new(Retention::default(), Mono::default());
+        all_steps(&db, &mut chores, Timestamp::from_millis(40 * DAY));
+        let kept: Vec<_> = (1..=40).filter(|seq| *seq >= 33 || *seq == 1).collect();
+        assert_eq!((seqs(&db, "events"), seqs(&db, "verdicts"), seqs(&db, "carried")), (kept, vec![1], vec![1, 40]));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::{
     intake::Permit,
     store::{
         Admitted, AppendError, AppendReply, BreakerRecord, DeliveryId, Receipt, Settlement, Submission, Verdict,
+        WindowChange,
         ledger::{Group, Ledger},
     },
 };
@@ -36,6 +37,7 @@ use crate::{
 pub(super) enum Message {
     Append(Vec<Submission>, AppendReply),
     Record(Vec<Verdict>),
+    Windows(Vec<WindowChange>),
     Settle(Settlement),
     SettleBatch(Vec<Settlement>),
     Breaker(EndpointKey, BreakerRecord),
@@ -187,6 +189,7 @@ impl Committer {
                 waiting.appends.push(Append { events, permits, reply });
             }
             Message::Record(verdicts) => verdicts.into_iter().for_each(|verdict| self.ledger.record(verdict, now)),
+            Message::Windows(windows) => self.ledger.keep_windows(windows, now),
             Message::Settle(settlement) => self.ledger.settle(settlement, now),
             Message::SettleBatch(settlements) => {
                 settlements.into_iter().for_each(|settlement| self.ledger.settle(settlement, now));
@@ -257,6 +260,7 @@ impl Committer {
             if !self.shared.writable.load(Ordering::Acquire) {
                 writer.try_to_write()?;
             }
+            group.windows.iter().try_for_each(|change| writer.window(change))?;
             group.verdicts.iter().try_for_each(|held| writer.verdict(held))?;
             group.settlements.iter().try_for_each(|settlement| writer.settle(settlement))?;
             self.breakers.iter().try_for_each(|(endpoint, breaker)| writer.breaker(*endpoint, breaker))?;
@@ -268,8 +272,7 @@ impl Committer {
             }
             let appended = appends.iter().map(|append| writer.append(&append.events));
             let appended = appended.collect::<rusqlite::Result<Vec<_>>>()?;
-            let judged_through = group.verdicts.last().map(|held| held.verdict.event.seq);
-            let (last_seq, dropped) = writer.finish(judged_through)?;
+            let (last_seq, dropped) = writer.finish(group.judged_through())?;
             tx.commit()?;
             Ok((appended, last_seq, dropped))
         })();

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     codes::signed,
     read,
-    write::{Cache, Content, Writer},
+    write::{Birth, Cache, Content, Writer},
 };
 use crate::{
     endpoint::{EndpointId, EndpointKey, policy::DeadLetters},
@@ -99,6 +99,10 @@ impl Writer<'_> {
             return Ok(());
         }
         self.db.execute("DELETE FROM windows WHERE rule = ?1", [name])?;
+        if old.is_none() || rule.is_none() {
+            // What came late from a rule of the same name is not this one's.
+            self.db.execute("DELETE FROM rule_totals WHERE rule = ?1", [name])?;
+        }
         match rule {
             Some(rule) => self.db.execute("INSERT OR REPLACE INTO rules VALUES (?1, ?2)", params![name, rule])?,
             None => self.db.execute("DELETE FROM rules WHERE name = ?1", [name])?,
@@ -152,7 +156,7 @@ impl Writer<'_> {
         self.count_delivery(endpoint, "replayed", 1);
         let dropped = self.cache.dropping.get(&endpoint).copied();
         let content = Content { bytes, key: key.as_deref() };
-        self.insert_delivery(replay, self.now, content, dropped, &[])?;
+        self.insert_delivery(replay, Birth::Late(self.now), content, dropped, &[])?;
         Ok(ReplayOutcome::Replayed(replay))
     }
 

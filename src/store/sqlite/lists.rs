@@ -6,8 +6,8 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{
-    codes::{DEAD, DELIVERED, DROPPED, PENDING, SUPPRESSED, signed, unsigned},
-    read::{EVENT, Sql, accepted, limit, meta, moment, moment_or_none, named, parsed},
+    codes::{COALESCED, DEAD, DELIVERED, DROPPED, HELD, PENDING, SUPPRESSED, signed, unsigned},
+    read::{AFTER_EVENT, EVENT, Sql, accepted, limit, meta, moment, moment_or_none, named, parsed},
 };
 use crate::{
     clock::Timestamp,
@@ -28,6 +28,8 @@ fn event_state(code: i64) -> EventState {
         0 => EventState::Unrouted,
         1 => EventState::Unmatched,
         SUPPRESSED => EventState::Suppressed,
+        HELD => EventState::Debouncing,
+        COALESCED => EventState::Coalesced,
         _ => EventState::Routed,
     }
 }
@@ -37,6 +39,8 @@ fn event_state_code(state: EventState) -> i64 {
         EventState::Unrouted => 0,
         EventState::Unmatched => 1,
         EventState::Suppressed => SUPPRESSED,
+        EventState::Debouncing => HELD,
+        EventState::Coalesced => COALESCED,
         EventState::Routed => 3,
     }
 }
@@ -104,8 +108,9 @@ pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>
         (":delivery", &delivery),
     ];
     let used: Vec<_> = all.into_iter().filter(|(name, _)| sql.contains(name)).collect();
-    let rows = select
-        .query_map(used.as_slice(), |row| Ok(EventRow { event: accepted(row)?, state: event_state(row.get(10)?) }))?;
+    let rows = select.query_map(used.as_slice(), |row| {
+        Ok(EventRow { event: accepted(row)?, state: event_state(row.get(AFTER_EVENT)?) })
+    })?;
     rows.collect()
 }
 
@@ -116,7 +121,7 @@ pub(super) fn event(db: &Connection, tenant: Option<&Tenant>, id: &EventId) -> S
     let found = db
         .prepare_cached(&sql)?
         .query_row(named_params! {":judged": judged, ":id": id.as_str(), ":tenant": tenant}, |row| {
-            Ok((accepted(row)?, event_state(row.get(10)?)))
+            Ok((accepted(row)?, event_state(row.get(AFTER_EVENT)?)))
         })
         .optional()?;
     let Some((event, state)) = found else { return Ok(None) };

@@ -10,6 +10,7 @@ mod codes;
 mod committer;
 mod configure;
 mod dead_letters;
+mod debounce;
 mod jobs;
 mod limits;
 mod lists;
@@ -22,6 +23,7 @@ mod tests;
 mod write;
 
 use std::{
+    collections::BTreeMap,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{
@@ -39,7 +41,8 @@ use super::{
     AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
     Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, Disk, EndpointChange, EndpointRow,
     EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
-    ReplayOutcome, Reply, Reserve, Retention, Settlement, Space, SpaceSink, Store, Submission, Totals, Verdict, Vitals,
+    ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink, Store, Submission, Totals,
+    Verdict, Vitals, WindowChange,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -194,7 +197,11 @@ fn refuse(message: Message) {
         Message::Append(_, reply) => drop(reply.send(Err(AppendError::Store(StoreError::Closed)))),
         Message::Fence(answer) | Message::Close(answer) => answer(Err(StoreError::Closed)),
         Message::Change(change) => drop(change(Err(StoreError::Closed))),
-        Message::Record(_) | Message::Settle(_) | Message::SettleBatch(_) | Message::Breaker(..) => {}
+        Message::Record(_)
+        | Message::Windows(_)
+        | Message::Settle(_)
+        | Message::SettleBatch(_)
+        | Message::Breaker(..) => {}
     }
 }
 
@@ -221,6 +228,10 @@ impl Store for SqliteStore {
 
     fn record(&self, verdicts: Vec<Verdict>) {
         self.tell(Message::Record(verdicts));
+    }
+
+    fn keep_windows(&self, windows: Vec<WindowChange>) {
+        self.tell(Message::Windows(windows));
     }
 
     fn settle(&self, settlement: Settlement) {
@@ -304,6 +315,14 @@ impl Store for SqliteStore {
 
     fn load(&self) -> Reply<Loaded> {
         self.read(read::load)
+    }
+
+    fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {
+        self.read(debounce::rule_totals)
+    }
+
+    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>> {
+        self.read(move |db| debounce::failed(db, &seqs))
     }
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {

@@ -5,14 +5,17 @@ use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use rusqlite::{Connection, Row, Rows, params, types::Type};
 
-use super::codes::{signed, unsigned};
+use super::{
+    codes::{signed, unsigned},
+    debounce,
+};
 use crate::{
     clock::Timestamp,
     endpoint::EndpointKey,
     event::{Accepted, NameError},
     store::{
         BreakerRecord, Cursor, DeliveryTotals, EndpointRow, Health, Loaded, Page, PageRequest, PendingRow, Totals,
-        Vitals, WindowChange, WindowSlot, rows::LOOKED_AT,
+        Vitals, rows::LOOKED_AT,
     },
 };
 
@@ -20,7 +23,11 @@ pub(super) type Sql<T> = rusqlite::Result<T>;
 
 /// The columns that [`accepted`] reads, in its order.
 pub(super) const EVENT: &str =
-    "e.seq, e.accepted_at, e.id, e.topic, e.tenant, e.key, e.source, e.timestamp, e.data, e.metadata";
+    "e.seq, e.accepted_at, e.id, e.topic, e.tenant, e.key, e.source, e.timestamp, e.data, e.metadata,
+     (SELECT suppressed FROM carried c WHERE c.seq = e.seq)";
+
+/// The first column after those.
+pub(super) const AFTER_EVENT: usize = 11;
 
 pub(super) fn accepted(row: &Row<'_>) -> Sql<Arc<Accepted>> {
     let tenant: String = row.get(4)?;
@@ -35,6 +42,7 @@ pub(super) fn accepted(row: &Row<'_>) -> Sql<Arc<Accepted>> {
         timestamp: moment(row, 7)?,
         data: Bytes::from(row.get::<_, Vec<u8>>(8)?),
         metadata: row.get::<_, Option<String>>(9)?.map(Into::into),
+        suppressed: row.get::<_, Option<i64>>(10)?.map_or(0, unsigned),
     }))
 }
 
@@ -107,14 +115,14 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
         db.prepare("SELECT endpoint FROM totals WHERE name = 'pending' AND value > 0 AND endpoint > 0")?;
     let mut rules = db.prepare("SELECT name, rule FROM rules ORDER BY name")?;
     let mut chains = db.prepare("SELECT name, chain FROM chains ORDER BY name")?;
-    let mut windows = db.prepare("SELECT rule, key, passed_at, suppressed FROM windows")?;
     Ok(Loaded {
         endpoints: endpoints.query_map([], endpoint_row)?.collect::<Sql<_>>()?,
         breakers: breakers.query_map([], breaker_row)?.collect::<Sql<_>>()?,
         pending: pending.query_map([], |row| row.get(0).map(EndpointKey))?.collect::<Sql<_>>()?,
         rules: rules.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?,
         chains: chains.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?,
-        windows: windows.query_map([], window_row)?.collect::<Sql<_>>()?,
+        windows: debounce::windows(db)?,
+        held: debounce::held(db)?,
         judged_through: meta(db, "judged_through")?,
     })
 }
@@ -152,19 +160,14 @@ pub(super) fn vitals(db: &Connection) -> Sql<Vitals> {
 }
 
 fn oldest_pending(db: &Connection, endpoint: EndpointKey) -> Sql<Option<Timestamp>> {
-    // First deliveries were made in the order of their seqs; only replays are out of it.
+    // All but the late ones were made in the order of their seqs.
     db.prepare_cached(
         "SELECT min(created_at) FROM (
-             SELECT * FROM (SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run = 0
+             SELECT * FROM (SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND late IS NULL
                  ORDER BY seq LIMIT 1)
-             UNION ALL SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run > 0)",
+             UNION ALL SELECT min(created_at) FROM deliveries WHERE endpoint = ?1 AND state = 0 AND late = 1)",
     )?
     .query_row([endpoint.0], |row| moment_or_none(row, 0))
-}
-
-fn window_row(row: &Row<'_>) -> Sql<WindowChange> {
-    let slot = WindowSlot { passed_at: moment(row, 2)?, suppressed: unsigned(row.get(3)?) };
-    Ok(WindowChange { rule: row.get(0)?, key: row.get(1)?, slot: Some(slot) })
 }
 
 pub(super) fn unjudged(db: &Connection, after: u64, count: usize) -> Sql<Vec<Arc<Accepted>>> {
@@ -247,7 +250,7 @@ fn keyed_page(db: &Connection, request: &PageRequest, after: Place, without: &BT
     let mut found = select.query(params![request.endpoint.0, seq, run])?;
     let (mut page, mut bytes, mut looked_at) = (Page::default(), 0, 0);
     while let Some(row) = found.next()? {
-        let here = (unsigned(row.get(0)?), row.get(10)?);
+        let here = (unsigned(row.get(0)?), row.get(AFTER_EVENT)?);
         if row.get_ref(5)?.as_str_or_null()?.is_some_and(|key| without.contains(key)) {
             if looked_at == LOOKED_AT {
                 return Ok(page);
@@ -267,17 +270,18 @@ fn keyed_page(db: &Connection, request: &PageRequest, after: Place, without: &BT
 }
 
 fn pending_row(row: &Row<'_>) -> Sql<PendingRow> {
-    let micros = row.get::<_, Option<i64>>(15)?.map(|micros| Duration::from_micros(unsigned(micros)));
-    let attempted_at = moment_or_none(row, 14)?.zip(micros).map(|(at, took)| at.after(took));
+    let column = |after: usize| AFTER_EVENT + after;
+    let micros = row.get::<_, Option<i64>>(column(5))?.map(|micros| Duration::from_micros(unsigned(micros)));
+    let attempted_at = moment_or_none(row, column(4))?.zip(micros).map(|(at, took)| at.after(took));
     Ok(PendingRow {
         event: accepted(row)?,
-        run: row.get(10)?,
-        created_at: moment(row, 11)?,
-        attempts: row.get(12)?,
-        spent: row.get(13)?,
+        run: row.get(column(0))?,
+        created_at: moment(row, column(1))?,
+        attempts: row.get(column(2))?,
+        spent: row.get(column(3))?,
         attempted_at,
-        due: moment_or_none(row, 16)?,
-        asked: row.get(17)?,
+        due: moment_or_none(row, column(6))?,
+        asked: row.get(column(7))?,
     })
 }
 
@@ -291,6 +295,8 @@ pub(super) fn totals(db: &Connection) -> Sql<Totals> {
         match row.get_ref(0)?.as_str()? {
             "unmatched" => totals.unmatched = value,
             "suppressed" => totals.suppressed = value,
+            "coalesced" => totals.coalesced = value,
+            "debouncing" => totals.debouncing = value,
             "routed" => totals.routed = value,
             name => add(&mut totals.deliveries, name, value),
         }

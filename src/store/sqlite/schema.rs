@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, CHAINS];
+const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -170,6 +170,33 @@ const KEYS: &str = "
 ALTER TABLE deliveries ADD COLUMN key TEXT;
 UPDATE deliveries SET key = (SELECT e.key FROM events e WHERE e.seq = deliveries.seq) WHERE state = 0;
 CREATE INDEX deliveries_by_key ON deliveries (endpoint, key, seq, run) WHERE state = 0 AND key IS NOT NULL;
+";
+
+const DEBOUNCING: &str = "
+-- From here on verdicts say also: 4 held by a debounce rule, 5 replaced by a later one of its key.
+CREATE INDEX verdicts_held ON verdicts (seq) WHERE state = 4;
+
+-- Windows are found by another key than before.
+DROP TABLE windows;
+CREATE TABLE windows (
+    rule TEXT NOT NULL,
+    key TEXT NOT NULL,
+    measured_from INTEGER,
+    suppressed INTEGER NOT NULL,
+    held INTEGER,                  -- the seq of the event that waits
+    held_since INTEGER,
+    taken_by INTEGER,              -- the seq of the event that took the slot
+    PRIMARY KEY (rule, key)
+) WITHOUT ROWID;
+CREATE TABLE rule_totals (rule TEXT PRIMARY KEY, suppressed INTEGER NOT NULL, coalesced INTEGER NOT NULL) WITHOUT ROWID;
+
+-- How many events did not pass since the last of the key that did, where there are any.
+CREATE TABLE carried (seq INTEGER PRIMARY KEY, suppressed INTEGER NOT NULL);
+
+-- Deliveries that were not made in the order of their seqs: replays, and events that were held.
+ALTER TABLE deliveries ADD COLUMN late INTEGER;
+UPDATE deliveries SET late = 1 WHERE run > 0 AND state = 0;
+CREATE INDEX deliveries_late ON deliveries (endpoint, created_at) WHERE state = 0 AND late = 1;
 ";
 
 const CHAINS: &str = "

@@ -11,13 +11,13 @@ use crate::{
     event::{Accepted, ValidEvent},
     store::{
         AppendError, AttemptRecord, BreakerRecord, DeliveryId, DropReason, Next, Receipt, Ruling, Settlement, Verdict,
-        WindowChange, ledger::Held,
+        ledger::Held,
     },
 };
 
 use super::{
     batches,
-    codes::{DEAD, DELIVERED, DROPPED, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
+    codes::{DEAD, DELIVERED, DROPPED, HELD, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
     limits::Routed,
 };
 
@@ -48,6 +48,22 @@ pub(super) struct Cache {
     pub(super) dropping: HashMap<EndpointKey, DropReason>,
     /// How many dead letters are kept, for those that were asked for.
     pub(super) limits: HashMap<EndpointKey, DeadLetters>,
+}
+
+/// When a delivery was made.
+#[derive(Clone, Copy)]
+pub(super) enum Birth {
+    /// In the order of the seqs.
+    InOrder(Timestamp),
+    /// After those of later events: a replay, or an event that was held.
+    Late(Timestamp),
+}
+
+impl Birth {
+    const fn at(self) -> Timestamp {
+        let (Self::InOrder(at) | Self::Late(at)) = self;
+        at
+    }
 }
 
 /// An event as it was judged at the door.
@@ -168,27 +184,33 @@ impl<'a> Writer<'a> {
 
     /// Writes a verdict with what is known of its deliveries already.
     pub(super) fn verdict(&mut self, held: &Held) -> rusqlite::Result<()> {
-        let Verdict { event, ruling, windows, .. } = &held.verdict;
+        let Verdict { event, ruling, debounced, released_at, .. } = &held.verdict;
+        if released_at.is_some() && !self.end_hold(event.seq)? {
+            return self.debounced(debounced);
+        }
         match ruling {
             Ruling::Unmatched => self.unrouted_verdict(event.seq, UNMATCHED, "unmatched")?,
             Ruling::Suppressed => self.unrouted_verdict(event.seq, SUPPRESSED, "suppressed")?,
+            Ruling::Held => self.unrouted_verdict(event.seq, HELD, "debouncing")?,
             Ruling::Routed(targets) => {
                 self.count(0, "routed", 1);
+                let birth = released_at.map_or(Birth::InOrder(event.accepted_at), Birth::Late);
                 for (target, outcomes) in targets.iter().zip(&held.outcomes) {
                     let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
                     let dropped = target.dropped.or_else(|| self.cache.dropping.get(&target.endpoint).copied());
                     self.count_delivery(target.endpoint, "created", 1);
                     let content = Content { bytes: signed(event.weight() as u64), key: event.key.as_deref() };
                     self.routed.add(target.endpoint, target.queue, event.seq);
-                    self.insert_delivery(id, event.accepted_at, content, dropped, outcomes)?;
+                    self.insert_delivery(id, birth, content, dropped, outcomes)?;
                 }
             }
         }
-        windows.iter().try_for_each(|change| self.window(change))
+        self.carry(event)?;
+        self.debounced(debounced)
     }
 
     fn unrouted_verdict(&mut self, seq: u64, state: i64, name: &'static str) -> rusqlite::Result<()> {
-        self.db.prepare_cached("INSERT INTO verdicts VALUES (?1, ?2)")?.execute([signed(seq), state])?;
+        self.db.prepare_cached("INSERT OR REPLACE INTO verdicts VALUES (?1, ?2)")?.execute([signed(seq), state])?;
         self.count(0, name, 1);
         Ok(())
     }
@@ -196,7 +218,7 @@ impl<'a> Writer<'a> {
     pub(super) fn insert_delivery(
         &mut self,
         id: DeliveryId,
-        created_at: Timestamp,
+        birth: Birth,
         content: Content<'_>,
         dropped: Option<DropReason>,
         outcomes: &[Settlement],
@@ -206,19 +228,20 @@ impl<'a> Writer<'a> {
             && let (Next::Delivered, Some(attempt)) = (only.next, &only.attempt)
             && attempt.number == 1
         {
-            return self.insert_delivered(id, created_at, only, attempt);
+            return self.insert_delivered(id, birth.at(), only, attempt);
         }
         let state = if dropped.is_some() { DROPPED } else { PENDING };
         let settled_at = dropped.map(|_| self.now.as_millis());
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes, key)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes, key, late)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         let reason = dropped.map(DropReason::as_str);
         let DeliveryId { seq, endpoint, run } = id;
-        let created_at = created_at.as_millis();
+        let (created_at, late) = (birth.at().as_millis(), matches!(birth, Birth::Late(_)).then_some(1));
         let Content { bytes, key } = content;
-        insert.execute(params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, bytes, key])?;
+        let values = params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, bytes, key, late];
+        insert.execute(values)?;
         match dropped {
             Some(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             None => self.count_pending(endpoint, 1, bytes),
@@ -344,25 +367,6 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn window(&mut self, change: &WindowChange) -> rusqlite::Result<()> {
-        match change.slot {
-            Some(slot) => {
-                let mut upsert = self.db.prepare_cached("INSERT OR REPLACE INTO windows VALUES (?1, ?2, ?3, ?4)")?;
-                upsert.execute(params![
-                    change.rule,
-                    change.key,
-                    slot.passed_at.as_millis(),
-                    signed(slot.suppressed)
-                ])?;
-            }
-            None => {
-                let mut delete = self.db.prepare_cached("DELETE FROM windows WHERE rule = ?1 AND key = ?2")?;
-                delete.execute(params![change.rule, change.key])?;
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn breaker(&mut self, endpoint: EndpointKey, breaker: &BreakerRecord) -> rusqlite::Result<()> {
         let mut update = self.db.prepare_cached(
             "UPDATE endpoints SET breaker_until = ?2, breaker_cooldown = ?3, breaker_since = ?4, failing_since = ?5
@@ -375,7 +379,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn count(&mut self, endpoint: i64, name: impl Into<Cow<'static, str>>, delta: i64) {
+    pub(super) fn count(&mut self, endpoint: i64, name: impl Into<Cow<'static, str>>, delta: i64) {
         *self.deltas.entry((endpoint, name.into())).or_default() += delta;
     }
 

@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod confirmed;
 mod conservation;
+mod debounce;
 mod drain;
 mod files;
 mod http;

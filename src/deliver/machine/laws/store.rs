@@ -198,5 +198,6 @@ pub(super) fn event(seq: u64, accepted_at: Timestamp, size: usize) -> Arc<Accept
         timestamp: accepted_at,
         data: vec![b'1'; size].into(),
         metadata: None,
+        suppressed: 0,
     })
 }
