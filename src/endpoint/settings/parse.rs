@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["debounce"] {
+        for name in ["debounce", "mtls"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }
