@@ -86,3 +86,23 @@ fn a_restart_takes_the_programs_own_as_they_are_and_forgets_windows_of_a_rule_th
         assert_eq!(suppressed, [0, 1, 1]);
     });
 }
+
+#[test]
+fn what_waits_for_company_goes_out_at_the_end_with_a_disk_too() {
+    block_on(async {
+        let home = tempfile::tempdir().unwrap();
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let batch = json!({"batch": {"max_items": 100, "flush_interval": "1h"}});
+        let down = Endpoint::http("down", "https://down.example/").unsigned().settings(json!({"state": "paused"}));
+        let builder = Hookmill::builder().data_dir(home.path()).transport(receiver.factory());
+        let builder = builder.endpoint(Endpoint::http("crm", "https://crm.example/").unsigned().settings(batch));
+        let hooks = builder.endpoint(down).start().await.unwrap();
+        for _ in 0..5 {
+            hooks.publish(Event::new("a", &1).unwrap()).await.unwrap();
+        }
+        hooks.stats().await.unwrap();
+        let report = hooks.shutdown(Duration::from_secs(30)).await;
+        assert_eq!((report.delivered, report.kept, report.cancelled), (5, 5, 0));
+        assert_eq!(receiver.made().iter().map(|made| made.seqs.clone()).collect::<Vec<_>>(), [[1, 2, 3, 4, 5]]);
+    });
+}
