@@ -31,6 +31,8 @@ use lines::{LINE, Name, Spot};
 
 /// Below this share of their bound heads are scarce.
 const SCARCE: usize = 16;
+/// So many lines are looked at each second that find no room, about.
+const POLLED: usize = 32;
 
 impl Queue {
     /// In order of keys: these are in flight.
@@ -132,8 +134,12 @@ impl Queue {
             (None, Some(name)) if ahead > KEEP => {
                 self.park_if_allowed(name, key, now.after(ahead.saturating_sub(AHEAD)))
             }
-            // There is no room. Others have to make some first.
-            (None, Some(name)) => self.park_if_allowed(name, key, now.after(ahead.max(AHEAD))),
+            // There is no room. Others have to make some first; where many wait for that, each looks more seldom.
+            (None, Some(name)) => {
+                let crowd = self.lines.as_ref().map_or(0, Lines::thirsty) / POLLED;
+                let seldom = AHEAD.saturating_mul(1 + u32::try_from(crowd).unwrap_or(u32::MAX - 1));
+                self.park_if_allowed(name, key, now.after(ahead.max(seldom)))
+            }
             (None, None) => {
                 self.leave(due.wall);
                 true
@@ -214,8 +220,10 @@ impl Queue {
             self.park(&name, key, now.mono.after(at.delay.saturating_sub(AHEAD)));
         } else {
             // They would only take the room of others.
-            self.park_waiting(&name);
-            self.set_head(Some(&name), key);
+            let gone = self.lines.as_mut().map(|lines| lines.hold_up(&name, key)).unwrap_or_default();
+            for key in gone.keys() {
+                self.held.remove(key);
+            }
             self.insert_delayed(item, due);
         }
         self.advance_line(&name);

@@ -199,3 +199,34 @@ fn where_there_is_no_room_a_held_up_key_holds_up_no_other_for_long() {
         assert_eq!(passed(&world), Duration::from_secs(3600));
     }
 }
+
+#[test]
+fn keys_without_room_are_read_seldom_while_the_receiver_does_not_work() {
+    let retry = Retry { backoff: seconds([10; 100]), jitter: 0.0, ..Retry::default() };
+    let hard = Policy { breaker: BreakerPolicy::default(), retry, ..policy(10) };
+    let mut world = World::new(Setting { policy: hard, window_bytes: 0, slots: 8, poison: false });
+    world.weather_is_down();
+    for n in 0..50 {
+        world.route_key(2, &format!("k{n}"));
+    }
+    while passed(&world) < Duration::from_secs(7200) {
+        assert!(world.step(usize::MAX), "there is always a next step");
+    }
+    assert!(world.pages < 1000, "{} pages", world.pages);
+    world.weather_is_fair();
+    finish(&mut world);
+}
+
+#[test]
+fn what_is_parked_behind_a_retry_is_not_read_before_it() {
+    for delay in DELAYS {
+        let mut world = World::roomy(policy(delay));
+        world.route_key(1, "b");
+        world.route_key(3, "a");
+        world.end_first(&status(500, None));
+        world.end_first(&status(500, None));
+        assert_eq!(world.pages, 0, "nothing is to be read of a key that is held up");
+        finish(&mut world);
+        assert_eq!(starts(&world)[2..], [(1, 0), (2, 0), (3, 0), (4, 0)]);
+    }
+}

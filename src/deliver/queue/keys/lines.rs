@@ -86,6 +86,11 @@ impl Lines {
         self.parked >= MAX_PARKED
     }
 
+    /// Lines that are to be read.
+    pub(super) fn thirsty(&self) -> usize {
+        self.thirsty.len()
+    }
+
     /// When the first thirsty line is to be read.
     pub(in crate::deliver::queue) fn look_at(&self) -> Option<Mono> {
         self.thirsty.first().map(|(moment, _)| *moment)
@@ -108,6 +113,12 @@ impl Lines {
     pub(super) fn set_head(&mut self, name: &Name, key: Key) {
         self.lines.entry(Arc::clone(name)).or_default().head = Some(key);
         self.names.insert(key, Arc::clone(name));
+    }
+
+    /// One that waits for its next attempt is the head, and all behind it is left to the store. Tells what that was.
+    pub(super) fn hold_up(&mut self, name: &Name, key: Key) -> BTreeMap<Key, Item> {
+        self.set_head(name, key);
+        self.first_waiting(name).map(|from| self.park(name, from, Mono::default())).unwrap_or_default()
     }
 
     /// One that is in flight already.

@@ -89,7 +89,8 @@ impl Driver {
                 if parks {
                     self.lines.park(&name, key, Mono::default());
                 } else {
-                    self.head(&name, key);
+                    self.lines.hold_up(&name, key);
+                    self.heads.insert(key);
                 }
                 self.advance(&name);
             }
