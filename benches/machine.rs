@@ -100,10 +100,12 @@ impl Bed {
     }
 
     fn settled(&mut self) -> Settlement {
-        match self.machine.take_effects().pop() {
-            Some(Effect::Settle(settlement)) => settlement,
-            other => panic!("not settled: {other:?}"),
-        }
+        let effects = self.machine.take_effects();
+        let settled = effects.into_iter().find_map(|effect| match effect {
+            Effect::Settle(settlement) => Some(settlement),
+            _ => None,
+        });
+        settled.unwrap_or_else(|| panic!("not settled"))
     }
 
     fn attempt(&mut self, answer: &Answer) -> Next {
@@ -194,15 +196,18 @@ fn debounce(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("debounce");
     let mut turn = events.iter().cycle();
     group.bench_function("key_of_1_KiB", |bencher| bencher.iter(|| turn.next().map(|event| rule.key_of(event))));
-    let mut windows = Windows::new(rule.window, 2 * KEYS);
+    let mut windows = Windows::new(&rule, 2 * KEYS);
     let (mut turn, mut at) = (keys.iter().cycle(), Timestamp::default());
     let mut judge = || {
         let key = turn.next().unwrap();
         at = Timestamp::from_millis(at.as_millis() + step);
+        let now = Now { mono: Mono::default(), wall: at };
+        windows.prune(at);
         match windows.judge(key, at) {
-            Ruling::Pass => drop(black_box(windows.passed(key.clone(), at))),
-            Ruling::Suppress => drop(black_box(windows.suppressed(key))),
+            Ruling::Pass => drop(black_box(windows.passed(key, 1, at, now))),
+            Ruling::Suppress | Ruling::Hold => windows.add(key, 1, now),
         }
+        black_box(windows.take_changes());
     };
     (0..2 * KEYS).for_each(|_| judge());
     group.bench_function("judge", |bencher| bencher.iter(&mut judge));

@@ -1,6 +1,8 @@
 //! What is published: events, their topics, and who they are for.
 
+mod enrich;
 pub mod pointer;
+pub mod redact;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -106,6 +108,13 @@ pub(crate) fn new_id(prefix: &str, now: Timestamp) -> String {
 /// Topics that Hookmill raises itself; nobody else may publish below it.
 const RESERVED: &str = "hookmill.";
 
+impl Topic {
+    /// Whether it is one of those that Hookmill raises itself.
+    pub fn is_reserved(&self) -> bool {
+        self.as_str().starts_with(RESERVED)
+    }
+}
+
 /// Which topics: `*` all, `a.*` everything below `a.`, else exactly one. Other wildcards are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TopicPattern {
@@ -121,9 +130,20 @@ impl TopicPattern {
     /// Whether `topic` is one of these.
     pub fn matches(&self, topic: &Topic) -> bool {
         match self {
-            Self::All => !topic.as_str().starts_with(RESERVED),
+            Self::All => !topic.is_reserved(),
             Self::Below(prefix) => topic.as_str().starts_with(prefix.as_ref()),
             Self::Exact(exact) => exact == topic,
+        }
+    }
+}
+
+impl TopicPattern {
+    /// Whether it names topics that Hookmill raises itself.
+    pub fn names_reserved(&self) -> bool {
+        match self {
+            Self::All => false,
+            Self::Below(prefix) => prefix.starts_with(RESERVED),
+            Self::Exact(topic) => topic.is_reserved(),
         }
     }
 }
@@ -248,10 +268,19 @@ impl Event {
     /// # Errors
     /// Every mistake at once.
     pub fn validate(&self, now: Timestamp) -> Result<ValidEvent, Invalid> {
+        self.check(now, false)
+    }
+
+    /// The same for an event of Hookmill's own, whose topic is reserved.
+    pub(crate) fn validate_own(&self, now: Timestamp) -> Result<ValidEvent, Invalid> {
+        self.check(now, true)
+    }
+
+    fn check(&self, now: Timestamp, own: bool) -> Result<ValidEvent, Invalid> {
         let mut check = Check(Vec::new());
         let id = self.id.as_deref().and_then(|id| check.parse("#/id", id));
         let topic: Option<Topic> = check.parse("#/topic", &self.topic);
-        if self.topic.starts_with(RESERVED) {
+        if self.topic.starts_with(RESERVED) && !own {
             check.fault("#/topic", "topics below `hookmill.` are reserved");
         }
         let tenant = self.tenant.as_deref().and_then(|tenant| check.parse("#/tenant", tenant));
@@ -281,6 +310,14 @@ impl Event {
             metadata: (!self.metadata.is_empty()).then(|| metadata.into()),
         })
     }
+}
+
+/// Checks the rules of event data.
+///
+/// # Errors
+/// What is wrong, with its place in the data.
+pub(crate) fn expect_data(data: &[u8]) -> Result<(), Invalid> {
+    check_data(data).map_err(|detail| Invalid::at("#", detail))
 }
 
 struct Check(Vec<Fault>);
@@ -375,12 +412,14 @@ pub struct Accepted {
     pub data: Bytes,
     /// A JSON object, `None` when empty.
     pub metadata: Option<Arc<str>>,
+    /// How many events of its debounce key did not pass since the last one that did.
+    pub suppressed: u64,
 }
 
 impl Accepted {
     pub(crate) fn new(seq: u64, accepted_at: Timestamp, event: ValidEvent) -> Self {
         let ValidEvent { id, topic, tenant, key, source, timestamp, data, metadata, generated: _ } = event;
-        Self { seq, accepted_at, id, topic, tenant, key, source, timestamp, data, metadata }
+        Self { seq, accepted_at, id, topic, tenant, key, source, timestamp, data, metadata, suppressed: 0 }
     }
 
     /// Bytes this event takes in memory, roughly.

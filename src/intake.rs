@@ -71,9 +71,27 @@ impl Intake {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Whether half of what it lets in has been let in and not given back.
+    pub fn is_half_full(&self) -> bool {
+        self.waiting() > self.max_events / 2 || self.waiting_bytes() > self.max_bytes / 2
+    }
+
+    /// Bytes let in and not given back.
+    pub fn waiting_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
     /// Events let in and not given back.
     pub fn waiting(&self) -> usize {
         self.events.load(Ordering::Acquire)
+    }
+}
+
+impl Permit {
+    /// What has been let in takes more bytes now: they are counted, and refused to nobody.
+    pub fn grow(&mut self, bytes: usize) {
+        self.intake.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.bytes += bytes;
     }
 }
 
@@ -96,18 +114,21 @@ mod tests {
     fn a_group_is_let_in_whole_or_not_at_all() {
         let intake = Intake::new(3, 100);
         let first = intake.admit(group(&[10, 10])).unwrap();
+        assert!(intake.is_half_full());
         assert_eq!(intake.admit(group(&[1, 1])).unwrap_err(), Refused::Full);
         assert_eq!(intake.waiting(), 2);
         drop(first);
-        assert_eq!(intake.waiting(), 0);
+        assert!(intake.waiting() == 0 && !intake.is_half_full());
         assert!(intake.admit(group(&[1, 1])).is_ok());
     }
 
     #[test]
     fn bytes_are_bounded_too_and_given_back() {
         let intake = Intake::new(10, 100);
-        let first = intake.admit(group(&[90])).unwrap();
+        let mut first = intake.admit(group(&[70])).unwrap();
+        first[0].grow(20);
         assert!(intake.admit(group(&[20])).is_err());
+        assert_eq!(intake.waiting_bytes(), 90);
         drop(first);
         assert!(intake.admit(group(&[20])).is_ok());
     }

@@ -13,7 +13,7 @@ use hookmill::{
     Clock, Event, Retention,
     endpoint::EndpointKey,
     store::{
-        Admitted, AttemptRecord, DeliveryId, Next, Ruling, Settlement, Store, Submission, Target, Verdict,
+        Admitted, AttemptRecord, Debounced, DeliveryId, Next, Ruling, Settlement, Store, Submission, Target, Verdict,
         sqlite::SqliteStore,
     },
 };
@@ -109,7 +109,7 @@ fn deliver(store: &Weak<SqliteStore>, admitted: Vec<Admitted>, endpoint: Endpoin
     let settlements = admitted.iter().map(|one| delivered(one.event.seq, endpoint, at)).collect::<Vec<_>>();
     let verdict = |Admitted { event, permit }| {
         let ruling = Ruling::Routed(vec![Target { endpoint, dropped: None, queue: Default::default() }]);
-        Verdict { event, ruling, windows: Vec::new(), permit }
+        Verdict { event, ruling, debounced: Debounced::default(), released_at: None, permit }
     };
     store.record(admitted.into_iter().map(verdict).collect());
     settlements.into_iter().for_each(|settlement| store.settle(settlement));

@@ -21,6 +21,7 @@ const READ_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Access {
     who: Who,
     pub(super) read_deadline: Duration,
+    pub(super) open_metrics: bool,
 }
 
 #[derive(Clone)]
@@ -54,8 +55,14 @@ impl Access {
         Self { read_deadline: deadline, ..self }
     }
 
+    /// Lets everybody read `/metrics` and `/metrics/endpoints`, as a Prometheus without a token does.
+    #[must_use]
+    pub fn open_metrics(self) -> Self {
+        Self { open_metrics: true, ..self }
+    }
+
     fn of(who: Who) -> Self {
-        Self { who, read_deadline: READ_DEADLINE }
+        Self { who, read_deadline: READ_DEADLINE, open_metrics: false }
     }
 
     /// The guard in force for `hooks`.
@@ -85,7 +92,7 @@ impl fmt::Debug for Access {
             Who::Token(_) => "token",
             Who::Anybody => "unguarded",
         };
-        f.debug_struct("Access").field("who", &who).field("read_deadline", &self.read_deadline).finish()
+        f.debug_struct("Access").field("who", &who).field("read_deadline", &self.read_deadline).finish_non_exhaustive()
     }
 }
 

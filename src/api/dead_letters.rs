@@ -15,7 +15,7 @@ use crate::{
     Timestamp,
     endpoint::EndpointId,
     event::{Accepted, EventId, Tenant, Topic},
-    store::{DeadLetterFilter, DeadLetterRow, DeliveryId},
+    store::{DeadLetterFilter, DeadLetterRow, DeadLetterSelection, DeliveryId},
 };
 
 #[derive(Serialize)]
@@ -56,8 +56,16 @@ pub(super) async fn list(call: Call) -> Answer {
         query.fault("endpoint", "is not the id of an endpoint");
     }
     let limit = query.limit();
-    let filter = DeadLetterFilter {
+    let selection = DeadLetterSelection {
         endpoint: endpoint.flatten(),
+        topic: query.parse("topic"),
+        reason: query.parse("reason"),
+        tenant: query.parse("tenant"),
+        since: query.parse("since"),
+        until: query.parse("until"),
+    };
+    let filter = DeadLetterFilter {
+        selection,
         replayed: query.choice("replayed", &[("true", true), ("false", false)]).unwrap_or_default(),
         before: query.cursor(),
         limit: limit + 1,

@@ -140,6 +140,7 @@ fn standing(standing: &Standing) -> Value {
             "more_in_store": delivery.as_ref().is_some_and(|delivery| delivery.more_in_store),
         },
         "totals": totals,
+        "dead_letters": totals.dead_letters,
     })
 }
 

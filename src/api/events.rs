@@ -25,10 +25,12 @@ const STEP: usize = 32;
 const PAGE_BYTES: usize = 16 << 20;
 
 /// What `state` may ask for: where the event stands, or where one of its deliveries does.
-const STATES: [(&str, Result<EventState, DeliveryState>); 8] = [
+const STATES: [(&str, Result<EventState, DeliveryState>); 10] = [
     ("unrouted", Ok(EventState::Unrouted)),
     ("unmatched", Ok(EventState::Unmatched)),
     ("suppressed", Ok(EventState::Suppressed)),
+    ("debouncing", Ok(EventState::Debouncing)),
+    ("coalesced", Ok(EventState::Coalesced)),
     ("routed", Ok(EventState::Routed)),
     ("pending", Err(DeliveryState::Pending)),
     ("delivered", Err(DeliveryState::Delivered)),
@@ -48,6 +50,8 @@ pub(super) struct Shown<'a> {
     timestamp: Timestamp,
     accepted_at: Timestamp,
     state: EventState,
+    #[serde(skip_serializing_if = "is_zero")]
+    suppressed: u64,
     data: Option<&'a RawValue>,
     metadata: Option<&'a RawValue>,
 }
@@ -64,10 +68,16 @@ impl<'a> Shown<'a> {
             timestamp: event.timestamp,
             accepted_at: event.accepted_at,
             state,
+            suppressed: event.suppressed,
             data: data(event),
             metadata: metadata(event),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The data of an event as it was published.

@@ -1,12 +1,22 @@
 //! `GET /healthz`, `GET /readyz`, `GET /v1/stats`
 
 use actix_web::http::StatusCode;
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
     call::{Answer, Call, json, ok},
     query::Query,
 };
+use crate::store::{DeadLetterTotals, Totals};
+
+/// The sums, and beside them what became of the dead letters.
+#[derive(Serialize)]
+struct Sums<'a> {
+    #[serde(flatten)]
+    totals: &'a Totals,
+    dead_letters: DeadLetterTotals,
+}
 
 pub(super) async fn alive(_: Call) -> Answer {
     ok(&json!({"status": "ok"}))
@@ -21,5 +31,6 @@ pub(super) async fn ready(call: Call) -> Answer {
 
 pub(super) async fn stats(call: Call) -> Answer {
     Query::new(call.request.query_string()).done()?;
-    ok(&call.hooks().stats().await?)
+    let totals = call.hooks().stats().await?;
+    ok(&Sums { totals: &totals, dead_letters: totals.deliveries.dead_letters })
 }

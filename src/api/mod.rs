@@ -2,8 +2,10 @@
 //! RFC 9457 problem.
 
 mod access;
+mod audit;
 mod body;
 mod call;
+mod chains;
 mod cloud_events;
 mod dead_letters;
 mod deliveries;
@@ -12,8 +14,10 @@ mod envelope;
 mod events;
 mod health;
 mod history;
+mod jobs;
 mod json;
 mod list;
+mod metrics;
 mod ndjson;
 mod problem;
 mod publish;
@@ -38,12 +42,20 @@ pub use token::{AdminToken, admin_token};
 struct Shared {
     hooks: Hookmill,
     guard: access::Guard,
+    open_metrics: bool,
     read_deadline: Duration,
 }
 
+impl Shared {
+    fn new(hooks: &Hookmill, access: Access) -> Self {
+        let (read_deadline, open_metrics) = (access.read_deadline, access.open_metrics);
+        Self { hooks: hooks.clone(), guard: access.guard(hooks), open_metrics, read_deadline }
+    }
+}
+
 impl Hookmill {
-    /// The HTTP API, to be mounted at the root of an actix-web `App` or in a scope of it: `/v1/…` for those whom `access`
-    /// lets in, `/healthz` and `/readyz` for everybody. In that scope a path that nothing else matches is answered with a
+    /// The HTTP API, to be mounted at the root of an actix-web `App` or in a scope of it: `/v1/…` and
+    /// `/metrics` for those whom `access` lets in, `/healthz` and `/readyz` for everybody. In that scope a path that nothing else matches is answered with a
     /// problem. Endpoints made through the API are limited as [`Origin::Api`](crate::endpoint::Origin::Api) says.
     ///
     /// ```
@@ -55,8 +67,7 @@ impl Hookmill {
     /// }
     /// ```
     pub fn api(&self, access: Access) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static + use<> {
-        let read_deadline = access.read_deadline;
-        let shared = Arc::new(Shared { hooks: self.clone(), guard: access.guard(self), read_deadline });
+        let shared = Arc::new(Shared::new(self, access));
         move |config| routes::configure(config, shared)
     }
 }

@@ -1,6 +1,6 @@
 //! `/v1/debounce-rules`
 
-use std::ops::Bound;
+use std::{collections::BTreeMap, ops::Bound};
 
 use actix_web::{HttpResponse, http::StatusCode};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Hookmill,
     debounce::{Rule, RuleName},
+    store::RuleTotals,
 };
 
 pub(super) async fn list(call: Call) -> Answer {
@@ -23,14 +24,16 @@ pub(super) async fn list(call: Call) -> Answer {
     let rules = call.hooks().rules();
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let rules: Vec<_> = rules.range((from, Bound::Unbounded)).take(limit + 1).collect();
-    ok(&List::of(rules, limit, |(name, _)| name.to_string()).map(|(name, rule)| show_rule(call.hooks(), name, rule)))
+    let totals = call.hooks().rule_totals().await?;
+    let show = |(name, rule): (&RuleName, &Rule)| show_rule(call.hooks(), name, rule, &totals);
+    ok(&List::of(rules, limit, |(name, _)| name.to_string()).map(show))
 }
 
 pub(super) async fn show(call: Call) -> Answer {
     let name: RuleName = call.named("name", "debounce rule")?;
     let rules = call.hooks().rules();
     let rule = rules.get(&name).ok_or_else(|| Problem::not_found(format_args!("debounce rule {name}")))?;
-    ok(&show_rule(call.hooks(), &name, rule))
+    ok(&show_rule(call.hooks(), &name, rule, &call.hooks().rule_totals().await?))
 }
 
 pub(super) async fn put(call: Call) -> Answer {
@@ -38,7 +41,8 @@ pub(super) async fn put(call: Call) -> Answer {
     let name: RuleName = call.new_name("name")?;
     let (rule, created) = call.hooks().put_rule(name.clone(), &rule).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = json(status, &show_rule(call.hooks(), &name, &rule))?;
+    let totals = call.hooks().rule_totals().await?;
+    let mut response = json(status, &show_rule(call.hooks(), &name, &rule, &totals))?;
     if created {
         located(&mut response, call.request.path());
     }
@@ -50,9 +54,13 @@ pub(super) async fn delete(call: Call) -> Answer {
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn show_rule(hooks: &Hookmill, name: &RuleName, rule: &Rule) -> Value {
+/// A rule with what it has come to.
+fn show_rule(hooks: &Hookmill, name: &RuleName, rule: &Rule, totals: &BTreeMap<String, RuleTotals>) -> Value {
     let mut shown = rule.to_json();
     if let Value::Object(members) = &mut shown {
+        let RuleTotals { suppressed, coalesced, keys, held } = totals.get(name.as_str()).copied().unwrap_or_default();
+        let counts = [("suppressed", suppressed), ("coalesced", coalesced), ("keys", keys), ("held", held)];
+        members.extend(counts.map(|(name, count)| (name.to_owned(), count.into())));
         members.insert("name".to_owned(), name.as_str().into());
         members.insert("managed_by".to_owned(), hooks.rule_owner(name).as_str().into());
     }

@@ -28,7 +28,7 @@ impl<'a> Selection<'a> {
     }
 
     /// The member `name`; a `null` counts as left out.
-    fn given(&self, name: &str) -> Option<&'a Value> {
+    pub(super) fn given(&self, name: &str) -> Option<&'a Value> {
         self.members?.get(name).filter(|value| !value.is_null())
     }
 
@@ -62,6 +62,20 @@ impl<'a> Selection<'a> {
             self.fault(name, "must be true or false");
             false
         })
+    }
+
+    /// The member `name`, any number.
+    pub(super) fn number(&mut self, name: &str) -> Option<f64> {
+        let number = self.given(name)?.as_f64();
+        if number.is_none() {
+            self.fault(name, "must be a number");
+        }
+        number
+    }
+
+    /// Whether a mistake was found.
+    pub(super) fn is_faulty(&self) -> bool {
+        !self.faults.is_empty()
     }
 
     /// Refuses to work on everything there is, unless that was asked for in so many words.

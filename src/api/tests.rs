@@ -1,9 +1,13 @@
 //! The API as its clients see it.
 
+mod audit;
 mod bulk;
+mod chains;
 mod configuration;
 mod doors;
 mod formats;
+mod jobs;
+mod metrics;
 mod publishing;
 mod sockets;
 mod switches;
@@ -23,7 +27,7 @@ use serde_json::{Value, json};
 
 use super::Access;
 use crate::{
-    Hookmill,
+    Event, Hookmill,
     transport::{Answer, Attempt, Response, Transport},
 };
 

@@ -4,12 +4,15 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on its terminal")]
 
+mod chains;
 mod client;
 mod config;
+mod dead_letters;
 mod demo;
 mod listen;
 mod publish;
 mod serve;
+mod table;
 
 use std::{
     io::IsTerminal,
@@ -40,8 +43,12 @@ enum Command {
     Publish(publish::Publish),
     /// Run a receiver that verifies, prints, and misbehaves on request
     Listen(listen::Listen),
+    /// List, show, replay and purge what could not be delivered
+    DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration file, or show what is in force
     Config(config::Config),
+    /// List, check and invoke chains
+    Chains(chains::Chains),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
 }
@@ -95,7 +102,9 @@ pub fn main() -> ExitCode {
         }
         Command::Publish(publish) => publish.run(),
         Command::Listen(listen) => listen.run(),
+        Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
+        Command::Chains(chains) => chains.run(),
         Command::Demo(demo) => {
             start_log("off");
             demo.run()

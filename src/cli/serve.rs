@@ -67,9 +67,9 @@ async fn reload(options: &Options, hooks: &Hookmill, in_force: &mut InForce) {
         warn!(event = "config.restart_needed", setting, "changes only with a restart");
     }
     match hooks.apply(read.declared).await {
-        Ok(Applied { created, changed, unchanged, released, .. }) => {
+        Ok(Applied { created, changed, unchanged, released, removed, .. }) => {
             in_force.drain = read.drain;
-            info!(event = "config.reloaded", created, changed, unchanged, released, "the file is in force");
+            info!(event = "config.reloaded", created, changed, unchanged, released, removed, "the file is in force");
         }
         Err(error) => error!(event = "config.refused", %error, "the file could not be followed"),
     }
@@ -88,17 +88,20 @@ const HEAD: Duration = Duration::from_secs(5);
 
 impl Running {
     pub(super) async fn start(settings: InForce) -> anyhow::Result<Self> {
-        let InForce { listen, data_dir, allow_loopback, file_roots, declared, .. } = settings;
+        let InForce { listen, data_dir, allow_loopback, file_roots, declared, disk_reserve, .. } = settings;
         info!(event = "server.started", version = env!("CARGO_PKG_VERSION"), "starting");
         // Before anything is delivered: when the port is taken, nothing has happened.
         let listener = listener(listen).with_context(|| format!("cannot listen on {listen}"))?;
         let builder = Hookmill::builder().data_dir(&data_dir).allow_loopback(allow_loopback).declare(declared);
         let builder = file_roots.into_iter().fold(builder, Builder::file_root);
+        let builder = disk_reserve.into_iter().fold(builder, Builder::disk_reserve);
         let hooks = builder.start().await.with_context(|| format!("cannot start on {}", data_dir.display()))?;
         let token = admin_token(&data_dir).context("cannot make the admin token")?;
         let api = hooks.api(Access::tokens());
         let server = HttpServer::new(move || App::new().configure(api.clone()))
             .client_request_timeout(HEAD)
+            // Who hangs up is noticed at once: a chain that nobody waits for any more ends.
+            .h1_allow_half_closed(false)
             .disable_signals()
             .listen(listener)
             .with_context(|| format!("cannot listen on {listen}"))?;

@@ -1,87 +1,143 @@
-//! The Debouncer suppresses repeats: which events count as the same, and for how long.
+//! The Debouncer suppresses and holds repeats: which events count as the same, for how long, and which of them passes.
 
+mod builder;
+pub mod judge;
+pub mod key;
 pub mod rule;
 pub mod window;
 
-use std::collections::BTreeMap;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 
 use crate::{
-    actor::{Yielder, told, yield_now},
-    dispatch::{Barrier, Dispatch, Dispatcher, Judged},
-    store::{Admitted, WindowChange, WindowSlot},
+    actor::{Alarm, Yielder, told, yield_now},
+    clock::Clock,
+    deliver::FailureObserver,
+    dispatch::{Barrier, Dispatch, Dispatcher, KeepWindows},
+    event::Accepted,
+    quota::Quota,
+    store::{Admitted, Store, WindowChange},
 };
-pub use rule::{Debounce, Edge, Rule, RuleName};
-use window::{Ruling, Windows};
+pub use builder::Debounce;
+use judge::{Effects, Judge};
+pub use rule::{Edge, Rule, RuleName};
 
-/// Keys of one rule at most; events of further keys pass.
-const MAX_KEYS: usize = 100_000;
+/// Bytes of events that are held, over all rules; beyond it events pass.
+const HELD_BYTES: usize = 64 << 20;
+/// Events that the store is asked about at a time.
+const ASKED: usize = 500;
 
-/// Judges events by the rules, in the order of their seqs.
+/// Judges events by the rules, in the order of their seqs, and lets go of what is held when its time has come.
 pub struct Debouncer {
-    rules: BTreeMap<RuleName, (Rule, Windows)>,
+    judge: Judge,
     dispatcher: Addr<Dispatcher>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    alarm: Alarm,
+    begun: bool,
+    /// Whether failures are of interest to any rule.
+    watching: Arc<AtomicBool>,
     yielder: Yielder,
 }
 
 /// Accepted events, in the order of their seqs.
 pub struct Admit(pub Vec<Admitted>);
-/// Sets a rule, or removes it. Answered once it is in force. A rule that changes starts with no windows.
+/// Sets a rule, or removes it. Answered once it is in force. A rule that changes starts with no windows, and what they held
+/// passes.
 pub struct SetRule(pub RuleName, pub Option<Rule>);
+/// Everything that was accepted before the start has been judged: from now on the time counts.
+pub struct Begin;
+/// Lets go of everything that is held. Answered once it is on its way.
+pub struct ReleaseAll;
+/// A delivery of this event failed for good.
+struct Failed(u64);
 
-told!(Admit);
+/// Answers how many keys have an open window.
+pub struct Keys;
+
+told!(Admit, Begin, Failed);
+impl Message for Keys {
+    type Result = usize;
+}
 impl Message for SetRule {
     type Result = ();
 }
+impl Message for ReleaseAll {
+    type Result = ();
+}
+
+/// What was kept of an earlier run.
+pub struct Kept {
+    /// How windows stood.
+    pub windows: Vec<WindowChange>,
+    /// Events that were held.
+    pub held: Vec<Arc<Accepted>>,
+}
 
 impl Debouncer {
-    /// A Debouncer with these rules and the windows that were kept.
-    pub fn new(rules: Vec<(RuleName, Rule)>, windows: Vec<WindowChange>, dispatcher: Addr<Dispatcher>) -> Self {
-        let rules = rules.into_iter().map(|(name, rule)| (name, with_windows(rule))).collect();
-        let mut debouncer = Self { rules, dispatcher, yielder: Yielder::default() };
-        for WindowChange { rule, key, slot } in windows {
-            let known = debouncer.rules.iter_mut().find(|(name, _)| name.as_str() == rule);
-            if let Some(((_, (_, windows)), slot)) = known.zip(slot) {
-                windows.restore(key, slot);
-            }
-        }
-        debouncer
+    /// A Debouncer with these rules and what was kept.
+    pub fn new(
+        rules: Vec<(RuleName, Rule)>,
+        kept: Kept,
+        dispatcher: Addr<Dispatcher>,
+        store: Arc<dyn Store>,
+        clock: Clock,
+    ) -> Self {
+        let mut judge = Judge::new(rules, Quota::new(HELD_BYTES));
+        judge.restore(kept.windows, kept.held, clock.now());
+        let watching = Arc::new(AtomicBool::new(judge.wants_failures()));
+        let yielder = Yielder::default();
+        Self { judge, dispatcher, store, clock, alarm: Alarm::default(), begun: false, watching, yielder }
     }
 
-    fn judge(&mut self, Admitted { event, permit }: Admitted) -> Judged {
-        let at = event.accepted_at;
-        let mut covering: Vec<_> = self
-            .rules
-            .iter_mut()
-            .filter(|(_, (rule, _))| rule.covers(&event))
-            .map(|(name, (rule, windows))| (name, rule.key_of(&event), windows))
-            .collect();
-        // It passes if every rule lets it pass; one that is suppressed opens no window anywhere.
-        let against = covering.iter().position(|(_, key, windows)| windows.judge(key, at) == Ruling::Suppress);
-        let mut changed = Vec::new();
-        match against.map(|place| covering.swap_remove(place)) {
-            Some((name, key, windows)) => {
-                let slot = windows.suppressed(&key);
-                changed.push(change(name, key, slot));
+    /// Starts it; with it comes who is to be told of final failures.
+    pub fn start_watching(self) -> (Addr<Self>, FailureObserver) {
+        let watching = Arc::clone(&self.watching);
+        let debouncer = self.start();
+        // It stands behind this one in the pipeline, and must not keep it alive.
+        let weak = debouncer.downgrade();
+        let observer = move |seq| {
+            if let Some(debouncer) = weak.upgrade().filter(|_| watching.load(Ordering::Acquire)) {
+                debouncer.do_send(Failed(seq));
             }
-            None => {
-                for (name, key, windows) in covering {
-                    changed.extend(windows.passed(key, at).into_iter().map(|(key, slot)| change(name, key, slot)));
-                }
-            }
-        }
-        Judged { event, suppressed: against.is_some(), windows: changed, permit }
+        };
+        (debouncer, Box::new(observer))
     }
-}
 
-fn with_windows(rule: Rule) -> (Rule, Windows) {
-    let windows = Windows::new(rule.window, MAX_KEYS);
-    (rule, windows)
-}
+    fn carry_out(&mut self, ctx: &mut Context<Self>) {
+        let Effects { judged, windows } = self.judge.take_effects();
+        if !judged.is_empty() {
+            self.dispatcher.do_send(Dispatch(judged));
+        }
+        if !windows.is_empty() {
+            self.dispatcher.do_send(KeepWindows(windows));
+        }
+        let deadline = self.judge.next_deadline().filter(|_| self.begun);
+        self.alarm.set(deadline, &self.clock, ctx, Self::ring);
+        if self.yielder.is_time() {
+            yield_now(self, ctx);
+        }
+    }
 
-fn change(rule: &RuleName, key: String, slot: Option<WindowSlot>) -> WindowChange {
-    WindowChange { rule: rule.to_string(), key, slot }
+    fn ring(&mut self, ctx: &mut Context<Self>) {
+        self.alarm.rung();
+        self.judge.tick(self.clock.now());
+        self.carry_out(ctx);
+    }
+
+    /// Ends the windows of those of these events that failed for good, as the store knows it.
+    fn look_for_failed(&self, seqs: Vec<u64>, ctx: &mut Context<Self>) {
+        let failed = self.store.failed(seqs).into_actor(self).map(|failed, debouncer, ctx| {
+            let now = debouncer.clock.now();
+            failed.unwrap_or_default().into_iter().for_each(|seq| debouncer.judge.failed(seq, now));
+            debouncer.carry_out(ctx);
+        });
+        ctx.spawn(failed);
+    }
 }
 
 impl Actor for Debouncer {
@@ -92,22 +148,57 @@ impl Handler<Admit> for Debouncer {
     type Result = ();
 
     fn handle(&mut self, Admit(events): Admit, ctx: &mut Self::Context) {
-        let judged = events.into_iter().map(|admitted| self.judge(admitted)).collect();
-        self.dispatcher.do_send(Dispatch(judged));
-        if self.yielder.is_time() {
-            yield_now(self, ctx);
-        }
+        let now = self.clock.now();
+        events.into_iter().for_each(|admitted| self.judge.judge(admitted, now));
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Begin> for Debouncer {
+    type Result = ();
+
+    fn handle(&mut self, _: Begin, ctx: &mut Self::Context) {
+        self.begun = true;
+        let takers = self.judge.takers();
+        takers.chunks(ASKED).for_each(|seqs| self.look_for_failed(seqs.to_vec(), ctx));
+        self.carry_out(ctx);
     }
 }
 
 impl Handler<SetRule> for Debouncer {
     type Result = ();
 
-    fn handle(&mut self, SetRule(name, rule): SetRule, _: &mut Self::Context) {
-        match rule {
-            Some(rule) => drop(self.rules.insert(name, with_windows(rule))),
-            None => drop(self.rules.remove(&name)),
+    fn handle(&mut self, SetRule(name, rule): SetRule, ctx: &mut Self::Context) {
+        self.judge.set_rule(name, rule, self.clock.now());
+        self.watching.store(self.judge.wants_failures(), Ordering::Release);
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<ReleaseAll> for Debouncer {
+    type Result = ();
+
+    fn handle(&mut self, _: ReleaseAll, ctx: &mut Self::Context) {
+        self.judge.release_all(self.clock.now());
+        self.carry_out(ctx);
+    }
+}
+
+impl Handler<Failed> for Debouncer {
+    type Result = ();
+
+    fn handle(&mut self, Failed(seq): Failed, ctx: &mut Self::Context) {
+        if self.judge.is_taker(seq) {
+            self.look_for_failed(vec![seq], ctx);
         }
+    }
+}
+
+impl Handler<Keys> for Debouncer {
+    type Result = usize;
+
+    fn handle(&mut self, _: Keys, _: &mut Self::Context) -> usize {
+        self.judge.keys()
     }
 }
 

@@ -1,103 +1,231 @@
 //! The windows of one rule, without a clock: events are judged by when they were accepted, so that judging them again after
-//! a crash comes to the same.
+//! a crash comes to the same. Only when what is held is let go follows the monotonic clock.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     time::Duration,
 };
 
-use crate::{clock::Timestamp, store::WindowSlot};
+use super::{Edge, Rule, key::Carried};
+use crate::{
+    clock::{Mono, Now, Timestamp},
+    store::{HeldSlot, WindowSlot},
+};
 
-/// What becomes of an event.
+/// What becomes of an event, as far as one rule goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// It passes.
     Pass,
     /// It is suppressed.
     Suppress,
+    /// It waits for its key to be quiet.
+    Hold,
+}
+
+/// What an event found that passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passing {
+    /// How many of its key did not pass since the last that did.
+    pub count: u64,
+    /// The event that was held, which it replaces.
+    pub replaced: Option<u64>,
 }
 
 /// Keys of one rule with their windows, bounded in number.
 #[derive(Clone, Debug)]
 pub struct Windows {
     window: Duration,
+    edge: Edge,
+    longest_wait: Duration,
+    /// Whether slots remember who took them.
+    frees: bool,
     max_keys: usize,
-    slots: HashMap<String, WindowSlot>,
-    /// The same keys by when their last event passed: for pruning.
-    by_age: BTreeSet<(Timestamp, String)>,
+    slots: BTreeMap<String, Slot>,
+    /// The keys that hold nothing and count nothing, by when their window began: for pruning.
+    idle: BTreeSet<(Option<Timestamp>, String)>,
+    /// Those that hold nothing and count something.
+    counting: BTreeSet<(Option<Timestamp>, String)>,
+    /// Those that hold something, by when they let it go.
+    due: BTreeSet<(Mono, String)>,
+    takers: HashMap<u64, String>,
+    changed: BTreeMap<String, Option<WindowSlot>>,
 }
 
-/// Windows that have ended and are forgotten with each event that opens one; two, so that their number falls.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    kept: WindowSlot,
+    due: Option<Mono>,
+}
+
+/// Windows that have ended and are forgotten with each event; two, so that their number falls.
 const PRUNED_AT_ONCE: usize = 2;
 
 impl Windows {
-    /// No windows yet. Beyond `max_keys` open windows events of other keys pass.
-    pub fn new(window: Duration, max_keys: usize) -> Self {
-        Self { window, max_keys, slots: HashMap::new(), by_age: BTreeSet::new() }
+    /// No windows yet. Beyond `max_keys` keys, events of others pass.
+    pub fn new(rule: &Rule, max_keys: usize) -> Self {
+        Self {
+            window: rule.window,
+            edge: rule.edge,
+            longest_wait: rule.longest_wait(),
+            frees: rule.release_on_failure,
+            max_keys,
+            slots: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            counting: BTreeSet::new(),
+            due: BTreeSet::new(),
+            takers: HashMap::new(),
+            changed: BTreeMap::new(),
+        }
     }
 
     /// Puts back a window as it was kept.
-    pub fn restore(&mut self, key: String, slot: WindowSlot) {
-        if let Some(old) = self.slots.insert(key.clone(), slot) {
-            self.by_age.remove(&(old.passed_at, key.clone()));
-        }
-        self.by_age.insert((slot.passed_at, key));
+    pub fn restore(&mut self, key: &str, kept: WindowSlot, now: Now) {
+        self.put(key, kept, now);
+        self.changed.remove(key);
     }
 
-    /// What an event of `key`, accepted at `at`, would come to. On the leading edge the first passes, and later ones are
-    /// suppressed until one window after the last that passed; one that comes exactly then passes. One that comes more than
-    /// a window before the last passes too: the clock was set back, and what lies ahead of it says nothing.
+    /// What an event of `key`, accepted at `at`, would come to. A window is open for its length from its beginning on; one that
+    /// comes exactly at its end finds it ended. So does one that comes more than a window before its beginning: the clock was
+    /// set back, and what lies ahead of it says nothing.
     pub fn judge(&self, key: &str, at: Timestamp) -> Ruling {
-        match self.slots.get(key) {
-            Some(slot) if self.is_near(slot.passed_at, at) => Ruling::Suppress,
-            _ => Ruling::Pass,
+        let slot = self.slots.get(key);
+        let open = slot.is_some_and(|slot| self.is_open(&slot.kept, at));
+        match self.edge {
+            Edge::Leading if open => Ruling::Suppress,
+            Edge::Both if open => Ruling::Hold,
+            Edge::Trailing if self.has_room(key) => Ruling::Hold,
+            Edge::Leading | Edge::Both | Edge::Trailing => Ruling::Pass,
         }
     }
 
-    /// Takes note that an event passed. Tells how the windows changed: that of `key`, and those that are forgotten.
-    pub fn passed(&mut self, key: String, at: Timestamp) -> Vec<(String, Option<WindowSlot>)> {
-        let mut changes = self.prune(at);
-        if self.slots.len() < self.max_keys || self.slots.contains_key(&key) {
-            let slot = WindowSlot { passed_at: at, suppressed: 0 };
-            changes.retain(|(pruned, _)| *pruned != key);
-            self.restore(key.clone(), slot);
-            changes.push((key, Some(slot)));
+    /// Whether what `key` holds should have been let go before an event accepted at `at`.
+    pub fn is_overdue(&self, key: &str, at: Timestamp) -> bool {
+        let Some(slot) = self.slots.get(key) else { return false };
+        let due = self.due(&slot.kept);
+        due.is_some_and(|due| at >= due || !self.is_open(&slot.kept, at))
+    }
+
+    /// Takes note that an event passed. It takes the slot, where there is room for one.
+    pub fn passed(&mut self, key: &str, seq: u64, at: Timestamp, now: Now) -> Passing {
+        let old = self.kept(key);
+        let found = Passing { count: old.suppressed, replaced: old.held.map(|held| held.seq) };
+        let slot = match self.edge {
+            Edge::Trailing => WindowSlot::default(),
+            Edge::Leading | Edge::Both => {
+                WindowSlot { from: Some(at), taken_by: self.frees.then_some(seq), ..WindowSlot::default() }
+            }
+        };
+        if self.has_room(key) {
+            self.put(key, slot, now);
         }
-        changes
+        found
     }
 
-    /// Takes note that an event was suppressed.
-    pub fn suppressed(&mut self, key: &str) -> Option<WindowSlot> {
-        let slot = self.slots.get_mut(key)?;
-        slot.suppressed += 1;
-        Some(*slot)
+    /// Holds an event; tells the one it replaces.
+    pub fn hold(&mut self, key: &str, seq: u64, at: Timestamp, now: Now) -> Option<u64> {
+        let old = self.kept(key);
+        let since = old.held.map_or(at, |held| held.since);
+        self.put(key, WindowSlot { from: Some(at), held: Some(HeldSlot { seq, since }), ..old }, now);
+        old.held.map(|held| held.seq)
     }
 
-    fn is_near(&self, passed_at: Timestamp, at: Timestamp) -> bool {
-        at < passed_at.after(self.window) && passed_at <= at.after(self.window)
-    }
-
-    fn prune(&mut self, at: Timestamp) -> Vec<(String, Option<WindowSlot>)> {
-        let mut pruned = Vec::new();
-        while pruned.len() < PRUNED_AT_ONCE
-            && let Some((_, key)) = self.pop_past(at)
-        {
-            self.slots.remove(&key);
-            pruned.push((key, None));
+    /// Takes note of so many events more that did not pass.
+    pub fn add(&mut self, key: &str, count: u64, now: Now) {
+        if let Some(slot) = self.slots.get(key) {
+            let kept = slot.kept;
+            self.put(key, WindowSlot { suppressed: kept.suppressed + count, ..kept }, now);
         }
-        pruned
     }
 
-    /// Takes out the oldest window if it has ended, or the newest if it lies ahead of a clock that was set back.
-    fn pop_past(&mut self, at: Timestamp) -> Option<(Timestamp, String)> {
-        let is_past = |(passed_at, _): &&(Timestamp, String)| !self.is_near(*passed_at, at);
-        if self.by_age.first().filter(is_past).is_some() {
-            self.by_age.pop_first()
-        } else if self.by_age.last().filter(is_past).is_some() {
-            self.by_age.pop_last()
-        } else {
-            None
+    /// Takes note that an event passed that was held here. It carries on how many did not pass, which is told.
+    pub fn released(&mut self, key: &str, seq: u64, now: Now) -> u64 {
+        let kept = self.kept(key);
+        let taken_by = if self.frees && kept.from.is_some() { Some(seq) } else { kept.taken_by };
+        self.put(key, WindowSlot { suppressed: 0, taken_by, ..kept }, now);
+        kept.suppressed
+    }
+
+    /// Lets go of what `key` holds, if it is `only` where that is given. The window of what passes at both ends stays open.
+    pub fn let_go(&mut self, key: &str, only: Option<u64>, now: Now) -> Option<u64> {
+        let kept = self.kept(key);
+        let seq = kept.held.map(|held| held.seq).filter(|seq| only.is_none_or(|only| only == *seq))?;
+        let from = kept.from.filter(|_| self.edge == Edge::Both);
+        self.put(key, WindowSlot { held: None, from, ..kept }, now);
+        Some(seq)
+    }
+
+    /// Ends a window that holds nothing: the next event passes. Its count stays.
+    pub fn end(&mut self, key: &str, now: Now) {
+        let kept = self.kept(key);
+        self.put(key, WindowSlot { from: None, taken_by: None, ..kept }, now);
+    }
+
+    /// Forgets windows that have ended and count nothing; those that count something only when there is no room left.
+    pub fn prune(&mut self, at: Timestamp) {
+        for _ in 0..PRUNED_AT_ONCE {
+            let idle = self.past(&self.idle, at);
+            let counting = || self.past(&self.counting, at).filter(|_| self.slots.len() >= self.max_keys);
+            let Some(key) = idle.or_else(counting) else { return };
+            self.remove(&key);
+            self.changed.insert(key, None);
         }
+    }
+
+    /// The oldest window if it has ended, or the newest if it lies ahead of a clock that was set back.
+    fn past(&self, windows: &BTreeSet<(Option<Timestamp>, String)>, at: Timestamp) -> Option<String> {
+        let is_past = |(from, _): &&(Option<Timestamp>, String)| !from.is_some_and(|from| self.is_near(from, at));
+        let past = windows.first().filter(is_past).or_else(|| windows.last().filter(is_past));
+        past.map(|(_, key)| key.clone())
+    }
+
+    /// The keys that let go of what they hold by now.
+    pub fn overdue(&self, now: Mono) -> Vec<String> {
+        self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, key)| key.clone()).collect()
+    }
+
+    /// When something is let go.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// The keys that a resetting event means.
+    pub fn meant(&self, carried: &Carried) -> Vec<String> {
+        let from = (Bound::Included(carried.start()), Bound::Unbounded);
+        let from = self.slots.range::<str, _>(from).map(|(key, _)| key);
+        from.take_while(|key| key.starts_with(carried.start())).filter(|key| carried.means(key)).cloned().collect()
+    }
+
+    /// The key whose slot this event took.
+    pub fn taken_by(&self, seq: u64) -> Option<&str> {
+        self.takers.get(&seq).map(String::as_str)
+    }
+
+    /// The events that took slots.
+    pub fn takers(&self) -> impl Iterator<Item = u64> {
+        self.takers.keys().copied()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        for key in std::mem::take(&mut self.slots).into_keys() {
+            self.changed.insert(key, None);
+        }
+        self.idle.clear();
+        self.counting.clear();
+        self.due.clear();
+        self.takers.clear();
+    }
+
+    /// Every key.
+    pub fn keys(&self) -> Vec<String> {
+        self.slots.keys().cloned().collect()
+    }
+
+    /// What changed since this was last asked; `None` for what is forgotten.
+    pub fn take_changes(&mut self) -> BTreeMap<String, Option<WindowSlot>> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Open windows, and a few that have ended.
@@ -109,64 +237,184 @@ impl Windows {
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
+
+    fn is_open(&self, slot: &WindowSlot, at: Timestamp) -> bool {
+        slot.from.is_some_and(|from| self.is_near(from, at))
+    }
+
+    fn is_near(&self, from: Timestamp, at: Timestamp) -> bool {
+        at < from.after(self.window) && from <= at.after(self.window)
+    }
+
+    fn has_room(&self, key: &str) -> bool {
+        self.slots.len() < self.max_keys || self.slots.contains_key(key)
+    }
+
+    /// When what a slot holds is let go: after a quiet window, or the longest wait.
+    fn due(&self, slot: &WindowSlot) -> Option<Timestamp> {
+        let held = slot.held?;
+        let from = slot.from.unwrap_or(held.since);
+        Some(from.after(self.window).min(held.since.after(self.longest_wait)))
+    }
+
+    fn kept(&self, key: &str) -> WindowSlot {
+        self.slots.get(key).map_or_else(WindowSlot::default, |slot| slot.kept)
+    }
+
+    /// The one place where a slot changes.
+    fn put(&mut self, key: &str, kept: WindowSlot, now: Now) {
+        let was_there = self.remove(key);
+        let empty = kept.from.is_none() && kept.suppressed == 0 && kept.held.is_none();
+        if was_there || !empty {
+            self.changed.insert(key.to_owned(), (!empty).then_some(kept));
+        }
+        if empty {
+            return;
+        }
+        // However the wall clock was set, a quiet key waits for a window at most.
+        let due = self.due(&kept).map(|due| now.mono.after(due.since(now.wall).min(self.window)));
+        match due {
+            Some(due) => self.due.insert((due, key.to_owned())),
+            None if kept.suppressed > 0 => self.counting.insert((kept.from, key.to_owned())),
+            None => self.idle.insert((kept.from, key.to_owned())),
+        };
+        if let Some(seq) = kept.taken_by {
+            self.takers.insert(seq, key.to_owned());
+        }
+        self.slots.insert(key.to_owned(), Slot { kept, due });
+    }
+
+    /// Tells whether it was there.
+    fn remove(&mut self, key: &str) -> bool {
+        let Some(Slot { kept, due }) = self.slots.remove(key) else { return false };
+        match due {
+            Some(due) => self.due.remove(&(due, key.to_owned())),
+            None => {
+                self.idle.remove(&(kept.from, key.to_owned())) || self.counting.remove(&(kept.from, key.to_owned()))
+            }
+        };
+        if let Some(seq) = kept.taken_by {
+            self.takers.remove(&seq);
+        }
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
-    const WINDOW: Duration = Duration::from_millis(100);
+    fn windows(edge: Edge, max_keys: usize) -> Windows {
+        let rule = json!({"topics": ["*"], "window": "100ms", "edge": edge.as_str(), "release_on_failure": true});
+        Windows::new(&Rule::parse(&rule).unwrap(), max_keys)
+    }
+
+    fn now(at: i64) -> Now {
+        let mono = Mono::from_start(Duration::from_millis(1_000_000 + u64::try_from(at).unwrap()));
+        Now { mono, wall: Timestamp::from_millis(at) }
+    }
 
     fn offer(windows: &mut Windows, key: &str, at: i64) -> Ruling {
-        let at = Timestamp::from_millis(at);
-        let ruling = windows.judge(key, at);
+        let now = now(at);
+        windows.prune(now.wall);
+        let ruling = windows.judge(key, now.wall);
         match ruling {
-            Ruling::Pass => drop(windows.passed(key.to_owned(), at)),
-            Ruling::Suppress => drop(windows.suppressed(key)),
+            Ruling::Pass => drop(windows.passed(key, at.unsigned_abs(), now.wall, now)),
+            Ruling::Suppress => windows.add(key, 1, now),
+            Ruling::Hold => drop(windows.hold(key, at.unsigned_abs(), now.wall, now)),
         }
         ruling
     }
 
+    use Ruling::{Hold, Pass, Suppress};
+
     #[test]
     fn the_first_passes_and_one_exactly_a_window_later() {
-        let mut windows = Windows::new(WINDOW, 10);
+        let mut windows = windows(Edge::Leading, 10);
         let rulings = [0, 1, 99, 100, 150, 200].map(|at| offer(&mut windows, "k", at));
-        use Ruling::{Pass, Suppress};
         assert_eq!(rulings, [Pass, Suppress, Suppress, Pass, Suppress, Pass]);
     }
 
     #[test]
     fn a_clock_that_was_set_back_suppresses_for_one_window_at_most() {
-        let mut windows = Windows::new(WINDOW, 10);
+        let mut windows = windows(Edge::Leading, 10);
         let rulings = [100_000, 99_900, 99_899, 99_900, 99_999, 99_950].map(|at| offer(&mut windows, "k", at));
-        use Ruling::{Pass, Suppress};
         assert_eq!(rulings, [Pass, Suppress, Pass, Suppress, Pass, Suppress]);
     }
 
     #[test]
     fn windows_ahead_of_a_clock_that_was_set_back_make_room() {
-        let mut windows = Windows::new(WINDOW, 1);
-        assert_eq!(offer(&mut windows, "a", 100_000), Ruling::Pass);
-        assert_eq!([0, 1].map(|at| offer(&mut windows, "b", at)), [Ruling::Pass, Ruling::Suppress]);
+        let mut windows = windows(Edge::Leading, 1);
+        assert_eq!(offer(&mut windows, "a", 100_000), Pass);
+        assert_eq!([0, 1].map(|at| offer(&mut windows, "b", at)), [Pass, Suppress]);
     }
 
     #[test]
-    fn what_was_suppressed_is_counted() {
-        let mut windows = Windows::new(WINDOW, 10);
-        offer(&mut windows, "k", 0);
-        offer(&mut windows, "k", 1);
-        assert_eq!(windows.suppressed("k").map(|slot| slot.suppressed), Some(2));
+    fn a_clock_that_is_set_back_delays_nothing_that_is_held_for_longer_than_a_window() {
+        let mut windows = windows(Edge::Trailing, 10);
+        offer(&mut windows, "k", 50_000);
+        let kept = windows.take_changes()["k"].unwrap();
+        windows.restore("k", kept, now(0));
+        assert_eq!(windows.next_deadline(), Some(now(100).mono));
+        assert!(windows.is_overdue("k", Timestamp::from_millis(49_899)));
     }
 
     #[test]
-    fn beyond_the_bound_events_pass() {
-        let mut windows = Windows::new(WINDOW, 1);
-        offer(&mut windows, "a", 0);
-        assert_eq!([1, 2].map(|at| offer(&mut windows, "b", at)), [Ruling::Pass; 2]);
-        assert_eq!(offer(&mut windows, "a", 3), Ruling::Suppress);
-        assert_eq!(windows.len(), 1);
+    fn beyond_the_bound_events_pass_whatever_the_edge() {
+        for edge in [Edge::Leading, Edge::Trailing, Edge::Both] {
+            let mut windows = windows(edge, 1);
+            offer(&mut windows, "a", 0);
+            assert_eq!([1, 2].map(|at| offer(&mut windows, "b", at)), [Pass; 2]);
+            assert_ne!(offer(&mut windows, "a", 3), Pass);
+            assert_eq!(windows.len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_ended_window_stays_for_its_count_until_there_is_no_room() {
+        let mut windows = windows(Edge::Leading, 2);
+        assert_eq!([0, 1, 2].map(|at| offer(&mut windows, "a", at)), [Pass, Suppress, Suppress]);
+        offer(&mut windows, "b", 1000);
+        assert_eq!(windows.len(), 2);
+        assert_eq!(offer(&mut windows, "c", 1050), Pass);
+        assert_eq!(windows.len(), 2, "a has made room for c");
+        offer(&mut windows, "b", 1051);
+        let found = windows.passed("b", 9, Timestamp::from_millis(2000), now(2000));
+        assert_eq!(found.count, 1);
+    }
+
+    #[test]
+    fn both_ends_of_a_burst_pass_and_the_window_follows_what_comes() {
+        let mut windows = windows(Edge::Both, 10);
+        assert_eq!([0, 50, 120, 219].map(|at| offer(&mut windows, "k", at)), [Pass, Hold, Hold, Hold]);
+        assert_eq!(windows.next_deadline(), Some(now(319).mono));
+        assert!(!windows.is_overdue("k", Timestamp::from_millis(318)));
+        assert!(windows.is_overdue("k", Timestamp::from_millis(319)));
+        assert_eq!(windows.let_go("k", None, now(319)), Some(219));
+        assert_eq!(windows.released("k", 219, now(319)), 0);
+        assert_eq!(windows.taken_by(219), Some("k"));
+        assert_eq!(offer(&mut windows, "k", 319), Pass);
+    }
+
+    #[test]
+    fn what_is_held_waits_no_longer_than_the_longest_wait() {
+        let mut windows = windows(Edge::Trailing, 10);
+        (0..20).for_each(|step| assert_eq!(offer(&mut windows, "k", 50 * step), Hold));
+        assert_eq!(windows.next_deadline(), Some(now(1000).mono));
+        assert_eq!((windows.overdue(now(999).mono).len(), windows.overdue(now(1000).mono).len()), (0, 1));
+    }
+
+    #[test]
+    fn a_slot_is_taken_by_the_event_that_passed_last() {
+        let mut windows = windows(Edge::Leading, 10);
+        assert_eq!([7, 8, 107].map(|at| offer(&mut windows, "k", at)), [Pass, Suppress, Pass]);
+        assert_eq!((windows.taken_by(7), windows.taken_by(107)), (None, Some("k")));
+        windows.end("k", now(108));
+        assert_eq!(windows.taken_by(107), None);
+        assert_eq!(offer(&mut windows, "k", 109), Pass);
     }
 
     proptest! {
@@ -174,45 +422,19 @@ mod tests {
         /// after the last that passed.
         #[test]
         fn passing_events_lie_a_window_apart(steps in prop::collection::vec((0..3_u8, 0..80_i64), 1..60)) {
-            let mut windows = Windows::new(WINDOW, 1000);
+            let mut windows = windows(Edge::Leading, 1000);
             let (mut now, mut last) = (0, HashMap::new());
             for (key, step) in steps {
                 now += step;
                 let since = last.get(&key).map(|passed| now - passed);
                 match offer(&mut windows, &key.to_string(), now) {
-                    Ruling::Pass => {
+                    Pass => {
                         prop_assert!(since.is_none_or(|since| since >= 100));
                         last.insert(key, now);
                     }
-                    Ruling::Suppress => prop_assert!(since.is_some_and(|since| since < 100)),
+                    Suppress => prop_assert!(since.is_some_and(|since| since < 100)),
+                    Hold => prop_assert!(false, "nothing is held"),
                 }
-            }
-        }
-
-        /// Kept changes, put back, judge alike.
-        #[test]
-        fn what_is_kept_judges_alike(steps in prop::collection::vec((0..3_u8, 0..80_i64), 1..40), next in 0..150_i64) {
-            let mut windows = Windows::new(WINDOW, 1000);
-            let (mut kept, mut now) = (HashMap::new(), 0);
-            for (key, step) in steps {
-                now += step;
-                let (key, at) = (key.to_string(), Timestamp::from_millis(now));
-                let changes = match windows.judge(&key, at) {
-                    Ruling::Pass => windows.passed(key, at),
-                    Ruling::Suppress => vec![(key.clone(), windows.suppressed(&key))],
-                };
-                for (key, slot) in changes {
-                    match slot {
-                        Some(slot) => drop(kept.insert(key, slot)),
-                        None => drop(kept.remove(&key)),
-                    }
-                }
-            }
-            let mut again = Windows::new(WINDOW, 1000);
-            kept.into_iter().for_each(|(key, slot)| again.restore(key, slot));
-            let at = Timestamp::from_millis(now + next);
-            for key in ["0", "1", "2"] {
-                prop_assert_eq!(again.judge(key, at), windows.judge(key, at));
             }
         }
     }

@@ -63,6 +63,8 @@ pub enum Transition {
     Reopened,
     /// The probe succeeded.
     Closed,
+    /// It was open, and is closed because there is another receiver: see [`Breaker::reset`].
+    Reset,
 }
 
 /// The state as people see it.

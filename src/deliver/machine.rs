@@ -41,7 +41,7 @@ use crate::{
     transport::{Answer, batch_id},
 };
 
-pub use effects::{Bounds, Disabled, Effect, Origin, Snapshot, Start};
+pub use effects::{Bounds, Disabled, Effect, Ended, Origin, Snapshot, Start};
 
 /// Deliveries one page asks for, and bytes of events.
 const PAGE_ITEMS: usize = 256;
@@ -186,12 +186,13 @@ impl Machine {
     pub fn renew(&mut self, now: Now) {
         self.receiver = self.receiver.wrapping_add(1);
         (self.failing_since, self.cautious, self.ramp) = (None, false, None);
-        if !self.breaker.is_closed() {
+        let transition = (!self.breaker.is_closed()).then_some(Transition::Reset);
+        if transition.is_some() {
             self.queue.release(now);
         }
         self.breaker.reset(now);
         self.shrink();
-        self.effects.push(Effect::Breaker(None, self.breaker_record()));
+        self.effects.push(Effect::Breaker(transition, self.breaker_record()));
     }
 
     /// Takes other settings and another state, from the next attempt on.
@@ -405,9 +406,10 @@ impl Machine {
         }
         self.tickets += 1;
         let number = first.attempts + 1;
+        let (ticket, late) = (self.tickets, first.late(now.mono));
         let events: Vec<_> = items.iter().map(|item| Arc::clone(&item.event)).collect();
         let batch = self.policy.batch.is_some().then(|| batch_request(&items, &events));
-        let start = Start { ticket: self.tickets, events, runs: items.iter().map(|item| item.run).collect(), number };
+        let start = Start { ticket, events, runs: items.iter().map(|item| item.run).collect(), number, late };
         if let Some(rate) = &self.policy.rate {
             items.iter().for_each(|_| self.pace.start(rate, now.mono));
         }
@@ -428,6 +430,7 @@ impl Machine {
             next,
             at: now.wall,
         }));
+        self.ended(item, next, None);
         *count += 1;
         self.expired_left = *count >= GIVEN_UP_AT_ONCE;
         self.expired_left

@@ -7,6 +7,7 @@ pub mod breaker;
 #[cfg(feature = "testing")]
 pub(crate) mod death;
 pub mod machine;
+mod notice;
 pub mod outcome;
 pub mod queue;
 pub mod rate;
@@ -34,11 +35,13 @@ use crate::{
     clock::{Clock, Mono, Timestamp},
     endpoint::{Endpoint, EndpointKey, State},
     event::Accepted,
+    metrics::Metrics,
     store::{BreakerRecord, DeadReason, DeliveryId, Flight, Flights, Next, Page, Settlement, Store},
-    transport::{Answer, Attempt, Failure, FailureKind, Transport},
+    transport::{Answer, Attempt, Failure, FailureKind, KEPT_RESPONSE_BYTES, Transport},
 };
 use breaker::Transition;
-use machine::{Bounds, Disabled, Effect, Machine, Origin, Snapshot, Start};
+use machine::{Bounds, Effect, Ended, Machine, Origin, Snapshot, Start};
+pub use notice::{News, Notice, Observer};
 use queue::Key;
 use rest::Rest;
 
@@ -50,7 +53,7 @@ pub struct Delivery {
     transport: Rc<dyn Transport>,
     alarm: Alarm,
     yielder: Yielder,
-    tasks: HashMap<u64, Task>,
+    tasks: HashMap<u64, Exchange>,
     drained: Option<Drain>,
     /// When what is in flight is cut off by a shutdown, and how much was.
     cut_at: Option<Mono>,
@@ -62,9 +65,10 @@ pub struct Delivery {
     obituary: Obituary,
 }
 
-/// An attempt being made.
-struct Task {
-    handle: JoinHandle<()>,
+/// An attempt that is being made.
+struct Exchange {
+    task: JoinHandle<()>,
+    started: Mono,
     /// One for each delivery in it.
     flights: Vec<Flight>,
 }
@@ -86,12 +90,25 @@ pub struct Parts {
     pub in_flight: Arc<AtomicU64>,
     /// For which deliveries they are.
     pub flights: Arc<Flights>,
-    /// Told when an endpoint is to be disabled. A leaf: nothing comes back from it.
-    pub disabler: Arc<OnceLock<Disabler>>,
+    /// Told what happens to endpoints. A leaf: nothing comes back from it.
+    pub observer: Arc<OnceLock<Observer>>,
+    /// Told the seq of each event of which a delivery failed for good. A leaf, too.
+    pub failures: Arc<OnceLock<FailureObserver>>,
+    /// Where attempts are counted.
+    pub metrics: Arc<Metrics>,
 }
 
-/// Disables an endpoint that wants no more, or does not work.
-pub type Disabler = Box<dyn Fn(&Arc<Endpoint>, Disabled) + Send + Sync>;
+/// Is told the seq of each event of which a delivery failed for good.
+pub type FailureObserver = Box<dyn Fn(u64) + Send + Sync>;
+
+impl Parts {
+    /// A delivery of this event is a dead letter or dropped, and the store has been told.
+    pub(crate) fn tell_failed(&self, seq: u64) {
+        if let Some(observer) = self.failures.get() {
+            observer(seq);
+        }
+    }
+}
 
 /// What a Delivery starts from.
 pub struct Birth {
@@ -254,11 +271,15 @@ impl Delivery {
                 Effect::Send(start) => self.send(start, ctx),
                 Effect::Settle(settlement) => {
                     self.log(&settlement);
+                    let failed = failed(&settlement);
                     self.parts.store.settle(settlement);
+                    failed.into_iter().for_each(|seq| self.parts.tell_failed(seq));
                 }
                 Effect::SettleBatch(settlements) => {
                     settlements.iter().for_each(|settlement| self.log(settlement));
+                    let failed: Vec<_> = settlements.iter().filter_map(failed).collect();
                     self.parts.store.settle_batch(settlements);
+                    failed.into_iter().for_each(|seq| self.parts.tell_failed(seq));
                 }
                 Effect::Page(request) => {
                     let addr = ctx.address();
@@ -268,15 +289,13 @@ impl Delivery {
                 Effect::Breaker(transition, record) => {
                     if let Some(transition) = transition {
                         self.log_breaker(transition, &record);
+                        self.tell_breaker(transition, record);
                     }
                     self.obituary.notice.breaker = record;
                     self.parts.store.keep_breaker(self.endpoint.key, record);
                 }
-                Effect::Disable(why) => {
-                    if let Some(disable) = self.parts.disabler.get() {
-                        disable(&self.endpoint, why);
-                    }
-                }
+                Effect::Ended(ended) => self.ended(ended),
+                Effect::Disable(why) => self.tell(News::Disable(why)),
             }
         }
         self.tell_drained();
@@ -299,20 +318,24 @@ impl Delivery {
     }
 
     fn send(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { ticket, events, runs, number } = start;
+        let Start { ticket, events, runs, number, late } = start;
         let delivery = |(event, run): (&Arc<Accepted>, &u32)| {
             self.parts.flights.start(DeliveryId { seq: event.seq, endpoint: self.endpoint.key, run: *run })
         };
         let flights: Vec<_> = events.iter().zip(&runs).map(delivery).collect();
-        let at = self.parts.clock.now().wall;
-        let attempt = Attempt { events, endpoint: Arc::clone(&self.endpoint), number, at };
+        let now = self.parts.clock.now();
+        if let Some(late) = late {
+            self.parts.metrics.retry_lateness.time(late);
+        }
+        let endpoint = Arc::clone(&self.endpoint);
+        let attempt = Attempt { events, endpoint, number, at: now.wall, keep: KEPT_RESPONSE_BYTES };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(count_of(&flights), Ordering::AcqRel);
-        let handle = actix_rt::spawn(async move {
+        let task = actix_rt::spawn(async move {
             let answer = exchange(transport.as_ref(), attempt).await;
             addr.do_send(Finished { ticket, answer });
         });
-        self.tasks.insert(ticket, Task { handle, flights });
+        self.tasks.insert(ticket, Exchange { task, started: now.mono, flights });
     }
 
     fn log(&self, settlement: &Settlement) {
@@ -334,6 +357,33 @@ impl Delivery {
         }
     }
 
+    fn ended(&self, ended: Ended) {
+        let metrics = &self.parts.metrics;
+        match ended.end {
+            Next::Delivered => {
+                let latency = if ended.attempts == 1 { &metrics.first_latency } else { &metrics.later_latency };
+                latency.time(self.parts.clock.now().wall.since(ended.created_at));
+            }
+            Next::DeadLettered(_) => self.tell(News::DeadLettered(Box::new(ended))),
+            Next::Retry { .. } | Next::Dropped(_) => {}
+        }
+    }
+
+    fn tell(&self, news: News) {
+        if let Some(observer) = self.parts.observer.get() {
+            observer(Notice { endpoint: Arc::clone(&self.endpoint), news });
+        }
+    }
+
+    fn tell_breaker(&self, transition: Transition, record: BreakerRecord) {
+        match transition {
+            Transition::Opened => self.tell(News::Failing(record)),
+            Transition::Reopened => {}
+            Transition::Closed => self.tell(News::Recovered { reset: false }),
+            Transition::Reset => self.tell(News::Recovered { reset: true }),
+        }
+    }
+
     fn log_breaker(&self, transition: Transition, record: &BreakerRecord) {
         let endpoint = &self.endpoint.id;
         let cooldown_ms = record.cooldown.as_millis();
@@ -341,6 +391,7 @@ impl Delivery {
             Transition::Opened => warn!(event = "breaker.opened", %endpoint, cooldown_ms, "breaker opened"),
             Transition::Reopened => info!(event = "breaker.probed", %endpoint, cooldown_ms, "probe failed"),
             Transition::Closed => info!(event = "breaker.closed", %endpoint, "breaker closed"),
+            Transition::Reset => info!(event = "breaker.closed", %endpoint, "breaker closed: another receiver"),
         }
     }
 
@@ -358,9 +409,9 @@ impl Delivery {
         self.machine.drain();
         self.cut_at = None;
         let cut = self.tasks.len();
-        for (_, task) in self.tasks.drain() {
-            task.handle.abort();
-            self.parts.in_flight.fetch_sub(count_of(&task.flights), Ordering::AcqRel);
+        for (_, exchange) in self.tasks.drain() {
+            exchange.task.abort();
+            self.parts.in_flight.fetch_sub(count_of(&exchange.flights), Ordering::AcqRel);
         }
         self.cut += cut;
         if cut > 0 {
@@ -379,6 +430,12 @@ impl Delivery {
     }
 }
 
+/// The event of a delivery that is a dead letter or dropped now.
+fn failed(settlement: &Settlement) -> Option<u64> {
+    let failed = matches!(settlement.next, Next::DeadLettered(_) | Next::Dropped(_));
+    failed.then_some(settlement.delivery.seq)
+}
+
 impl Actor for Delivery {
     type Context = Context<Self>;
 
@@ -389,9 +446,9 @@ impl Actor for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        for task in self.tasks.values() {
-            task.handle.abort();
-            self.parts.in_flight.fetch_sub(count_of(&task.flights), Ordering::AcqRel);
+        for exchange in self.tasks.values() {
+            exchange.task.abort();
+            self.parts.in_flight.fetch_sub(count_of(&exchange.flights), Ordering::AcqRel);
         }
     }
 }
@@ -410,8 +467,11 @@ impl Handler<Finished> for Delivery {
 
     fn handle(&mut self, Finished { ticket, answer }: Finished, ctx: &mut Self::Context) {
         // In flight until its outcome has been told.
-        if let Some(task) = self.tasks.remove(&ticket) {
-            self.parts.in_flight.fetch_sub(count_of(&task.flights), Ordering::AcqRel);
+        if let Some(exchange) = self.tasks.remove(&ticket) {
+            let metrics = &self.parts.metrics;
+            metrics.attempts.one(outcome::label(&answer));
+            metrics.attempt_duration.time(self.parts.clock.now().mono.since(exchange.started));
+            self.parts.in_flight.fetch_sub(count_of(&exchange.flights), Ordering::AcqRel);
             self.input(ctx, |machine, now| machine.finished(ticket, &answer, now));
         }
     }

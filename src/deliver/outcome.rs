@@ -155,6 +155,32 @@ mod tests {
     }
 
     #[test]
+    fn every_outcome_has_a_counter() {
+        let tally = crate::metrics::Metrics::default().attempts;
+        let kinds = [
+            FailureKind::Timeout,
+            FailureKind::Dns,
+            FailureKind::Connect,
+            FailureKind::Tls,
+            FailureKind::Blocked,
+            FailureKind::Protocol,
+            FailureKind::File,
+            FailureKind::Internal,
+            FailureKind::Unrenderable,
+        ];
+        let failures = kinds.map(|kind| Err(crate::transport::Failure::new(kind, "")));
+        for answer in [200, 302, 404, 429, 503]
+            .map(|status| answer(status, ""))
+            .iter()
+            .chain(&failures)
+            .chain([&Ok(Reply::Written)])
+        {
+            tally.one(label(answer));
+        }
+        assert!(tally.read().all(|(name, _)| name != "other"));
+    }
+
+    #[test]
     fn a_line_on_disk_is_a_success_whatever_the_endpoint_calls_one() {
         for success in [Success::Status2xx, Success::Below400, Success::Json200] {
             assert_eq!(Outcome::of(&Ok(Reply::Written), success), Outcome::Success);

@@ -1,12 +1,17 @@
 //! Queues that are full: the Delivery hears of what was dropped, and the log of how much it was.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::{AsyncContext, Context, Handler};
 use tracing::warn;
 
 use super::{Dispatcher, Slot};
-use crate::{actor::told, deliver, endpoint::EndpointKey, store::DeliveryId};
+use crate::{
+    actor::told,
+    deliver::{self, News, Notice},
+    endpoint::EndpointKey,
+    store::{DeliveryId, DropReason},
+};
 
 /// These deliveries were dropped because their endpoints' queues were full.
 pub struct Full(pub Vec<DeliveryId>);
@@ -39,10 +44,15 @@ impl Bursts {
 }
 
 impl Dispatcher {
-    /// The place where observers of full queues are to be told: once at the beginning of each burst, and then as it goes on.
-    fn log_full(&self, endpoint: EndpointKey, count: u64) {
-        let id = self.endpoints.get(&endpoint).map(|slot| slot.endpoint.id.as_str());
-        warn!(event = "delivery.dropped", endpoint = id, reason = "queue_full", count, "queue is full");
+    /// Once at the beginning of each burst, and then as it goes on.
+    fn log_full(&self, endpoint: EndpointKey, dropped: u64) {
+        let reason = DropReason::QueueFull;
+        let endpoint = self.endpoints.get(&endpoint).map(|slot| Arc::clone(&slot.endpoint));
+        let id = endpoint.as_ref().map(|endpoint| endpoint.id.as_str());
+        warn!(event = "delivery.dropped", endpoint = id, reason = reason.as_str(), count = dropped, "queue is full");
+        if let Some((endpoint, observer)) = endpoint.zip(self.parts.observer.get()) {
+            observer(Notice { endpoint, news: News::QueueFull { dropped, reason } });
+        }
     }
 
     fn log_bursts(&mut self, ctx: &mut Context<Self>) {
@@ -66,7 +76,7 @@ impl Handler<Full> for Dispatcher {
             if self.bursts.add(endpoint, count) {
                 self.log_full(endpoint, count);
             }
-            if let Some(delivery) = self.endpoints.get_mut(&endpoint).and_then(Slot::to_tell) {
+            if let Some(delivery) = self.endpoints.get_mut(&endpoint).and_then(Slot::addressed) {
                 delivery.do_send(deliver::Dropped(of_one.iter().map(|id| (id.seq, id.run)).collect()));
             }
         }

@@ -28,29 +28,44 @@ use crate::{
     deliver::{self, Birth, Delivery, Died, Idle, Obituary, Parts, machine::Snapshot},
     endpoint::{Endpoint, EndpointKey, State, filter::Filter, queue::QueuePolicy},
     event::Accepted,
-    store::{BreakerRecord, DeliveryId, DropReason, Ruling, Target, Verdict, WindowChange},
+    store::{BreakerRecord, Debounced, DeliveryId, DropReason, Ruling, Target, Verdict, WindowChange},
 };
 pub use full::Full;
 pub use placement::Placement;
 use routes::Routes;
 use trial::Trials;
-pub use trial::{NoTrial, Trial};
+pub use trial::{Ask, NoTrial, Trial};
 
 /// An event that the Debouncer has judged.
 #[derive(Debug)]
 pub struct Judged {
     /// The event.
     pub event: Arc<Accepted>,
-    /// A debounce rule suppressed it.
-    pub suppressed: bool,
-    /// Debounce windows that changed by it.
-    pub windows: Vec<WindowChange>,
+    /// What debouncing makes of it.
+    pub fate: Fate,
+    /// What else debouncing changed by it.
+    pub debounced: Debounced,
     /// Its place in the intake.
     pub permit: Option<Permit>,
 }
 
-/// Judged events, in the order of their seqs.
+/// What debouncing makes of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on.
+    Passed,
+    /// It goes nowhere.
+    Suppressed,
+    /// It waits, and is judged again or replaced by another.
+    Held,
+    /// It was held, and goes on at this moment.
+    Released(Timestamp),
+}
+
+/// Judged events, in the order of their seqs, but for those that were held.
 pub struct Dispatch(pub Vec<Judged>);
+/// Debounce windows that changed by no event.
+pub struct KeepWindows(pub Vec<WindowChange>);
 /// An endpoint is new or has changed. Answered once no attempt starts with what was before.
 pub struct Configure(pub Arc<Endpoint>);
 /// An endpoint has been deleted. Answered once no attempt starts any more.
@@ -71,7 +86,7 @@ pub struct Cancel;
 /// Answers how an endpoint's Delivery stands, or would if it had one; `None` when there is no such endpoint.
 pub struct Inspect(pub EndpointKey);
 
-told!(Dispatch, Barrier, Replayed);
+told!(Dispatch, KeepWindows, Barrier, Replayed);
 impl Message for Configure {
     type Result = ();
 }
@@ -128,7 +143,7 @@ impl Slot {
     }
 
     /// The Delivery, if there is one, for a message that changes something.
-    fn to_tell(&mut self) -> Option<&Addr<Delivery>> {
+    fn addressed(&mut self) -> Option<&Addr<Delivery>> {
         self.told += 1;
         self.delivery.as_ref()
     }
@@ -142,6 +157,33 @@ pub struct Known {
     pub breaker: BreakerRecord,
     /// Whether something is pending.
     pub pending: bool,
+}
+
+/// Where judged events go.
+#[derive(Default)]
+struct Ways {
+    /// To Deliveries that take them as they come.
+    pushes: BTreeMap<EndpointKey, Vec<Arc<Accepted>>>,
+    /// To Deliveries that have seen later ones, and read these from the store.
+    late: Vec<DeliveryId>,
+    /// Nowhere: every delivery was dropped at once.
+    failed: Vec<u64>,
+}
+
+impl Ways {
+    fn add(&mut self, event: &Arc<Accepted>, targets: &[Target], late: bool) {
+        let seq = event.seq;
+        if targets.iter().all(|target| target.dropped.is_some()) {
+            self.failed.push(seq);
+        }
+        for Target { endpoint, .. } in targets.iter().filter(|target| target.dropped.is_none()) {
+            if late {
+                self.late.push(DeliveryId { seq, endpoint: *endpoint, run: 0 });
+            } else {
+                self.pushes.entry(*endpoint).or_default().push(Arc::clone(event));
+            }
+        }
+    }
 }
 
 impl Dispatcher {
@@ -169,26 +211,32 @@ impl Dispatcher {
     }
 
     /// Routes one event; notes for whom it is.
-    fn judge(&self, judged: Judged, pushes: &mut BTreeMap<EndpointKey, Vec<Arc<Accepted>>>) -> Verdict {
-        let Judged { event, suppressed, windows, permit } = judged;
-        let targets: Vec<_> = if suppressed {
-            Vec::new()
-        } else {
-            self.routes.wanting(&event, |key| self.filter(key)).into_iter().map(|key| self.target(key)).collect()
+    fn judge(&self, judged: Judged, ways: &mut Ways) -> Verdict {
+        let Judged { event, fate, debounced, permit } = judged;
+        let (ruling, released_at) = match fate {
+            Fate::Passed => (self.route(&event), None),
+            Fate::Released(at) => (self.route(&event), Some(at)),
+            Fate::Suppressed => (Ruling::Suppressed, None),
+            Fate::Held => (Ruling::Held, None),
         };
-        for target in targets.iter().filter(|target| target.dropped.is_none()) {
-            pushes.entry(target.endpoint).or_default().push(Arc::clone(&event));
+        if let Ruling::Routed(targets) = &ruling {
+            ways.add(&event, targets, released_at.is_some());
         }
-        let ruling = match (suppressed, targets.is_empty()) {
-            (true, _) => Ruling::Suppressed,
-            (false, true) => Ruling::Unmatched,
-            (false, false) => Ruling::Routed(targets),
-        };
-        Verdict { event, ruling, windows, permit }
+        Verdict { event, ruling, debounced, released_at, permit }
+    }
+
+    fn route(&self, event: &Accepted) -> Ruling {
+        let keys = self.routes.wanting(event, |key| self.filter(key)).into_iter();
+        let targets: Vec<_> = keys.filter(|key| self.may_get(*key, event)).map(|key| self.target(key)).collect();
+        if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets) }
     }
 
     fn filter(&self, endpoint: EndpointKey) -> Option<&Filter> {
         self.endpoints.get(&endpoint)?.endpoint.settings.filter.as_ref()
+    }
+
+    fn may_get(&self, endpoint: EndpointKey, event: &Accepted) -> bool {
+        self.endpoints.get(&endpoint).is_some_and(|slot| slot.endpoint.id.may_get(&event.topic))
     }
 
     fn target(&self, endpoint: EndpointKey) -> Target {
@@ -219,6 +267,18 @@ impl Dispatcher {
             slot.delivery = self.placement.start(birth, self.parts.clone());
         }
         Some(slot)
+    }
+
+    /// A delivery is in the store that its Delivery may have gone past.
+    fn made_late(&mut self, id: DeliveryId, ctx: &mut Context<Self>) {
+        let started = self.endpoints.get_mut(&id.endpoint).is_some_and(|slot| {
+            // A Delivery that starts now reads it from the store.
+            slot.stored |= slot.delivery.is_none();
+            slot.delivery.is_some()
+        });
+        if let Some(delivery) = self.start(id.endpoint, ctx).filter(|_| started).and_then(Slot::addressed) {
+            delivery.do_send(deliver::Replayed((id.seq, id.run)));
+        }
     }
 
     /// Starts every Delivery that has something to do in the store.
@@ -252,16 +312,26 @@ impl Handler<Dispatch> for Dispatcher {
     type Result = ();
 
     fn handle(&mut self, Dispatch(events): Dispatch, ctx: &mut Self::Context) {
-        let mut pushes = BTreeMap::new();
-        let verdicts = events.into_iter().map(|judged| self.judge(judged, &mut pushes)).collect();
+        let mut ways = Ways::default();
+        let verdicts = events.into_iter().map(|judged| self.judge(judged, &mut ways)).collect();
         // Recorded before it is pushed: whatever a Delivery reads from the store is then never behind what it was told.
         self.parts.store.record(verdicts);
-        for (key, events) in pushes {
-            if let Some(delivery) = self.start(key, ctx).and_then(Slot::to_tell) {
+        for (key, events) in ways.pushes {
+            if let Some(delivery) = self.start(key, ctx).and_then(Slot::addressed) {
                 delivery.do_send(deliver::Push(events));
             }
         }
+        ways.late.into_iter().for_each(|id| self.made_late(id, ctx));
+        ways.failed.into_iter().for_each(|seq| self.parts.tell_failed(seq));
         self.served(ctx);
+    }
+}
+
+impl Handler<KeepWindows> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, KeepWindows(windows): KeepWindows, _: &mut Self::Context) {
+        self.parts.store.keep_windows(windows);
     }
 }
 
@@ -285,7 +355,7 @@ impl Handler<Configure> for Dispatcher {
         let new = || Slot::new(Arc::clone(&endpoint), BreakerRecord::default(), false);
         let slot = self.endpoints.entry(key).or_insert_with(new);
         slot.endpoint = Arc::clone(&endpoint);
-        let told = slot.to_tell().map(|delivery| delivery.send(deliver::Configure(endpoint)));
+        let told = slot.addressed().map(|delivery| delivery.send(deliver::Configure(endpoint)));
         // One that has died meanwhile starts no attempt either.
         Box::pin(async move { drop(join_all(told).await) })
     }
@@ -308,14 +378,7 @@ impl Handler<Replayed> for Dispatcher {
     type Result = ();
 
     fn handle(&mut self, Replayed(id): Replayed, ctx: &mut Self::Context) {
-        let started = self.endpoints.get_mut(&id.endpoint).is_some_and(|slot| {
-            // A Delivery that starts now reads it from the store.
-            slot.stored |= slot.delivery.is_none();
-            slot.delivery.is_some()
-        });
-        if let Some(delivery) = self.start(id.endpoint, ctx).filter(|_| started).and_then(Slot::to_tell) {
-            delivery.do_send(deliver::Replayed((id.seq, id.run)));
-        }
+        self.made_late(id, ctx);
     }
 }
 
@@ -323,7 +386,7 @@ impl Handler<Forget> for Dispatcher {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Forget(keys): Forget, _: &mut Self::Context) -> Self::Result {
-        let told = keys.iter().filter_map(|key| Some(self.endpoints.get_mut(key)?.to_tell()?.send(deliver::Forget)));
+        let told = keys.iter().filter_map(|key| Some(self.endpoints.get_mut(key)?.addressed()?.send(deliver::Forget)));
         let told = join_all(told);
         Box::pin(async move { drop(told.await) })
     }
@@ -341,6 +404,7 @@ impl Handler<Died> for Dispatcher {
         if self.closing {
             return;
         }
+        self.parts.metrics.restarts.one("delivery");
         error!(event = "actor.panicked", endpoint = %slot.endpoint.id, "a delivery died; it starts again from the store");
         ctx.run_later(RESPAWN, move |dispatcher, ctx| {
             dispatcher.start(key, ctx);

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Endpoint, EndpointId, Hmac, Secret, Settings, Signing,
+    Endpoint, EndpointId, Hmac, Preset, Secret, Settings, Signing,
     policy::{Batch, Guard},
     queue::QueuePolicy,
     settings::{Judge, Origin, guard_name, merge_settings, print_batch, print_queue, print_signing},
@@ -60,6 +60,11 @@ impl Endpoint {
 impl EndpointBuilder {
     fn set(self, name: &str, value: impl Into<Value>) -> Self {
         self.settings(Value::Object(Map::from_iter([(name.to_owned(), value.into())])))
+    }
+
+    /// Starts from a preset; what the builder sets, before or after, stands above it.
+    pub fn preset(self, preset: Preset) -> Self {
+        self.set("preset", preset.as_str())
     }
 
     /// Sets a name for people.
@@ -136,6 +141,11 @@ impl EndpointBuilder {
         self.set("drain", duration::print(deadline))
     }
 
+    /// Sets how many dead letters are kept; 10 000 unless set. The oldest fall off, and are counted.
+    pub fn dead_letters(self, most: u64) -> Self {
+        self.set("dead_letters", json!({"max_items": most}))
+    }
+
     /// Adds a header to every request.
     pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let header = Map::from_iter([(name.into(), Value::String(value.into()))]);
@@ -189,6 +199,11 @@ impl EndpointBuilder {
         self
     }
 
+    /// Whether a state is set.
+    pub(crate) fn names_state(&self) -> bool {
+        self.json.get("state").is_some_and(|state| !state.is_null())
+    }
+
     /// The endpoint's id and its settings.
     ///
     /// # Errors
@@ -198,6 +213,9 @@ impl EndpointBuilder {
         let id = self.id.parse().map_err(|error: crate::event::NameError| {
             faults.push(Fault::new("#/id", error.to_string()));
         });
+        if id.as_ref().is_ok_and(EndpointId::is_of_chain) {
+            faults.push(Fault::new("#/id", "is for a step of a chain: ids of others hold no dot"));
+        }
         let settings = Settings::parse(&self.json, Origin::Code, judge).map_err(|invalid| {
             faults.extend(Vec::from(invalid));
         });
@@ -231,6 +249,7 @@ mod tests {
             .secret(secrets[1].clone())
             .retry_delays([Duration::from_secs(60)])
             .in_flight(1)
+            .dead_letters(100)
             .header("X-A", "1")
             .header("X-B", "2")
             .bearer("token")
@@ -246,6 +265,7 @@ mod tests {
         assert_eq!(settings.auth, Some(Auth::Bearer("token".to_owned())));
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
+        assert_eq!(settings.dead_letters.max_items, 100);
         assert_eq!(settings.policy.batch.unwrap().count_header.as_deref(), Some("x-count"));
         assert_eq!((settings.policy.queue.max_items, settings.policy.drain), (7, Some(Duration::ZERO)));
         assert_eq!(settings.policy.ordered, super::super::queue::Ordered::Key);

@@ -122,6 +122,18 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// How many dead letters are kept; the oldest fall off, counted. Those that were replayed do not count. A bound that is
+/// lowered applies at once, in small steps; those that grow too old fall off within a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// At most this many.
+    pub max_items: u64,
+    /// Their events together weigh no more, in bytes.
+    pub max_bytes: u64,
+    /// None is older.
+    pub max_age: Duration,
+}
+
 /// How many events go into one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -216,6 +228,12 @@ impl Default for BreakerPolicy {
             while_open: WhileOpen::default(),
             unit: Unit::default(),
         }
+    }
+}
+
+impl Default for DeadLetters {
+    fn default() -> Self {
+        Self { max_items: 10_000, max_bytes: 10 << 30, max_age: Duration::from_secs(30 * DAY) }
     }
 }
 

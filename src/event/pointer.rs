@@ -9,7 +9,8 @@ use super::{Accepted, NameError};
 /// Longest pointer, in bytes.
 pub const MAX_POINTER_BYTES: usize = 256;
 
-/// A place in an event: `/id`, `/seq`, `/topic`, `/tenant`, `/key`, `/source`, `/timestamp`, `/accepted_at`, or `/data` and
+/// A place in an event: `/id`, `/seq`, `/topic`, `/tenant`, `/key`, `/source`, `/timestamp`, `/accepted_at`,
+/// `/suppressed` (how many of its debounce key did not pass before it; nothing is there when that is 0), or `/data` and
 /// `/metadata` with what is below them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pointer {
@@ -28,11 +29,12 @@ enum Root {
     Source,
     Timestamp,
     AcceptedAt,
+    Suppressed,
     Data,
     Metadata,
 }
 
-const ROOTS: [(&str, Root); 10] = [
+const ROOTS: [(&str, Root); 11] = [
     ("id", Root::Id),
     ("seq", Root::Seq),
     ("topic", Root::Topic),
@@ -41,6 +43,7 @@ const ROOTS: [(&str, Root); 10] = [
     ("source", Root::Source),
     ("timestamp", Root::Timestamp),
     ("accepted_at", Root::AcceptedAt),
+    ("suppressed", Root::Suppressed),
     ("data", Root::Data),
     ("metadata", Root::Metadata),
 ];
@@ -53,8 +56,8 @@ impl FromStr for Pointer {
             return Err(NameError("must be 256 bytes at most"));
         }
         let rule = NameError(
-            "must be a JSON Pointer to /id, /seq, /topic, /tenant, /key, /source, /timestamp, /accepted_at, or below \
-             /data or /metadata",
+            "must be a JSON Pointer to /id, /seq, /topic, /tenant, /key, /source, /timestamp, /accepted_at, /suppressed, or \
+             below /data or /metadata",
         );
         let mut tokens = text.strip_prefix('/').ok_or(rule.clone())?.split('/');
         let first = tokens.next().unwrap_or_default();
@@ -137,6 +140,7 @@ impl<'a> View<'a> {
             Root::Source => event.source.as_deref().map(quoted),
             Root::Timestamp => Some(quoted(&event.timestamp.to_string())),
             Root::AcceptedAt => Some(quoted(&event.accepted_at.to_string())),
+            Root::Suppressed => (event.suppressed > 0).then(|| event.suppressed.to_string()),
             Root::Data | Root::Metadata => None,
         }
     }

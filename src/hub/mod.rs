@@ -13,7 +13,7 @@ use crate::{
     event::{Accepted, TopicPattern},
     store::Admitted,
 };
-use subscribers::{Subscribers, Told};
+use subscribers::{Subscribers, Told, Watcher};
 
 /// The first actor of the pipeline.
 pub struct Hub {
@@ -35,7 +35,18 @@ pub struct Subscribe {
     pub subscriber: Recipient<Published>,
 }
 
-told!(Publish, Published, Subscribe);
+/// Adds a watcher, called on the Hub's own thread.
+pub struct Watch {
+    /// Of which events.
+    pub topics: TopicPattern,
+    /// Is told.
+    pub watcher: Watcher,
+}
+
+/// Forgets every subscriber: there will be no more events.
+pub struct End;
+
+told!(Publish, Published, Subscribe, Watch, End);
 
 impl Hub {
     /// A Hub in front of `debouncer`.
@@ -72,6 +83,22 @@ impl Handler<Subscribe> for Hub {
             Err(SendError::Closed(_)) => Told::Gone,
         };
         self.subscribers.add(topics, Box::new(tell));
+    }
+}
+
+impl Handler<Watch> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Watch { topics, watcher }: Watch, _: &mut Self::Context) {
+        self.subscribers.add(topics, watcher);
+    }
+}
+
+impl Handler<End> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: End, _: &mut Self::Context) {
+        self.subscribers = Subscribers::default();
     }
 }
 

@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::Hash,
+    io,
     path::PathBuf,
     rc::Rc,
     sync::{Arc, RwLock, atomic::AtomicU64},
     thread,
+    time::Duration,
 };
 
 use actix::Actor;
@@ -15,24 +17,34 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::{BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, declared::DeclaredEndpoint};
+use super::{
+    BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError,
+    declared::DeclaredEndpoint,
+    enrich::{self, Enricher, Hook},
+    operational::Listeners,
+};
 use crate::{
+    chain::{self, ChainName, Plan, plan::Step},
     clock::Clock,
-    debounce::{Debounce, Debouncer, Rule, RuleName},
+    debounce::{Begin, Debounce, Debouncer, Kept, Rule, RuleName},
     deliver::{
         Parts,
         machine::{Bounds, Disabled},
     },
-    dispatch::{Dispatcher, Full, Known, Placement},
+    dispatch::{Barrier, Dispatcher, Full, Known, Placement},
     endpoint::{Endpoint, EndpointBuilder, EndpointId, Origin, Settings, State},
     error::{Fault, Invalid, StoreError},
     event::new_id,
     hub::{Hub, Publish},
     intake::Intake,
+    metrics::Metrics,
     quota::Quota,
     store::{Admitted, DropReason, EndpointChange, EndpointRow, Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Transport, TransportFactory, guard, routed},
 };
+
+#[cfg(feature = "sqlite")]
+use crate::store::{Disk, Reserve, Room};
 
 /// Events and bytes let in before their verdict is recorded.
 const INTAKE_EVENTS: usize = 10_000;
@@ -44,6 +56,8 @@ const IN_FLIGHT: usize = 4096;
 /// Request bodies being read or worked on at once, and their bytes.
 const BODIES: usize = 1024;
 const BODY_BYTES: usize = 256 << 20;
+/// Invocations of chains at once.
+const INVOCATIONS: usize = 1024;
 /// Events read at a time for recovery.
 const RECOVERY: usize = 1000;
 
@@ -65,6 +79,10 @@ pub struct Builder {
     intake: (usize, usize),
     retention: Retention,
     seed: u64,
+    #[cfg(feature = "sqlite")]
+    disk: Disk,
+    pub(super) enrich: Vec<(String, Hook)>,
+    pub(super) enrich_limit: Duration,
 }
 
 enum Place {
@@ -89,6 +107,10 @@ impl Default for Builder {
             intake: (INTAKE_EVENTS, INTAKE_BYTES),
             retention: Retention::default(),
             seed: fastrand::u64(..),
+            #[cfg(feature = "sqlite")]
+            disk: Disk::leaving(Reserve::Standard),
+            enrich: Vec::new(),
+            enrich_limit: enrich::LIMIT,
         }
     }
 }
@@ -148,6 +170,23 @@ impl Builder {
         self
     }
 
+    /// Sets how many bytes are to be left on the disk: with less, publishing answers
+    /// [`StoreFull`](crate::PublishError::StoreFull), and what was accepted is delivered and settled. The larger of 1 GiB and
+    /// 5 % of the disk otherwise; 0 for none.
+    #[cfg(feature = "sqlite")]
+    pub fn disk_reserve(mut self, bytes: u64) -> Self {
+        self.disk.reserve = Reserve::Bytes(bytes);
+        self
+    }
+
+    /// Asks `probe` for the room on the disk of a directory, every few seconds, and not the operating system: for quotas that
+    /// it does not tell, and for tests.
+    #[cfg(feature = "sqlite")]
+    pub fn disk_probe(mut self, probe: impl Fn(&std::path::Path) -> io::Result<Room> + Send + Sync + 'static) -> Self {
+        self.disk.probe = Arc::new(probe);
+        self
+    }
+
     /// Lets endpoints that are made through the API point to this machine. For development only.
     pub fn allow_loopback(mut self, allow: bool) -> Self {
         self.allow_loopback = allow;
@@ -179,7 +218,8 @@ impl Builder {
             let threads = self.threads;
             let built = runner.block_on(async move {
                 let arbiters: Vec<_> = (0..threads).map(|_| Arbiter::new().handle()).collect();
-                self.build(arbiters, Some(System::current())).await
+                let own = if self.enrich.is_empty() { Arbiter::current() } else { Arbiter::new().handle() };
+                self.build(arbiters, own, Some(System::current())).await
             });
             let failed = built.is_err();
             if started.send(built).is_err() || failed {
@@ -197,19 +237,28 @@ impl Builder {
     /// Starts on the actix arbiter of the caller, by `clock`, and with the same randomness each time.
     #[cfg(feature = "testing")]
     pub(crate) async fn start_here(self, clock: Clock) -> Result<Hookmill, StartError> {
-        Self { clock, seed: 0, ..self }.build(vec![Arbiter::current()], None).await
+        Self { clock, seed: 0, ..self }.build(vec![Arbiter::current()], Arbiter::current(), None).await
     }
 
-    async fn build(self, arbiters: Vec<ArbiterHandle>, system: Option<System>) -> Result<Hookmill, StartError> {
+    async fn build(
+        self,
+        arbiters: Vec<ArbiterHandle>,
+        hooks_arbiter: ArbiterHandle,
+        system: Option<System>,
+    ) -> Result<Hookmill, StartError> {
         let (own, own_rules, owners) = self.validated()?;
+        let metrics = Arc::new(Metrics::default());
+        let enricher =
+            Enricher::new(enrich::read(&self.enrich)?, self.enrich_limit, hooks_arbiter, Arc::clone(&metrics));
         let store = self.open()?;
         let transport = match self.transport.clone() {
             Some(transport) => transport,
-            None => http().map_err(|source| StartError::System { what: "no TLS", source })?,
+            None => http(&metrics).map_err(|source| StartError::System { what: "no TLS", source })?,
         };
         let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
         let mut loaded = store.load().await?;
-        let endpoints = endpoints(store.as_ref(), &loaded, own, self.allow_loopback).await?;
+        let chains = stored_chains(&loaded, self.allow_loopback)?;
+        let endpoints = endpoints(store.as_ref(), &loaded, own, &chains, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -217,7 +266,9 @@ impl Builder {
             bounds: Bounds { window_bytes: Quota::new(WINDOW_BYTES), in_flight: Quota::new(IN_FLIGHT) },
             in_flight: Arc::new(AtomicU64::new(0)),
             flights: Arc::default(),
-            disabler: Arc::default(),
+            observer: Arc::default(),
+            failures: Arc::default(),
+            metrics,
         };
         // Sink first: each stage is started with the address of the one behind it.
         let known = known(&endpoints, &loaded);
@@ -225,13 +276,20 @@ impl Builder {
         let dispatcher = Dispatcher::new(known, parts.clone(), placement, self.seed).start();
         let told = dispatcher.clone();
         store.watch_queues(Arc::clone(&parts.flights), Box::new(move |dropped| told.do_send(Full(dropped))));
-        let Loaded { windows, judged_through, .. } = loaded;
+        let Loaded { windows, held, judged_through, .. } = loaded;
         let rule_list = rules.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
-        let debouncer = Debouncer::new(rule_list, windows, dispatcher.clone()).start();
+        let kept = Kept { windows, held };
+        let debouncer = Debouncer::new(rule_list, kept, dispatcher.clone(), Arc::clone(&store), self.clock);
+        let (debouncer, failures) = debouncer.start_watching();
+        let _second = parts.failures.set(failures);
         let hub = Hub::new(debouncer.clone()).start();
         let sink = hub.clone();
         store.connect(Box::new(move |events| sink.do_send(Publish(events))));
         recover(store.as_ref(), judged_through, &hub).await?;
+        let (done, passed) = oneshot::channel();
+        hub.do_send(Barrier(done));
+        let _gone = passed.await;
+        debouncer.do_send(Begin);
         let inner = Inner {
             clock: self.clock,
             intake: Intake::new(self.intake.0, self.intake.1),
@@ -242,17 +300,24 @@ impl Builder {
             parts,
             endpoints: RwLock::new(endpoints),
             rules: RwLock::new(rules),
+            chains: RwLock::default(),
+            invocations: Quota::new(INVOCATIONS),
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
             file_root: !self.file_roots.is_empty(),
             data_dir: self.dir(),
             counters: Counters::default(),
+            enricher,
+            listeners: Listeners::default(),
             bodies: BodyBounds { count: Quota::new(BODIES), bytes: Quota::new(BODY_BYTES) },
             arbiter: Arbiter::current(),
             system,
         };
-        Ok(Hookmill::new(inner))
+        let hooks = Hookmill::new(inner);
+        hooks.start_chains(chains, self.declared.chains).await?;
+        hooks.resume_jobs().await?;
+        Ok(hooks)
     }
 
     /// The endpoints and rules of the program and of the file, and whose they are; or every mistake in them.
@@ -271,7 +336,7 @@ impl Builder {
         let rules =
             rules.map(|(index, rule)| rule.build().map_err(|invalid| invalid.below(&format!("/debounce/{index}"))));
         let rules = collect(rules, &mut faults);
-        let Declared { endpoints: file_endpoints, rules: file_rules } = self.declared.clone();
+        let Declared { endpoints: file_endpoints, rules: file_rules, .. } = self.declared.clone();
         let endpoints = owned([(Owner::Code, endpoints), (Owner::File, file_endpoints)], |endpoint| &endpoint.id);
         let rules = owned([(Owner::Code, rules), (Owner::File, file_rules)], |(name, _)| name);
         faults.extend(
@@ -299,7 +364,10 @@ impl Builder {
         match &self.place {
             Place::Memory => Ok(Arc::new(MemoryStore::new(self.clock))),
             #[cfg(feature = "sqlite")]
-            Place::Dir(dir) => Ok(Arc::new(crate::store::sqlite::SqliteStore::open(dir, self.clock, self.retention)?)),
+            Place::Dir(dir) => {
+                let (retention, disk) = (self.retention, self.disk.clone());
+                Ok(Arc::new(crate::store::sqlite::SqliteStore::open_leaving(dir, self.clock, retention, disk)?))
+            }
         }
     }
 }
@@ -329,8 +397,8 @@ fn collect<T>(results: impl Iterator<Item = Result<T, Invalid>>, faults: &mut Ve
     results.filter_map(|result| result.map_err(|invalid| faults.extend(Vec::from(invalid))).ok()).collect()
 }
 
-fn http() -> std::io::Result<TransportFactory> {
-    let network = Network::new()?;
+fn http(metrics: &Arc<Metrics>) -> io::Result<TransportFactory> {
+    let network = Network::new()?.counting(Arc::clone(metrics));
     Ok(Arc::new(move || Rc::new(HttpTransport::new(&network))))
 }
 
@@ -339,11 +407,15 @@ async fn endpoints(
     store: &dyn Store,
     loaded: &Loaded,
     own: Vec<DeclaredEndpoint>,
+    chains: &[(ChainName, Plan)],
     allow_loopback: bool,
 ) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
     let mut endpoints = BTreeMap::new();
+    let of_callers: HashSet<_> = chains.iter().flat_map(|(_, plan)| plan.endpoints()).map(Step::endpoint).collect();
     for row in &loaded.endpoints {
-        let is_own = own.iter().any(|declared| declared.id == row.id);
+        // Only chains of the API's callers are stored; the others are of the program or the file.
+        let of_others = row.id.is_of_chain() && !of_callers.contains(&row.id);
+        let is_own = of_others || own.iter().any(|declared| declared.id == row.id);
         let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback, file_root: true } };
         let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
@@ -425,6 +497,18 @@ async fn rules(
         rules.insert(name, rule);
     }
     Ok(rules)
+}
+
+/// The chains that callers of the API have made.
+fn stored_chains(loaded: &Loaded, allow_loopback: bool) -> Result<Vec<(ChainName, Plan)>, StoreError> {
+    let read = |(name, chain): &(String, String)| {
+        let unusable = |detail: String| StoreError::Unusable(format!("chain {name}: {detail}"));
+        let value: Value = serde_json::from_str(chain).map_err(|error| unusable(error.to_string()))?;
+        let name: ChainName = name.parse().map_err(|error| unusable(format!("{error}")))?;
+        let plan = chain::restore(&name, &value, Origin::Api { allow_loopback, file_root: true });
+        Ok((name, plan.map_err(|invalid| unusable(invalid.to_string()))?))
+    };
+    loaded.chains.iter().map(read).collect()
 }
 
 fn known(endpoints: &BTreeMap<EndpointId, Arc<Endpoint>>, loaded: &Loaded) -> Vec<Known> {

@@ -50,6 +50,18 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    /// In one word, for the metrics.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::Conflict { .. } => "conflict",
+            Self::Overloaded { .. } => "overloaded",
+            Self::StoreFull { .. } => "store_full",
+            Self::Store(_) => "store_failed",
+            Self::Closed { .. } => "closed",
+        }
+    }
+
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         !matches!(self, Self::Invalid(_) | Self::Conflict { .. } | Self::Closed { .. })

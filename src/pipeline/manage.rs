@@ -1,16 +1,18 @@
 //! Changes of configuration while events flow. Each is checked, then stored, then put in force, and only then answered.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     sync::{Arc, PoisonError},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::{
     Hookmill, ManageError, Owner,
     builder::{change, endpoint_of, new_endpoint_id, print},
+    operational::DISABLED,
 };
 use crate::{
     clock::Timestamp,
@@ -18,8 +20,8 @@ use crate::{
     deliver::machine::{Disabled, Snapshot},
     dispatch,
     endpoint::{Endpoint, EndpointId, Origin, Settings, State},
-    error::StoreError,
-    store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome},
+    error::{Invalid, StoreError},
+    store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
     transport::guard,
 };
 
@@ -73,6 +75,7 @@ impl Hookmill {
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
         let settings = Settings::parse(settings, self.origin(Owner::Api), guard::judge_url)?;
+        id.as_ref().map_or(Ok(()), expect_free_id)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
             Some(id) => id,
@@ -110,11 +113,13 @@ impl Hookmill {
         version: Option<u64>,
     ) -> Result<(Arc<Endpoint>, bool), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
-        let owner = self.endpoint_owner(&id);
-        let mut settings = Settings::parse(settings, self.origin(owner), guard::judge_url)?;
+        let mut settings = Settings::parse(settings, self.origin_for(&id), guard::judge_url)?;
         match self.endpoint(&id) {
             None if version.is_some() => Err(not_found(&id)),
-            None => Ok((self.insert(id, settings).await?, true)),
+            None => {
+                expect_free_id(&id)?;
+                Ok((self.insert(id, settings).await?, true))
+            }
             Some(old) => {
                 expect_version(&old, version)?;
                 settings.keep_secret_of(&old.settings);
@@ -136,8 +141,7 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
-        let owner = self.endpoint_owner(id);
-        let settings = old.settings.patched(patch, self.origin(owner), guard::judge_url)?;
+        let settings = old.settings.patched(patch, self.origin_for(id), guard::judge_url)?;
         self.update(&old, settings).await
     }
 
@@ -191,7 +195,9 @@ impl Hookmill {
         }
         let settings = Settings { state: State::Disabled, ..old.settings.clone() };
         warn!(event = "endpoint.disabled", endpoint_id = %old.id, reason = reason.as_str(), "endpoint disabled");
-        self.store_and_apply(&old, settings, Some(reason)).await?;
+        let disabled = self.store_and_apply(&old, settings, Some(reason)).await?;
+        let data = json!({"endpoint": old.id, "name": old.settings.name, "reason": reason.as_str()});
+        self.raise_about(DISABLED, &disabled, &data);
         Ok(())
     }
 
@@ -226,6 +232,7 @@ impl Hookmill {
         let _gone = self.0.dispatcher.send(dispatch::Configure(Arc::clone(&endpoint))).await;
         let mut endpoints = self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner);
         endpoints.insert(endpoint.id.clone(), Arc::clone(&endpoint));
+        self.0.listeners.configure(&endpoint);
         endpoint
     }
 
@@ -238,10 +245,16 @@ impl Hookmill {
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
         expect_api(self.endpoint_owner(id), id)?;
+        self.erase(&old).await?;
+        Ok(())
+    }
+
+    pub(super) async fn erase(&self, old: &Endpoint) -> Result<(), StoreError> {
         self.0.store.delete_endpoint(old.key).await?;
         let _gone = self.0.dispatcher.send(dispatch::Remove(old.key)).await;
-        self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-        info!(event = "endpoint.deleted", endpoint_id = %id, "endpoint deleted");
+        self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(&old.id);
+        self.0.listeners.remove(old.key);
+        info!(event = "endpoint.deleted", endpoint_id = %old.id, "endpoint deleted");
         Ok(())
     }
 
@@ -258,7 +271,8 @@ impl Hookmill {
         Ok(Standing { endpoint, delivery, totals, oldest_pending_at })
     }
 
-    /// Sets a debounce rule from its JSON form; tells whether it is new. A rule that changes forgets its windows.
+    /// Sets a debounce rule from its JSON form; tells whether it is new. A rule that changes forgets its windows, and what
+    /// they held passes.
     ///
     /// # Errors
     /// Every mistake at once; a conflict when the rule belongs to the program or the file.
@@ -271,6 +285,14 @@ impl Hookmill {
         Ok((rule, old.is_none()))
     }
 
+    /// What each debounce rule has come to since it was made.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn rule_totals(&self) -> Result<BTreeMap<String, RuleTotals>, StoreError> {
+        self.0.store.rule_totals().await
+    }
+
     /// Puts a rule in the place of `old`; tells whether that changes anything.
     pub(super) async fn store_rule(&self, name: RuleName, rule: Rule, old: Option<&Rule>) -> Result<bool, StoreError> {
         if old == Some(&rule) {
@@ -281,7 +303,7 @@ impl Hookmill {
         Ok(true)
     }
 
-    /// Removes a debounce rule.
+    /// Removes a debounce rule. What it held passes.
     ///
     /// # Errors
     /// When there is none; a conflict when it belongs to the program or the file.
@@ -332,13 +354,30 @@ impl Hookmill {
         }
     }
 
+    /// What settings mean that a caller of the API writes for this endpoint: that of a chain means what the chain's owner says.
+    fn origin_for(&self, id: &EndpointId) -> Origin {
+        match self.endpoint_owner(id) {
+            Owner::Chain => self.origin(self.owner_of_chain_with(id)),
+            owner => self.origin(owner),
+        }
+    }
+
     /// What settings mean that a caller of the API writes for an endpoint of `owner`'s.
-    fn origin(&self, owner: Owner) -> Origin {
+    pub(super) fn origin(&self, owner: Owner) -> Origin {
         match owner {
             Owner::Api => Origin::Api { allow_loopback: self.0.allow_loopback, file_root: self.0.file_root },
-            Owner::Code => Origin::Code,
+            Owner::Code | Owner::Chain => Origin::Code,
             Owner::File => Origin::Operator,
         }
+    }
+}
+
+/// Ids with dots are those of chains' endpoints.
+fn expect_free_id(id: &EndpointId) -> Result<(), Invalid> {
+    if id.is_of_chain() {
+        Err(Invalid::at("#/id", "is for a step of a chain: ids of others hold no dot"))
+    } else {
+        Ok(())
     }
 }
 
@@ -346,7 +385,7 @@ fn with_secret(settings: Settings) -> Result<Settings, StoreError> {
     settings.with_generated_secret().map_err(|error| StoreError::Failed(error.to_string()))
 }
 
-fn expect_api(owner: Owner, what: impl Display) -> Result<(), ManageError> {
+pub(super) fn expect_api(owner: Owner, what: impl Display) -> Result<(), ManageError> {
     if owner == Owner::Api {
         return Ok(());
     }

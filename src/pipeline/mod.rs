@@ -1,52 +1,69 @@
 //! The handle of a running Hookmill: publish, manage, look, shut down.
 
 mod apply;
+mod audit;
 mod builder;
 mod cancel;
+mod chains;
 mod declared;
+mod enrich;
 mod error;
+mod jobs;
 mod manage;
+mod operational;
 mod owner;
+mod scrape;
 mod trial;
+mod watch;
 
 use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use actix::{Addr, Recipient};
+use actix::Addr;
 use actix_rt::{ArbiterHandle, System};
 use tokio::sync::{Mutex, oneshot};
 use tracing::{info, warn};
 
 use crate::{
+    chain::ChainName,
     clock::Clock,
-    debounce::{Debouncer, Rule, RuleName},
+    debounce::{self, Debouncer, Rule, RuleName},
     deliver::Parts,
     dispatch::{self, Barrier, Dispatcher},
     endpoint::{Endpoint, EndpointId},
     error::{Invalid, StoreError},
-    event::{Event, EventId, TopicPattern, ValidEvent},
-    hub::{self, Hub, Published},
-    intake::{Intake, Refused},
+    event::{Event, EventId, ValidEvent},
+    hub::{self, Hub},
+    intake::{Intake, Permit, Refused},
+    metrics::Metrics,
     quota::Quota,
     store::{AppendError, Store, Submission, Totals},
 };
 
 pub use apply::Applied;
+pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
+#[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
+pub(crate) use chains::Caller;
+pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
 pub use declared::Declared;
+use enrich::Enricher;
 pub use error::{ManageError, PublishError, StartError};
+pub use jobs::REPLAY_RATE;
 pub use manage::{Standing, Switch};
+use operational::Listeners;
 pub use owner::Owner;
 pub(crate) use owner::Owners;
 pub use trial::{Tested, Trial};
+pub use watch::EventStream;
 
 /// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
 /// store nothing is lost. [`Hookmill::shutdown`] ends it in good order.
@@ -63,6 +80,9 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) endpoints: RwLock<BTreeMap<EndpointId, Arc<Endpoint>>>,
     pub(crate) rules: RwLock<BTreeMap<RuleName, Rule>>,
+    pub(crate) chains: RwLock<BTreeMap<ChainName, Arc<Chain>>>,
+    /// Invocations of chains that go on.
+    pub(crate) invocations: Arc<Quota>,
     /// What does not belong to the callers of the API; changed only under `changes`.
     pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
@@ -73,6 +93,8 @@ pub(crate) struct Inner {
     /// Where it keeps everything, if on disk.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) counters: Counters,
+    pub(crate) enricher: Enricher,
+    pub(crate) listeners: Listeners,
     /// Request bodies in memory, over every mounted API.
     #[cfg_attr(not(feature = "api"), expect(dead_code, reason = "only the API reads bodies"))]
     pub(crate) bodies: BodyBounds,
@@ -136,11 +158,14 @@ pub struct Report {
     pub delivered: u64,
     /// Attempts that were cut off at the deadline; what they were for is among `kept` or `abandoned`.
     pub cancelled: usize,
-    /// Deliveries and unrouted events on disk, for the next start.
+    /// Deliveries, and events that are unrouted or debouncing, on disk, for the next start.
     pub kept: u64,
-    /// Deliveries and unrouted events lost for want of a disk.
+    /// Deliveries, and events that are unrouted or debouncing, lost for want of a disk.
     pub abandoned: u64,
 }
+
+/// Why nothing is accepted while what is free is kept for settling.
+const NO_ROOM: &str = "less than the reserve is free on the disk";
 
 /// When a publisher who was turned away should come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
@@ -148,13 +173,20 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 impl Hookmill {
     pub(crate) fn new(inner: Inner) -> Self {
         let hooks = Self(Arc::new(inner));
+        hooks.endpoints().iter().for_each(|endpoint| hooks.0.listeners.configure(endpoint));
         let weak = Arc::downgrade(&hooks.0);
-        let _second = hooks.0.parts.disabler.set(Box::new(move |endpoint: &Arc<Endpoint>, reason| {
-            let Some(hooks) = weak.upgrade().map(Self) else { return };
-            let (arbiter, endpoint) = (hooks.0.arbiter.clone(), Arc::clone(endpoint));
+        let _second = hooks.0.parts.observer.set(Box::new(move |notice| {
+            if let Some(hooks) = weak.upgrade().map(Self) {
+                hooks.observe(notice);
+            }
+        }));
+        let (weak, arbiter) = (Arc::downgrade(&hooks.0), hooks.0.arbiter.clone());
+        hooks.0.store.watch_space(Box::new(move |low| {
+            let weak = Weak::clone(&weak);
+            // Not on the store's own thread: the last handle to the store must not be dropped there.
             arbiter.spawn(async move {
-                if let Err(error) = hooks.disable_for(&endpoint, reason).await {
-                    warn!(%error, "an endpoint could not be disabled");
+                if let Some(hooks) = weak.upgrade().map(Self) {
+                    hooks.observe_space(low);
                 }
             });
         }));
@@ -181,10 +213,16 @@ impl Hookmill {
     /// # Errors
     /// See [`PublishError`]; mistakes name the event by its index, such as `#/3/topic`, where there are several.
     pub async fn publish_all(&self, events: Vec<Event>) -> Result<Vec<Acceptance>, PublishError> {
+        let count = u64::try_from(events.len()).unwrap_or(0);
+        let refused = |error: &PublishError| self.0.metrics().rejected.add(error.label(), count);
+        self.accept(events).await.inspect_err(refused)
+    }
+
+    async fn accept(&self, events: Vec<Event>) -> Result<Vec<Acceptance>, PublishError> {
         let valid = self.validate(&events)?;
         let (reply, result) = oneshot::channel();
-        if let Err(refused) = self.append(valid, reply) {
-            return Err(refused_error(refused, events));
+        if let Err(shut) = self.submit(valid, &events, reply) {
+            return Err(shut.error(events));
         }
         let durable = self.0.store.durable();
         match result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed))) {
@@ -201,21 +239,24 @@ impl Hookmill {
     pub fn emit(&self, event: Event) {
         let counters = &self.0.counters;
         let (reply, result) = oneshot::channel();
+        let one = std::slice::from_ref(&event);
         let admitted =
-            self.validate(std::slice::from_ref(&event)).map_err(|error| error.to_string()).and_then(|valid| {
-                self.append(valid, reply).map_err(|refused| refused_error(refused, Vec::new()).to_string())
-            });
+            self.validate(one).and_then(|valid| self.submit(valid, one, reply).map_err(|shut| shut.error(Vec::new())));
         if let Err(error) = admitted {
             counters.refused.fetch_add(1, Ordering::Relaxed);
+            self.0.metrics().rejected.one(error.label());
+            let error = error.to_string();
             return warn!(event = "intake.refused", topic = event.topic, error, "event was not emitted");
         }
         counters.emitted.fetch_add(1, Ordering::Relaxed);
         counters.unsynced.fetch_add(1, Ordering::Relaxed);
         let (unsynced, lost) = (Arc::clone(&counters.unsynced), Arc::clone(&counters.lost));
+        let metrics = Arc::clone(self.0.metrics());
         self.0.arbiter.spawn(async move {
             if let Err(error) = result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed))) {
                 lost.fetch_add(1, Ordering::Relaxed);
                 let error = append_error(error, Vec::new());
+                metrics.rejected.one(error.label());
                 warn!(event = "intake.lost", topic = event.topic, %error, "an emitted event could not be stored");
             }
             unsynced.fetch_sub(1, Ordering::Relaxed);
@@ -243,24 +284,26 @@ impl Hookmill {
         Ok(valid)
     }
 
+    /// Takes places in the intake, and hands the events to the store once the program's hooks have seen them.
+    fn submit(&self, valid: Vec<ValidEvent>, events: &[Event], reply: crate::store::AppendReply) -> Result<(), Shut> {
+        if self.0.store.is_low() && !self.0.intake.is_closed() {
+            return Err(Shut::NoRoom);
+        }
+        let group = self.admit(valid).map_err(Shut::Intake)?;
+        self.0.enricher.append(&self.0.store, group, events, reply);
+        Ok(())
+    }
+
     fn append(&self, events: Vec<ValidEvent>, reply: crate::store::AppendReply) -> Result<(), Refused> {
-        let permits = self.0.intake.admit(events.iter().map(ValidEvent::weight))?;
-        let permits = permits.into_iter().map(Some);
-        let group = events.into_iter().zip(permits).map(|(event, permit)| Submission { event, permit }).collect();
+        let group = self.admit(events)?;
         self.0.store.append(group, reply);
         Ok(())
     }
 
-    /// Tells an actor of every accepted event of these topics, from now on. It only watches: when its mailbox is full,
-    /// events pass it by.
-    ///
-    /// # Errors
-    /// When `topics` is not a topic pattern.
-    pub fn subscribe(&self, topics: &str, subscriber: Recipient<Published>) -> Result<(), Invalid> {
-        let topics: TopicPattern =
-            topics.parse().map_err(|error: crate::event::NameError| Invalid::at("#", error.to_string()))?;
-        self.0.hub.do_send(hub::Subscribe { topics, subscriber });
-        Ok(())
+    fn admit(&self, events: Vec<ValidEvent>) -> Result<Vec<Submission>, Refused> {
+        let permits = self.0.intake.admit(events.iter().map(ValidEvent::weight))?;
+        let submission = |(event, permit): (ValidEvent, Permit)| Submission { event, permit: Some(permit) };
+        Ok(events.into_iter().zip(permits).map(submission).collect())
     }
 
     /// The conservation sums, exact at one moment.
@@ -285,6 +328,8 @@ impl Hookmill {
             Some("shutting down")
         } else if !self.0.store.writable() {
             Some("the store cannot write")
+        } else if self.0.store.is_low() {
+            Some(NO_ROOM)
         } else {
             None
         }
@@ -313,10 +358,12 @@ impl Hookmill {
         let durable = store.durable();
         let before = store.totals().await.unwrap_or_default();
         let drained = tokio::time::timeout(deadline, async {
+            self.0.enricher.idle().await;
             if !durable {
                 // What was accepted is to be delivered yet; with a disk it can wait there, and nothing more starts.
                 let _closed = store.flush().await;
                 self.routed().await;
+                let _gone = self.0.debouncer.send(debounce::ReleaseAll).await;
             }
             let _gone = dispatcher.send(dispatch::Drain { empty: !durable }).await;
         });
@@ -326,8 +373,9 @@ impl Hookmill {
         let cancelled = dispatcher.send(dispatch::Cancel).await.unwrap_or_default();
         let _closed = store.flush().await;
         let after = store.totals().await.unwrap_or_default();
-        let left = after.deliveries.pending + after.unrouted;
+        let left = after.deliveries.pending + after.unrouted + after.debouncing;
         let _closed = store.close().await;
+        self.0.hub.do_send(hub::End);
         let report = Report {
             delivered: after.deliveries.delivered.saturating_sub(before.deliveries.delivered),
             cancelled,
@@ -391,10 +439,26 @@ fn append_error(error: AppendError, events: Vec<Event>) -> PublishError {
     }
 }
 
-fn refused_error(refused: Refused, events: Vec<Event>) -> PublishError {
-    match refused {
-        Refused::Full => PublishError::Overloaded { retry_after: COME_AGAIN, events },
-        Refused::Closed => PublishError::Closed { events },
+/// Why nothing is let in at this time.
+enum Shut {
+    Intake(Refused),
+    NoRoom,
+}
+
+impl Shut {
+    fn error(self, events: Vec<Event>) -> PublishError {
+        match self {
+            Self::Intake(Refused::Full) => PublishError::Overloaded { retry_after: COME_AGAIN, events },
+            Self::Intake(Refused::Closed) => PublishError::Closed { events },
+            Self::NoRoom => PublishError::StoreFull { reason: NO_ROOM.to_owned(), events },
+        }
+    }
+}
+
+impl Inner {
+    /// What is counted in memory.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.parts.metrics
     }
 }
 

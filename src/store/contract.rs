@@ -6,10 +6,13 @@
 pub(in crate::store) mod batches;
 pub(in crate::store) mod bench;
 pub(in crate::store) mod cancelling;
+pub(in crate::store) mod dead_letters;
+pub(in crate::store) mod debouncing;
 pub(in crate::store) mod model;
 pub(in crate::store) mod queues;
 mod reading;
 pub(in crate::store) mod scenarios;
+pub(in crate::store) mod watching;
 
 /// One `#[test]` for each scenario. `$open` is called as a function for each of them; it gives an empty store as
 /// `Arc<dyn Store>`, and whatever must live as long as it, such as its directory.
@@ -49,15 +52,37 @@ macro_rules! contract {
             windows_follow_their_verdicts,
             rules_go_with_their_windows,
             a_rule_that_changes_forgets_its_windows,
+            chains_are_kept_until_removed,
             breakers_are_kept,
             totals_of_endpoints_add_up_to_the_whole,
             calls_after_close_fail,
+        );
+        $crate::store::contract::contract!($open, debouncing;
+            a_held_event_is_judged_and_released_later,
+            a_released_event_is_delivered_at_once_or_pending_since_then,
+            a_later_one_replaces_a_held_one,
+            what_a_window_holds_is_there_for_recovery,
+            windows_change_in_the_order_of_the_calls,
+            what_an_event_carries_comes_back_with_it,
+            rules_count_what_they_suppress_and_replace,
+            an_event_has_failed_when_no_delivery_can_arrive_any_more,
         );
         $crate::store::contract::contract!($open, cancelling;
             cancelling_drops_what_is_pending,
             cancelling_asks_for_topic_and_time,
             cancelling_goes_in_steps,
             what_was_cancelled_in_flight_may_still_arrive,
+        );
+        $crate::store::contract::contract!($open, dead_letters;
+            the_oldest_dead_letter_falls_off_when_there_are_too_many,
+            dead_letters_weigh_no_more_than_allowed,
+            dead_letters_grow_too_old,
+            dead_letters_are_selected,
+            a_job_replays_each_dead_letter_once,
+            a_job_leaves_disabled_endpoints_alone,
+            a_job_purges_what_it_selects,
+            a_job_that_was_cancelled_does_no_more,
+            a_long_job_goes_in_steps,
         );
         $crate::store::contract::contract!($open, batches;
             a_batch_is_read_from_each_of_its_events,
@@ -74,6 +99,10 @@ macro_rules! contract {
             retries_and_replays_take_room_too,
             pages_leave_keys_out_and_look_at_so_many_only,
             pages_of_one_key,
+        );
+        $crate::store::contract::contract!($open, watching;
+            vitals_name_who_waits_and_who_fails,
+            vitals_count_dead_letters_that_were_not_replayed,
         );
     };
     ($open:expr, $part:ident; $($scenario:ident,)*) => {

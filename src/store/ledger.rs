@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{DeliveryId, Ruling, Settlement, Verdict};
+use super::{DeliveryId, Ruling, Settlement, Verdict, WindowChange};
 use crate::clock::Mono;
 
 #[cfg(test)]
@@ -29,7 +29,9 @@ pub(super) struct Held {
 /// What one transaction writes.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    /// By seq, without gaps.
+    /// Debounce windows that changed before the verdicts.
+    pub(super) windows: Vec<WindowChange>,
+    /// By seq, without gaps, but for those on events that were held.
     pub(super) verdicts: Vec<Held>,
     /// Outcomes of deliveries that were made before, oldest first.
     pub(super) settlements: Vec<Settlement>,
@@ -37,10 +39,18 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn is_empty(&self) -> bool {
-        self.verdicts.is_empty() && self.settlements.is_empty()
+        self.windows.is_empty() && self.verdicts.is_empty() && self.settlements.is_empty()
+    }
+
+    /// The newest seq with a verdict of its own turn.
+    pub(super) fn judged_through(&self) -> Option<u64> {
+        let verdicts = self.verdicts.iter().rev().map(|held| &held.verdict);
+        verdicts.filter(|verdict| verdict.released_at.is_none()).map(|verdict| verdict.event.seq).next()
     }
 
     pub(super) fn append(&mut self, mut later: Self) {
+        let windows = self.verdicts.last_mut().map_or(&mut self.windows, |last| &mut last.verdict.debounced.windows);
+        windows.append(&mut later.windows);
         self.verdicts.append(&mut later.verdicts);
         self.settlements.append(&mut later.settlements);
     }
@@ -49,25 +59,38 @@ impl Group {
 /// What was recorded and settled and is not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// By seq; those recorded earlier stand in front.
+    /// Those recorded earlier stand in front.
     verdicts: VecDeque<Held>,
-    /// Of each delivery of a verdict held that waits for outcomes: its position among the targets.
-    places: HashMap<DeliveryId, usize>,
+    /// How many verdicts were taken before them.
+    taken: usize,
+    /// Of each delivery of a verdict held that waits for outcomes: which verdict that is, counted from the first ever, and
+    /// its position among the targets.
+    places: HashMap<DeliveryId, (usize, usize)>,
+    /// Windows that changed when no verdict was held.
+    windows: Vec<WindowChange>,
     settlements: Vec<Settlement>,
     /// Since when the first of `settlements`, or something beside, waits.
     waiting_since: Option<Mono>,
 }
 
 impl Ledger {
-    /// Takes a verdict in. They come in the order of their seqs.
+    /// Takes a verdict in.
     pub(super) fn record(&mut self, verdict: Verdict, now: Mono) {
         let mut open = 0;
+        let number = self.taken + self.verdicts.len();
         for (place, delivery) in awaited(&verdict) {
-            self.places.insert(delivery, place);
+            self.places.insert(delivery, (number, place));
             open += 1;
         }
         let outcomes = vec![Vec::new(); targets(&verdict)];
         self.verdicts.push_back(Held { verdict, outcomes, open, since: now });
+    }
+
+    /// Takes windows in: they are written after the verdicts that came before, and before those that come after.
+    pub(super) fn keep_windows(&mut self, mut windows: Vec<WindowChange>, now: Mono) {
+        let kept = self.verdicts.back_mut().map_or(&mut self.windows, |last| &mut last.verdict.debounced.windows);
+        kept.append(&mut windows);
+        self.touch(now);
     }
 
     /// Takes an outcome in: to its verdict as long as that is held, else by itself.
@@ -82,9 +105,8 @@ impl Ledger {
 
     /// Where the outcomes of this delivery go while its verdict is held; whoever asks adds one.
     fn outcomes(&mut self, delivery: &DeliveryId) -> Option<&mut Vec<Settlement>> {
-        let place = *self.places.get(delivery)?;
-        let index = self.verdicts.binary_search_by_key(&delivery.seq, |held| held.verdict.event.seq).ok()?;
-        let held = self.verdicts.get_mut(index)?;
+        let (number, place) = *self.places.get(delivery)?;
+        let held = self.verdicts.get_mut(number.checked_sub(self.taken)?)?;
         let outcomes = held.outcomes.get_mut(place)?;
         if outcomes.is_empty() {
             held.open -= 1;
@@ -114,11 +136,13 @@ impl Ledger {
         let ready = |held: &Held| all || held.open == 0 || now >= held.since.after(WAIT);
         let count = self.verdicts.iter().take_while(|held| ready(held)).count();
         let verdicts: Vec<_> = self.verdicts.drain(..count).collect();
+        self.taken += count;
         for (_, delivery) in verdicts.iter().flat_map(|held| awaited(&held.verdict)) {
             self.places.remove(&delivery);
         }
         self.waiting_since = None;
-        Group { verdicts, settlements: std::mem::take(&mut self.settlements) }
+        let windows = std::mem::take(&mut self.windows);
+        Group { windows, verdicts, settlements: std::mem::take(&mut self.settlements) }
     }
 }
 

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::DeliveryId;
+use super::{DeadLetterSelection, DeliveryId};
 use crate::{
     clock::Timestamp,
-    endpoint::{EndpointId, EndpointKey},
+    endpoint::EndpointId,
     event::{Accepted, EventId, Tenant, Topic, TopicPattern},
 };
 
@@ -22,6 +22,10 @@ pub enum EventState {
     Unmatched,
     /// A debounce rule suppressed it.
     Suppressed,
+    /// A debounce rule holds it until its key is quiet.
+    Debouncing,
+    /// A later one of the same debounce key replaced it.
+    Coalesced,
     /// It went to at least one endpoint.
     Routed,
 }
@@ -139,10 +143,10 @@ pub struct InBatch {
 }
 
 /// Which dead letters to list.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct DeadLetterFilter {
-    /// Of this endpoint.
-    pub endpoint: Option<EndpointKey>,
+    /// Which.
+    pub selection: DeadLetterSelection,
     /// Those that have been replayed, instead of those that have not.
     pub replayed: bool,
     /// Only those below this delivery id: the next page.

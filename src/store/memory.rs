@@ -3,6 +3,9 @@
 //! It answers in the same turn, and it is the model that every other store is held against: plain before fast.
 
 mod configuration;
+mod dead_letters;
+mod debounce;
+mod jobs;
 mod limits;
 mod pending;
 mod reads;
@@ -27,7 +30,7 @@ const HISTORY: usize = 10_000;
 /// A store that keeps everything in memory.
 ///
 /// Events with a pending delivery or a dead letter that was not replayed are kept, and with them the newest of those that
-/// are finished. Of the dead letters the newest 10 000 are kept. What is forgotten takes its deliveries and attempts with
+/// are finished. Of the dead letters of all endpoints together the newest 10 000 are kept. What is forgotten takes its deliveries and attempts with
 /// it, its id can be published anew, and no sum changes.
 pub struct MemoryStore {
     clock: Clock,
@@ -74,7 +77,9 @@ impl MemoryStore {
         if inner.closed {
             return Err(StoreError::Closed);
         }
-        work(&mut inner.state, self.clock.now().wall)
+        let now = self.clock.now().wall;
+        inner.state.expire(now);
+        work(&mut inner.state, now)
     }
 
     /// A write that nobody waits for: on a closed store it has no effect.
@@ -160,6 +165,10 @@ impl Store for MemoryStore {
         }
     }
 
+    fn keep_windows(&self, windows: Vec<WindowChange>) {
+        self.write(|state| state.keep_windows(windows));
+    }
+
     fn settle(&self, settlement: Settlement) {
         self.write(|state| state.settle(settlement));
     }
@@ -196,6 +205,13 @@ impl Store for MemoryStore {
         })
     }
 
+    fn put_chain(&self, name: String, chain: Option<String>) -> Reply<()> {
+        self.answer(|state, _| {
+            state.put_chain(name, chain);
+            Ok(())
+        })
+    }
+
     fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome> {
         self.answer(|state, now| Ok(state.replay(dead_letter, now)))
     }
@@ -204,8 +220,40 @@ impl Store for MemoryStore {
         self.answer(|state, _| Ok(state.cancel(&step)))
     }
 
+    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted> {
+        self.read(move |state| state.count_dead_letters(&step))
+    }
+
+    fn create_job(&self, job: Job) -> Reply<()> {
+        self.answer(|state, _| state.jobs.create(job))
+    }
+
+    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>> {
+        self.answer(|state, now| Ok(state.advance_job(&id, most, now)))
+    }
+
+    fn end_job(&self, id: JobId, end: JobState) -> Reply<Option<Job>> {
+        self.answer(|state, now| Ok(state.jobs.end(&id, end, now)))
+    }
+
+    fn job(&self, id: JobId) -> Reply<Option<Job>> {
+        self.read(|state| state.jobs.get(&id))
+    }
+
+    fn running_jobs(&self) -> Reply<Vec<Job>> {
+        self.read(|state| state.jobs.running())
+    }
+
     fn load(&self) -> Reply<Loaded> {
         self.read(State::load)
+    }
+
+    fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {
+        self.read(State::rule_totals)
+    }
+
+    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>> {
+        self.read(|state| state.failed(seqs))
     }
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {
@@ -242,6 +290,10 @@ impl Store for MemoryStore {
 
     fn endpoint_totals(&self, endpoint: EndpointKey) -> Reply<(DeliveryTotals, Option<Timestamp>)> {
         self.read(|state| state.endpoint_totals(endpoint))
+    }
+
+    fn vitals(&self) -> Reply<Vitals> {
+        self.read(State::vitals)
     }
 
     fn flush(&self) -> Reply<()> {

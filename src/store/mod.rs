@@ -7,15 +7,18 @@
 #[cfg(test)]
 mod contract;
 mod flights;
+mod jobs;
 mod ledger;
 mod lists;
 pub mod memory;
 mod rows;
+mod space;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod totals;
+mod vitals;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -26,11 +29,15 @@ use crate::{
     error::StoreError,
     event::{Accepted, EventId, Tenant, ValidEvent},
     intake::Permit,
+    metrics::StoreMetrics,
 };
 pub use flights::{Flight, Flights};
+pub use jobs::*;
 pub use lists::*;
 pub use rows::*;
+pub use space::*;
 pub use totals::*;
+pub use vitals::*;
 
 /// What a call answers, later.
 pub type Reply<T> = BoxFuture<'static, Result<T, StoreError>>;
@@ -110,10 +117,15 @@ pub trait Store: Send + Sync {
     /// as durable as this store makes them and have been handed to the sink. That `reply` was dropped changes nothing.
     fn append(&self, group: Vec<Submission>, reply: AppendReply);
 
-    /// Writes verdicts down, in the order of their events' seqs, without gaps. A target whose endpoint was deleted or
-    /// told to drop what is pending in the meantime becomes a dropped delivery with that reason. What then waits for a target
-    /// beyond its bounds is dropped in the same step, reason `queue_full`: what is pending, but for what is in flight.
+    /// Writes verdicts down, in the order of their events' seqs, without gaps; but those on events that were held, which
+    /// come once each held event is released, and without effect on one that is not held any more. A target whose endpoint
+    /// was deleted or told to drop what is pending in the meantime becomes a dropped delivery with that reason. What then
+    /// waits for a target beyond its bounds is dropped in the same step, reason `queue_full`: what is pending, but for what is
+    /// in flight.
     fn record(&self, verdicts: Vec<Verdict>);
+
+    /// Writes down how debounce windows stand, after the verdicts before.
+    fn keep_windows(&self, windows: Vec<WindowChange>);
 
     /// Writes down what became of a delivery, after the verdict that made it. Without effect on a delivery that is not
     /// pending any more; but one that was cancelled, or dropped for want of room, while it was in flight and arrived is
@@ -131,7 +143,9 @@ pub trait Store: Send + Sync {
     /// Reads pending deliveries of one endpoint.
     fn page(&self, request: PageRequest, reply: PageReply);
 
-    /// Creates an endpoint; its version is 1. Fails when an endpoint of this id exists; the id of a deleted one is free.
+    /// Creates an endpoint; its version is 1. Of its settings the store itself reads one: `dead_letters`, how many are kept of
+    /// those that were not replayed. The oldest fall off, counted and logged, when another one comes; those that are too old,
+    /// or too many after a change, fall off in small steps. That changes no conservation sum. Fails when an endpoint of this id exists; the id of a deleted one is free.
     fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow>;
 
     /// Replaces the settings of an endpoint and counts its version up. `state_changed` starts `state_since` anew; with
@@ -143,8 +157,12 @@ pub trait Store: Send + Sync {
     /// under its id. Fails when there is no such endpoint.
     fn delete_endpoint(&self, key: EndpointKey) -> Reply<()>;
 
-    /// Sets a debounce rule, forgetting its windows when it changes, or removes it together with them. Either is one change.
+    /// Sets a debounce rule, forgetting its windows when it changes, or removes it together with them and its counts. Either
+    /// is one change. What they held stays held: it is for the caller to release.
     fn put_rule(&self, name: String, rule: Option<String>) -> Reply<()>;
+
+    /// Sets a chain, or removes it.
+    fn put_chain(&self, name: String, chain: Option<String>) -> Reply<()>;
 
     /// Makes a new delivery of a dead letter, with the next run; the dead letter stays as it is, marked as replayed. The
     /// outcome says when there was nothing to replay; the state of the endpoint is for the caller to check.
@@ -154,8 +172,35 @@ pub trait Store: Send + Sync {
     /// long; the answer says where the next begins.
     fn cancel(&self, step: CancelStep) -> Reply<CancelledStep>;
 
+    /// Counts dead letters: one step, which looks at 500 of them at most.
+    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted>;
+
+    /// Keeps a new job. What has ended is kept as long as outcomes are.
+    fn create_job(&self, job: Job) -> Reply<()>;
+
+    /// Makes one step of a job that runs: looks at 500 dead letters at most, oldest first within each endpoint, and works on
+    /// `most` of them. The work and how far the job is are one transaction, so that nothing is done twice. Dead letters
+    /// whose endpoint is disabled or deleted are not replayed. Nothing happens when the job has ended; `None` when there is
+    /// none.
+    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>>;
+
+    /// Ends a job that runs. Answers how it stands then; `None` when there is none.
+    fn end_job(&self, id: JobId, state: JobState) -> Reply<Option<Job>>;
+
+    /// One job.
+    fn job(&self, id: JobId) -> Reply<Option<Job>>;
+
+    /// The jobs that run.
+    fn running_jobs(&self) -> Reply<Vec<Job>>;
+
     /// Everything the pipeline needs to start.
     fn load(&self) -> Reply<Loaded>;
+
+    /// What each debounce rule has come to.
+    fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>>;
+
+    /// Those of these events of whose deliveries none is pending or delivered, and at least one was made.
+    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>>;
 
     /// Events without a recorded verdict, by seq, from above `after`.
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>>;
@@ -185,6 +230,27 @@ pub trait Store: Send + Sync {
 
     /// The same for the deliveries of one endpoint, and when its oldest pending delivery was created.
     fn endpoint_totals(&self, endpoint: EndpointKey) -> Reply<(DeliveryTotals, Option<Timestamp>)>;
+
+    /// What needs somebody's eye: backlogs, breakers, dead letters.
+    fn vitals(&self) -> Reply<Vitals>;
+
+    /// What it counts about itself; `None` when it does not write to a disk.
+    fn metrics(&self) -> Option<&StoreMetrics> {
+        None
+    }
+
+    /// How it stands on its disk; `None` without one.
+    fn space(&self) -> Option<Space> {
+        None
+    }
+
+    /// Names who is told when less than the reserve is free, and when there is enough again; at once when it is so already.
+    fn watch_space(&self, _sink: SpaceSink) {}
+
+    /// Whether less than the reserve is free: its caller is to refuse what is new. The store itself still takes it.
+    fn is_low(&self) -> bool {
+        false
+    }
 
     /// Answers when every write called for before is in the store.
     fn flush(&self) -> Reply<()>;

@@ -16,9 +16,10 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Events: their payload, and with it duplicates being recognised. 7 days by default. Those with a pending delivery or a
-    /// dead letter stay.
+    /// dead letter that was not replayed stay.
     pub events: Duration,
-    /// Outcomes and attempts. 30 days by default. Pending deliveries and dead letters stay.
+    /// Outcomes and attempts, and jobs that have ended. 30 days by default. Pending deliveries and dead letters that were not
+    /// replayed stay.
     pub outcomes: Duration,
 }
 
@@ -75,8 +76,10 @@ pub struct Verdict {
     pub event: Arc<Accepted>,
     /// What becomes of it.
     pub ruling: Ruling,
-    /// Debounce windows that changed by it.
-    pub windows: Vec<WindowChange>,
+    /// What else debouncing changed by it.
+    pub debounced: Debounced,
+    /// Of an event that was held: when that ended.
+    pub released_at: Option<Timestamp>,
     /// Returned when the verdict has been written.
     pub permit: Option<Permit>,
 }
@@ -88,6 +91,8 @@ pub enum Ruling {
     Unmatched,
     /// A debounce rule suppressed it for everybody.
     Suppressed,
+    /// A debounce rule holds it: another verdict on it follows, or one on an event that replaces it.
+    Held,
     /// These endpoints get it; never empty.
     Routed(Vec<Target>),
 }
@@ -103,6 +108,17 @@ pub struct Target {
     pub queue: QueuePolicy,
 }
 
+/// What debouncing changed by an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Debounced {
+    /// Windows that changed.
+    pub windows: Vec<WindowChange>,
+    /// The rule that suppressed the event.
+    pub suppressed_by: Option<String>,
+    /// Events that were held and that this one replaced, each with the rule by which it did.
+    pub coalesced: Vec<(u64, String)>,
+}
+
 /// How a debounce window stands after an event, for recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowChange {
@@ -115,12 +131,39 @@ pub struct WindowChange {
 }
 
 /// One key's debounce window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowSlot {
-    /// When the last event that passed was accepted.
-    pub passed_at: Timestamp,
-    /// Events suppressed since.
+    /// From when it is measured: the acceptance of the last event that passed, or, where events are held, that came. `None`
+    /// when it is over and only the count is left.
+    pub from: Option<Timestamp>,
+    /// Events that did not pass since the last that did.
     pub suppressed: u64,
+    /// The event that waits for the key to be quiet.
+    pub held: Option<HeldSlot>,
+    /// The seq of the event that took the slot, where the rule frees it when that one fails.
+    pub taken_by: Option<u64>,
+}
+
+/// An event that waits in a debounce window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldSlot {
+    /// Its seq.
+    pub seq: u64,
+    /// When the first of those that it stands for was accepted.
+    pub since: Timestamp,
+}
+
+/// What a debounce rule has come to since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RuleTotals {
+    /// Events that it suppressed.
+    pub suppressed: u64,
+    /// Events that it held and that a later one of their key replaced.
+    pub coalesced: u64,
+    /// Keys that it keeps a window or a count of.
+    pub keys: u64,
+    /// Of those, the ones that hold an event.
+    pub held: u64,
 }
 
 /// Why a delivery was dropped.
@@ -187,6 +230,9 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Exhausted, Self::Expired, Self::Gone, Self::NotRetried, Self::CircuitOpen];
+
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -196,6 +242,15 @@ impl DeadReason {
             Self::NotRetried => "not_retried",
             Self::CircuitOpen => "circuit_open",
         }
+    }
+}
+
+impl FromStr for DeadReason {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let found = Self::ALL.into_iter().find(|reason| reason.as_str() == text);
+        found.ok_or(NameError("must be exhausted, expired, gone, not_retried or circuit_open"))
     }
 }
 
@@ -471,8 +526,12 @@ pub struct Loaded {
     pub pending: Vec<EndpointKey>,
     /// Debounce rules: name and JSON.
     pub rules: Vec<(String, String)>,
+    /// Chains: name and JSON, by name.
+    pub chains: Vec<(String, String)>,
     /// Debounce windows.
     pub windows: Vec<WindowChange>,
+    /// Events that are held, by seq.
+    pub held: Vec<Arc<Accepted>>,
     /// Every event up to this seq has a recorded verdict.
     pub judged_through: u64,
 }

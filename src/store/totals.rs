@@ -47,6 +47,22 @@ pub struct DeliveryTotals {
     pub dropped: BTreeMap<String, u64>,
     /// Left behind by a shutdown without a disk.
     pub abandoned: u64,
+    /// What became of the dead letters: beside the sums.
+    #[serde(skip)]
+    pub dead_letters: DeadLetterTotals,
+}
+
+/// What became of dead letters: `dead_lettered = kept + pruned + purged` + those that were replayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeadLetterTotals {
+    /// Kept, and not replayed.
+    pub kept: u64,
+    /// What their events weigh: bytes of data and metadata, and 256 for each.
+    pub bytes: u64,
+    /// Fell off because there were too many, or they were too old.
+    pub pruned: u64,
+    /// Forgotten because somebody asked for it.
+    pub purged: u64,
 }
 
 impl Totals {

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 use super::{Failure, FailureKind, guard, stream::Stream};
-use crate::endpoint::policy::Guard;
+use crate::{endpoint::policy::Guard, metrics::Metrics};
 
 /// The longest a name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -29,9 +30,10 @@ const TRIED: usize = 5;
 /// the name, since nobody but an attacker mixes inner addresses with outer ones.
 ///
 /// Its errors are [`ConnectError::Io`] around a [`Failure`].
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Dialer {
     pub(super) guard: Guard,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Service<ConnectInfo<Uri>> for Dialer {
@@ -43,26 +45,31 @@ impl Service<ConnectInfo<Uri>> for Dialer {
 
     fn call(&self, wanted: ConnectInfo<Uri>) -> Self::Future {
         let uri = wanted.request().clone();
-        dial(uri, wanted.port(), self.guard)
+        dial(uri, wanted.port(), self.clone())
             .map_err(|failure| ConnectError::Io(io::Error::other(failure)))
             .boxed_local()
     }
 }
 
-async fn dial(uri: Uri, port: u16, guard: Guard) -> Result<Connection<Uri, Stream>, Failure> {
+async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Stream>, Failure> {
     let addresses = resolve(uri.hostname(), port).await?;
     for address in &addresses {
-        judge(address.ip(), guard)?;
+        dialer.judge(address.ip())?;
     }
     let tcp = connect(addresses).await?;
     let prepared = tcp.set_nodelay(true).and_then(|()| tcp.peer_addr());
     let peer = prepared.map_err(|error| Failure::new(FailureKind::Connect, error.to_string()))?;
-    judge(peer.ip(), guard)?;
+    dialer.judge(peer.ip())?;
     Ok(Connection::new(uri, Stream::new(tcp)))
 }
 
-fn judge(ip: IpAddr, guard: Guard) -> Result<(), Failure> {
-    guard::judge(ip, guard).map_err(|blocked| Failure::new(FailureKind::Blocked, blocked.to_string()))
+impl Dialer {
+    fn judge(&self, ip: IpAddr) -> Result<(), Failure> {
+        guard::judge(ip, self.guard).map_err(|blocked| {
+            self.metrics.blocked.one(blocked.label());
+            Failure::new(FailureKind::Blocked, blocked.to_string())
+        })
+    }
 }
 
 /// Every address of `host`, at least one.

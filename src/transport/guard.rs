@@ -21,6 +21,18 @@ pub struct Blocked {
     pub reason: &'static str,
 }
 
+impl Blocked {
+    /// What the address is, in one word for the metrics.
+    pub fn label(&self) -> &'static str {
+        match self.reason {
+            METADATA => "metadata",
+            LINK_LOCAL => "link_local",
+            THIS_MACHINE => "loopback",
+            _ => "not_global",
+        }
+    }
+}
+
 /// Whether `guard` lets a request reach `ip`. An IPv4-mapped IPv6 address is judged as the IPv4 address; one that a gateway
 /// turns into IPv4 (NAT64, 6to4) is never global, and no way to a confidential one.
 ///

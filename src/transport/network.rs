@@ -6,11 +6,14 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tracing::warn;
 
+use crate::metrics::Metrics;
+
 /// How Hookmill reaches the network: how it agrees on TLS. Made once, since reading the system's certificates takes
 /// milliseconds, and cloned for every arbiter.
 #[derive(Clone, Debug)]
 pub struct Network {
     pub(super) tls: Arc<ClientConfig>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Network {
@@ -38,6 +41,12 @@ impl Network {
     /// TLS as `tls` says, but for ALPN: that offers HTTP/1.1 alone, the one version that is spoken.
     pub fn with_tls(mut tls: ClientConfig) -> Self {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { tls: Arc::new(tls) }
+        Self { tls: Arc::new(tls), metrics: Arc::default() }
+    }
+
+    /// Counts what the guard refuses there.
+    #[must_use]
+    pub fn counting(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 }

@@ -11,7 +11,9 @@ const ORDER: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["api"],
+    &["single"],
     &["pipeline"],
+    &["chain"],
     &["hub"],
     &["debounce"],
     &["dispatch"],
@@ -24,11 +26,15 @@ const ORDER: &[&[&str]] = &[
 ];
 
 /// Serve all parts, and use none but the time.
-const SERVANTS: &[&str] = &["actor"];
+const SERVANTS: &[&str] = &["actor", "lifecycle", "metrics"];
 
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[
+    "chain",
     "config",
+    "debounce/builder.rs",
+    "debounce/judge.rs",
+    "debounce/key.rs",
     "debounce/rule.rs",
     "debounce/window.rs",
     "deliver/batch.rs",
@@ -48,8 +54,11 @@ const PURE: &[&str] = &[
     "event",
     "hub/subscribers.rs",
     "intake.rs",
+    "metrics",
+    "pipeline/jobs/throttle.rs",
     "quota.rs",
     "store/flights.rs",
+    "store/jobs.rs",
     "store/ledger.rs",
     "store/rows.rs",
     "transport/batch.rs",

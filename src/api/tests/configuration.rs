@@ -65,6 +65,26 @@ fn a_put_creates_and_a_taken_id_is_a_conflict() {
 }
 
 #[test]
+fn another_way_of_signing_has_a_secret_of_its_own_that_is_shown_once() {
+    run(async {
+        let client = Client::new(200).await;
+        client.post("/v1/endpoints", &json!({"id": "crm", "url": URL})).await.value(StatusCode::CREATED);
+        let patch =
+            async |body: Value| client.json(Method::PATCH, "/v1/endpoints/crm", &body).await.value(StatusCode::OK);
+        let hmac = patch(json!({"signing": {"type": "hmac", "header": "x-signature"}})).await;
+        assert_eq!(hmac["secret"].as_str().unwrap().len(), 64);
+        let expected =
+            json!({"type": "hmac", "header": "x-signature", "prefix": "", "encoding": "hex", "secret": "***"});
+        assert_eq!(hmac["signing"], expected);
+        assert_eq!(patch(json!({"signing": {"encoding": "base64"}})).await.get("secret"), None);
+        assert_eq!(patch(json!({"signing": {"secret": "any text"}})).await.get("secret"), None);
+        assert!(
+            patch(json!({"signing": {"type": "standard"}})).await["secret"].as_str().unwrap().starts_with("whsec_")
+        );
+    });
+}
+
+#[test]
 fn a_secret_is_shown_only_when_it_was_generated() {
     run(async {
         let client = Client::new(200).await;
@@ -200,6 +220,8 @@ fn a_rule_lives_through_its_calls() {
         assert_eq!(made.header("location"), Some("/hooks/v1/debounce-rules/calm"));
         assert_eq!(made.value(StatusCode::CREATED)["name"], "calm");
         let shown = client.json(Method::PUT, path, &rule).await.value(StatusCode::OK);
+        let counts = ["suppressed", "coalesced", "keys", "held"].map(|name| shown[name].as_u64());
+        assert_eq!(counts, [Some(0); 4]);
         assert_eq!(client.get(path).await.value(StatusCode::OK), shown);
         assert_eq!(client.get("/v1/debounce-rules").await.value(StatusCode::OK)["items"], json!([shown]));
         let bad = client.json(Method::PUT, path, &json!({"topics": [], "windw": "1s"})).await;

@@ -21,6 +21,8 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
 
 /// Most file roots.
 const MOST_ROOTS: usize = 64;
+/// The most bytes to be left on a disk: 1 PiB.
+const LARGEST_DISK: u64 = 1 << 50;
 
 /// What a file says; `None` is left to the defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +32,7 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) allow_loopback: Option<bool>,
     pub(super) drain: Option<Duration>,
     pub(super) file_roots: Vec<PathBuf>,
+    pub(super) disk_reserve: Option<u64>,
     pub(super) declared: Declared,
 }
 
@@ -71,6 +74,7 @@ fn config(fields: &mut Fields<'_>) -> ConfigFile {
         allow_loopback: fields.take("allow_loopback").and_then(|field| field.flag()),
         drain: fields.take("drain").and_then(|field| field.duration(Duration::ZERO..=LONGEST_DRAIN)),
         file_roots: fields.take("file_roots").map(|field| file_roots(&field)).unwrap_or_default(),
+        disk_reserve: fields.take("disk_reserve").and_then(|field| field.whole(0..=LARGEST_DISK)),
         declared: Declared::read(fields),
     }
 }
@@ -101,10 +105,7 @@ impl FileError {
     pub(in crate::cli) fn mistakes(&self) -> Vec<String> {
         match &self.cause {
             Cause::Unreadable(error) => vec![error.to_string()],
-            Cause::Syntax(SyntaxError { place: Some((line, column)), detail }) => {
-                vec![format!("{line}:{column}: {detail}")]
-            }
-            Cause::Syntax(SyntaxError { place: None, detail }) => vec![detail.clone()],
+            Cause::Syntax(error) => vec![error.to_string()],
             Cause::Invalid(invalid) => invalid.faults().iter().map(ToString::to_string).collect(),
         }
     }
@@ -192,7 +193,8 @@ mod tests {
     fn what_is_shown_reads_back_but_for_secrets() {
         let value = json!({
             "endpoints": [{"id": "a", "url": "https://a.example", "signing": {"type": "none"}, "in_flight": 3}],
-            "debounce_rules": {"d": {"topics": ["x.*"], "window": "1m"}}
+            "debounce_rules": {"d": {"topics": ["x.*"], "window": "1m"}},
+            "chains": {"E": [{"name": "a", "url": "https://a.example", "final_response": true}]}
         });
         let file = ConfigFile::parse(&value).unwrap();
         assert_eq!(ConfigFile::parse(&file.declared.to_masked_json()).unwrap(), file);

@@ -32,6 +32,9 @@ pub(in crate::cli) struct Options {
     /// How long a shutdown lets attempts in flight end [default: 20s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "HOOKMILL_DRAIN")]
     drain: Option<Duration>,
+    /// Bytes to leave free on the disk; with less nothing new is accepted [default: 1 GiB or 5 % of it, the larger]
+    #[arg(long, value_name = "BYTES", env = "HOOKMILL_DISK_RESERVE")]
+    disk_reserve: Option<u64>,
 }
 
 /// How long a shutdown lets attempts in flight end, unless said otherwise.
@@ -45,6 +48,8 @@ pub(in crate::cli) struct InForce {
     pub(in crate::cli) allow_loopback: bool,
     pub(in crate::cli) drain: Duration,
     pub(in crate::cli) file_roots: Vec<PathBuf>,
+    /// `None` for the usual part of the disk.
+    pub(in crate::cli) disk_reserve: Option<u64>,
     pub(in crate::cli) declared: Declared,
 }
 
@@ -61,6 +66,7 @@ impl Options {
             allow_loopback: self.allow_loopback.or(file.allow_loopback).unwrap_or(false),
             drain: self.drain.or(file.drain).unwrap_or(DRAIN),
             file_roots: file.file_roots,
+            disk_reserve: self.disk_reserve.or(file.disk_reserve),
             declared: file.declared,
         })
     }
@@ -75,6 +81,7 @@ impl InForce {
             "allow_loopback": self.allow_loopback,
             "drain": duration::print(self.drain),
             "file_roots": self.file_roots,
+            "disk_reserve": self.disk_reserve,
         });
         if let (Value::Object(shown), Value::Object(declared)) = (&mut shown, self.declared.to_masked_json()) {
             shown.extend(declared);
@@ -89,6 +96,7 @@ impl InForce {
             ("data_dir", self.data_dir != other.data_dir),
             ("allow_loopback", self.allow_loopback != other.allow_loopback),
             ("file_roots", self.file_roots != other.file_roots),
+            ("disk_reserve", self.disk_reserve != other.disk_reserve),
         ];
         differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

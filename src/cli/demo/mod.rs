@@ -79,6 +79,8 @@ impl Demo {
                 allow_loopback: true,
                 drain: DRAIN,
                 file_roots: Vec::new(),
+                // A newcomer with a full disk is to see it too: it takes a few kilobytes.
+                disk_reserve: Some(0),
                 declared: Declared::default(),
             });
             let running = running.await?;

@@ -1,6 +1,6 @@
 //! What goes into a machine at its start, and what comes out of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::{
     endpoint::{EndpointKey, State, policy::Policy},
     event::Accepted,
     quota::Quota,
-    store::{BreakerRecord, PageRequest, Settlement},
+    store::{BreakerRecord, Next, PageRequest, Settlement},
 };
 
 /// What is to be done.
@@ -22,6 +22,8 @@ pub enum Effect {
     Settle(Settlement),
     /// The same for those of one request, which are kept or forgotten together.
     SettleBatch(Vec<Settlement>),
+    /// A delivery has come to its end, which has been settled: for those who watch.
+    Ended(Ended),
     /// Read from the store; the answer is told to [`Machine::loaded`](super::Machine::loaded).
     Page(PageRequest),
     /// The breaker changed, or since when the endpoint fails: write it down.
@@ -49,6 +51,25 @@ impl Disabled {
     }
 }
 
+/// A delivery that has come to its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// What was to be delivered.
+    pub event: Arc<Accepted>,
+    /// The run.
+    pub run: u32,
+    /// When the delivery was made.
+    pub created_at: Timestamp,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// What it came to.
+    pub end: Next,
+    /// The status of the answer that decided it, if one did.
+    pub status: Option<u16>,
+    /// What went wrong with the attempt that decided it, for people.
+    pub error: Option<String>,
+}
+
 /// An attempt to be made.
 #[derive(Debug)]
 pub struct Start {
@@ -60,6 +81,8 @@ pub struct Start {
     pub runs: Vec<u32>,
     /// Which attempt of this delivery, from 1; of a batch, of its first.
     pub number: u32,
+    /// How much later than due it starts; `None` when it was due at once.
+    pub late: Option<Duration>,
 }
 
 impl Start {

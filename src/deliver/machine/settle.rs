@@ -1,6 +1,8 @@
 //! What follows from the end of an attempt, for each delivery in it.
 
-use super::{Effect, InFlight, Machine, record::record};
+use std::sync::Arc;
+
+use super::{Effect, Ended, InFlight, Machine, record::record};
 use crate::{
     clock::{Now, Timestamp},
     deliver::{
@@ -50,7 +52,7 @@ impl Machine {
         let nexts = self.judge(&mut flight.items, outcome, divisible, now);
         self.inform_breaker(&flight, outcome, nexts.iter().any(Result::is_err), now);
         let InFlight { items, unsure, .. } = flight;
-        let mut settlements = Vec::with_capacity(items.len());
+        let (mut settlements, mut ended) = (Vec::with_capacity(items.len()), Vec::new());
         for (item, next) in items.into_iter().zip(nexts) {
             let what = match next {
                 Ok(retry) => Next::Retry { due: now.wall.after(retry.delay), asked: retry.asked },
@@ -60,13 +62,32 @@ impl Machine {
             match (next, what) {
                 (Ok(_), Next::Retry { due, .. }) if unsure => self.queue.leave_to_store(item.key(), due),
                 (Ok(retry), _) => self.queue.put_back(item, retry, now),
-                (Err(_), _) => self.queue.finish(item.key()),
+                (Err(end), _) => {
+                    self.queue.finish(item.key());
+                    ended.push((item, end));
+                }
             }
         }
         match <[Settlement; 1]>::try_from(settlements) {
             Ok([only]) => self.effects.push(Effect::Settle(only)),
             Err(several) => self.effects.push(Effect::SettleBatch(several)),
         }
+        for (item, end) in ended {
+            self.ended(&item, end, Some(attempt));
+        }
+    }
+
+    /// Tells of a delivery's end, and of the attempt that decided it.
+    pub(super) fn ended(&mut self, item: &Item, end: Next, attempt: Option<&AttemptRecord>) {
+        self.effects.push(Effect::Ended(Ended {
+            event: Arc::clone(&item.event),
+            run: item.run,
+            created_at: item.created_at,
+            attempts: item.attempts,
+            end,
+            status: attempt.and_then(|attempt| attempt.status),
+            error: attempt.filter(|_| end != Next::Delivered).and_then(|attempt| attempt.error.clone()),
+        }));
     }
 
     /// What comes next for each delivery of a request. Those that are tried again are due together, when the last of them

@@ -44,6 +44,11 @@ impl Item {
         (self.event.seq, self.run)
     }
 
+    /// How long ago it was due; `None` when that was at once.
+    pub fn late(&self, now: Mono) -> Option<Duration> {
+        self.due.map(|due| now.since(due.mono))
+    }
+
     pub(super) fn due_at(mut self, due: Due) -> Self {
         self.due = Some(due);
         self

@@ -13,8 +13,10 @@ use crate::{
         filter::tests::a_filter,
         format::{Format, tests::format},
         policy::{
-            Backoff, Batch, BreakerPolicy, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success, Unit, WhileOpen,
+            Backoff, Batch, BreakerPolicy, DeadLetters, Exhausted, Guard, Policy, Rate, Retry, RetryWhen, Success,
+            Unit, WhileOpen,
         },
+        preset::PRESETS,
         queue::{Ordered, QueuePolicy, WhenFull},
     },
     error::Invalid,
@@ -121,10 +123,13 @@ fn json_value() -> impl Strategy<Value = Value> {
             "ordered",
             "drain",
             "format",
+            "preset",
             "map",
             "merge",
             "from",
             "default",
+            "dead_letters",
+            "max_items",
             "filter",
             "pointer",
             "only",
@@ -226,6 +231,11 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
+fn dead_letters() -> impl Strategy<Value = DeadLetters> {
+    (0..=10_000_000_u64, 0..=1_u64 << 40, millis(1000..=315_360_000_000))
+        .prop_map(|(max_items, max_bytes, max_age)| DeadLetters { max_items, max_bytes, max_age })
+}
+
 fn auth() -> impl Strategy<Value = Option<Auth>> {
     prop_oneof![
         Just(None),
@@ -309,9 +319,11 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
     let state = select(vec![State::Active, State::Paused, State::Disabled]);
     let method = select(vec!["POST", "PUT", "PATCH"]);
     let place = (url(), vec(topic, 1..5), state, method, metadata());
-    let carried = (option::of(a_filter()), format());
-    (who(), place, carried, policy(), any::<bool>(), select(ORIGINS.to_vec())).prop_map(
-        |(who, place, (filter, format), policy, private, origin)| {
+    let presets = PRESETS.iter().map(|(_, preset)| *preset).collect::<Vec<_>>();
+    let carried = (option::of(a_filter()), format(), option::of(select(presets)));
+    let kept = (policy(), dead_letters());
+    (who(), place, carried, kept, any::<bool>(), select(ORIGINS.to_vec())).prop_map(
+        |(who, place, (filter, format, preset), (policy, dead_letters), private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (target, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
@@ -320,6 +332,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
             let policy = Policy { batch, ..policy };
             let settings = Settings {
                 name,
+                preset,
                 tenant,
                 target,
                 topics,
@@ -333,6 +346,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
                 signing,
                 guard,
                 policy,
+                dead_letters,
             };
             (settings, origin)
         },

@@ -62,5 +62,11 @@ pub const QUEUE_ITEMS: RangeInclusive<u64> = 1..=1_000_000_000;
 pub const QUEUE_BYTES: RangeInclusive<u64> = 1..=1 << 50;
 /// `drain`. Nothing at all cuts attempts off at once.
 pub const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+/// `dead_letters.max_items`. None at all means that every one falls off at once.
+pub const DEAD_LETTERS: RangeInclusive<u64> = 0..=10_000_000;
+/// `dead_letters.max_bytes`, up to 1 TiB.
+pub const DEAD_LETTER_BYTES: RangeInclusive<u64> = 0..=(1 << 40);
+/// `dead_letters.max_age`.
+pub const DEAD_LETTER_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3650 * 86_400);
 
 const MONTH: Duration = Duration::from_secs(30 * 86_400);

@@ -2,6 +2,7 @@
 
 mod access;
 mod batch;
+mod dead_letters;
 mod headers;
 #[cfg(test)]
 pub(super) mod laws;

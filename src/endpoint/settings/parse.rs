@@ -2,10 +2,15 @@
 
 use serde_json::{Map, Value};
 
-use super::{Files, Judge, Origin, access, batch, headers, limits, policy, target};
+use super::{Files, Judge, Origin, access, batch, headers, limits, patch::completed, policy, target};
 use crate::{
     config::fields::{Field, Fields, read},
-    endpoint::{Settings, Signing, State, Target, TenantScope, filter::Filter},
+    endpoint::{
+        Settings, Signing, State, Target, TenantScope,
+        filter::Filter,
+        policy::DeadLetters,
+        preset::{PRESETS, Preset},
+    },
     error::Invalid,
     event::TopicPattern,
 };
@@ -15,12 +20,19 @@ pub(super) const STATES: [(&str, State); 3] =
 const METHODS: [(&str, &str); 3] = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")];
 
 impl Settings {
-    /// Reads settings. Only `url` or `file` must be there, everything else has its default; bounds are in [`limits`]. Signed
-    /// settings that bring no secret have none yet: see [`Settings::with_generated_secret`].
+    /// Reads settings. Only `url` or `file` must be there, everything else has its default; bounds are in [`limits`]. Where a
+    /// `preset` is named, what is not said is as the preset has it, and `null` is the default all the same. Signed settings
+    /// that bring no secret have none yet: see [`Settings::with_generated_secret`].
     ///
     /// # Errors
     /// Every mistake at once, with its place.
     pub fn parse(value: &Value, origin: Origin, judge: impl Judge) -> Result<Self, Invalid> {
+        let whole = Preset::named_in(value).map(|preset| completed(preset, value));
+        Self::parse_whole(whole.as_ref().unwrap_or(value), origin, judge)
+    }
+
+    /// The same for settings that leave nothing to their preset.
+    pub(super) fn parse_whole(value: &Value, origin: Origin, judge: impl Judge) -> Result<Self, Invalid> {
         read(value, |fields| settings(fields, origin, origin.files(), &judge))
     }
 
@@ -38,6 +50,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
     let guard = fields.take("guard").map_or_else(|| Some(origin.default_guard()), |field| field.choice(&guards));
     let target = target::target(fields, files, guard, judge);
     let to_file = matches!(target, Some(Target::File(_)));
+    let preset = fields.take("preset").and_then(|field| field.choice(&PRESETS));
     let name = fields.take("name").and_then(|field| field.label(limits::MAX_NAME_BYTES));
     let tenant = fields.take("tenant").and_then(|field| tenant(&field));
     let topics = fields.take("topics").and_then(|field| field.parsed(1..=limits::MAX_TOPICS));
@@ -50,8 +63,10 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
     let auth = fields.take("auth").and_then(|field| access::auth(&field)).flatten();
     let signing = if to_file { Signing::None } else { access::signing(fields) };
     let policy = policy::policy(fields);
+    let dead_letters = fields.take("dead_letters").and_then(|field| field.object(DeadLetters::read));
     let settings = Settings {
         name: name.map(str::to_owned),
+        preset,
         tenant: tenant.unwrap_or_default(),
         target: target?,
         topics: topics.unwrap_or_else(|| vec![TopicPattern::All]),
@@ -65,6 +80,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
         signing,
         guard: guard?,
         policy,
+        dead_letters: dead_letters.unwrap_or_default(),
     };
     batch::check(fields, &settings);
     Some(settings)
@@ -154,7 +170,7 @@ mod tests {
 
     #[test]
     fn settings_that_come_later_are_not_known() {
-        for name in ["dead_letters", "debounce"] {
+        for name in ["debounce", "mtls"] {
             assert_eq!(places(with(json!({name: {}}))), [format!("#/{name}")]);
         }
     }

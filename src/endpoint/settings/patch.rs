@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::merge::merge,
-    endpoint::{Settings, policy::Policy},
+    endpoint::{Settings, policy::Policy, preset::Preset},
     error::Invalid,
 };
 
@@ -22,8 +22,9 @@ impl Settings {
     /// `null` goes back to the default. Header names match in any case. A patch that chooses another form drops what
     /// belongs to the old one alone: `file` in place of `url` or the other way round, another `type` of `auth` or `signing`,
     /// the other form of `retry`, a new `secret`. An `in_flight` that is the default stays it where batches begin or end. A
-    /// `format` or `filter` is replaced as a whole. The secret stays unless the patch brings one or ends signing; a patch that
-    /// begins signing without one leaves the
+    /// `format` or `filter` is replaced as a whole. A patch with a `preset` takes over all that the preset says, then the rest
+    /// of the patch. The secret stays unless the patch brings one or ends signing; a patch that begins signing without one
+    /// leaves the
     /// result without, see [`Settings::with_generated_secret`].
     ///
     /// # Errors
@@ -31,12 +32,45 @@ impl Settings {
     pub fn patched(&self, patch: &Value, origin: Origin, judge: impl Judge) -> Result<Self, Invalid> {
         let patch = with_lower_case_headers(patch.clone());
         let mut document = self.to_json();
-        make_room(&mut document, &patch);
-        merge_settings(&mut document, patch);
-        let mut patched = Self::parse(&document, origin, judge)?;
+        if let Some(preset) = Preset::named_in(&patch) {
+            let to_file = is_given(&document, "file") || is_given(&patch, "file");
+            document = overlaid(document, fitting(preset, to_file));
+        }
+        let document = overlaid(document, patch);
+        let mut patched = Self::parse_whole(&document, origin, judge)?;
         patched.keep_secret_of(self);
         Ok(patched)
     }
+}
+
+/// `settings` with what they leave to their preset. A secret without `signing` means the usual signature.
+pub(super) fn completed(preset: Preset, settings: &Value) -> Value {
+    let mut document = fitting(preset, is_given(settings, "file"));
+    if is_given(settings, "secret") {
+        remove(&mut document, "", &["signing"]);
+    }
+    overlaid(document, settings.clone())
+}
+
+/// What a preset says, without what belongs to requests where there are none.
+fn fitting(preset: Preset, to_file: bool) -> Value {
+    let mut settings = preset.settings();
+    if to_file {
+        remove(&mut settings, "", &OF_REQUESTS);
+        remove(&mut settings, "/batch", &["count_header"]);
+    }
+    settings
+}
+
+fn is_given(settings: &Value, name: &str) -> bool {
+    settings.get(name).is_some_and(|value| !value.is_null())
+}
+
+/// `document` with other settings applied: what cannot stand beside them goes.
+fn overlaid(mut document: Value, settings: Value) -> Value {
+    make_room(&mut document, &settings);
+    merge_settings(&mut document, settings);
+    document
 }
 
 /// Settings that mean something as a whole only: half of one filter and half of another is neither, and a `null` in a map
@@ -69,7 +103,7 @@ fn with_lower_case_headers(mut patch: Value) -> Value {
 
 /// Drops from `document` what cannot stand beside what `patch` brings.
 fn make_room(document: &mut Value, patch: &Value) {
-    let given = |name: &str| patch.get(name).is_some_and(|value| !value.is_null());
+    let given = |name: &str| is_given(patch, name);
     for (chosen, other, of_other) in [("url", "file", &OF_FILES[..]), ("file", "url", &OF_REQUESTS[..])] {
         if given(chosen) && document.get(other).is_some() {
             remove(document, "", &[other]);

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::duration,
     endpoint::{
-        Auth, Hmac, Settings, Signing, Target, TenantScope,
+        Auth, Hmac, Preset, Settings, Signing, Target, TenantScope,
         filter::Filter,
         policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
     },
@@ -37,6 +37,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
     let policy = &settings.policy;
     let mut json = json!({
         "name": settings.name,
+        "preset": settings.preset.map(Preset::as_str),
         "tenant": match &settings.tenant {
             TenantScope::None => Value::Null,
             TenantScope::Of(tenant) => tenant.as_str().into(),
@@ -53,6 +54,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "retry": retry(&policy.retry),
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
+        "dead_letters": settings.dead_letters.to_json(),
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
         "batch": policy.batch.as_ref().map(batch::print),
         "ordered": name_of(&policy.ordered, &queue::ORDERED),

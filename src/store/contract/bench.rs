@@ -123,7 +123,14 @@ impl Bench {
     }
 
     pub(in crate::store) fn judge_with(&self, event: &Arc<Accepted>, ruling: Ruling, windows: Vec<WindowChange>) {
-        self.store.record(vec![Verdict { event: Arc::clone(event), ruling, windows, permit: None }]);
+        let debounced = Debounced { windows, ..Debounced::default() };
+        self.store.record(vec![Verdict {
+            event: Arc::clone(event),
+            ruling,
+            debounced,
+            released_at: None,
+            permit: None,
+        }]);
     }
 
     /// Publishes one new event and routes it to these endpoints.

@@ -25,17 +25,25 @@ pub(in crate::store) enum Op {
     /// The verdict on the next event: no endpoint wants it, or these of those created so far, some dropped at once.
     Record(Vec<(Index, bool)>),
     Suppress,
+    /// Holds the next event, in the place of one that is held, if any is.
+    Hold(Index),
+    /// The same verdicts as by `Record` on an event that is held.
+    Release(Index, Vec<(Index, bool)>),
     /// With an attempt or without, and what comes next.
     Settle(Index, bool, Fate),
     Replay(Index),
     /// What is pending for one endpoint, or for all.
     Cancel(Index, bool),
+    /// Keeps up to so many dead letters.
     Create(u8),
+    /// A job that replays or purges the dead letters of one endpoint, or all, so many in a step.
+    Job(Index, bool, JobKind, u8),
     Delete(Index),
     /// Changes the settings; drops what is pending, or does so no more.
     Update(Index, bool),
     Breaker(Index, u8),
     Rule(u8, bool),
+    Chain(u8, bool),
 }
 
 /// What a settlement says.
@@ -52,6 +60,12 @@ fn settle((which, tried, fate): (Index, bool, Fate)) -> Op {
     Op::Settle(which, tried || matches!(fate, Fate::Delivered), fate)
 }
 
+fn job() -> impl Strategy<Value = Op> {
+    let kind = prop_oneof![Just(JobKind::ReplayDeadLetters), Just(JobKind::PurgeDeadLetters)];
+    let job = (any::<Index>(), prop::bool::weighted(0.3), kind, 1..4_u8);
+    job.prop_map(|(which, all, kind, most)| Op::Job(which, all, kind, most))
+}
+
 /// Histories of up to `most` steps.
 pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     let one = (0..12_u8, prop::bool::weighted(0.3), prop::bool::weighted(0.1));
@@ -64,14 +78,19 @@ pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
         6 => prop::collection::vec(one, 1..4).prop_map(Op::Append),
         8 => prop::collection::vec((any::<Index>(), prop::bool::weighted(0.1)), 0..4).prop_map(Op::Record),
         1 => Just(Op::Suppress),
+        2 => any::<Index>().prop_map(Op::Hold),
+        2 => (any::<Index>(), prop::collection::vec((any::<Index>(), prop::bool::weighted(0.1)), 0..3))
+            .prop_map(|(which, targets)| Op::Release(which, targets)),
         10 => (any::<Index>(), prop::bool::weighted(0.9), fate).prop_map(settle),
         3 => any::<Index>().prop_map(Op::Replay),
         1 => (any::<Index>(), prop::bool::weighted(0.2)).prop_map(|(which, all)| Op::Cancel(which, all)),
         2 => (0..4_u8).prop_map(Op::Create),
+        2 => job(),
         1 => any::<Index>().prop_map(Op::Delete),
         1 => (any::<Index>(), any::<bool>()).prop_map(|(which, drops)| Op::Update(which, drops)),
         1 => (any::<Index>(), 0..3_u8).prop_map(|(which, cooldown)| Op::Breaker(which, cooldown)),
         1 => (0..3_u8, any::<bool>()).prop_map(|(name, set)| Op::Rule(name, set)),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(name, set)| Op::Chain(name, set)),
     ];
     prop::collection::vec(op, 1..most)
 }
@@ -118,8 +137,10 @@ enum Answer {
     Nothing,
     Appended(Result<Vec<Receipt>, String>),
     Recorded(u64),
+    Released(u64),
     Replayed(ReplayOutcome),
     Cancelled(CancelledStep),
+    Worked(Vec<Advance>),
     Endpoint(Option<(EndpointKey, String, u64)>),
     Deleted(bool),
 }
@@ -128,6 +149,7 @@ enum Answer {
 #[derive(Default)]
 struct World {
     judged: u64,
+    held: Vec<u64>,
     endpoints: Vec<EndpointKey>,
     dropping: BTreeSet<EndpointKey>,
     deliveries: Vec<DeliveryId>,
@@ -146,8 +168,16 @@ impl World {
     fn perform(&self, store: &dyn Store, op: &Op, step: i64) -> Answer {
         match op {
             Op::Append(group) => Answer::Appended(append(store, group)),
-            Op::Record(targets) => self.record(store, &self.ruling(targets)),
-            Op::Suppress => self.record(store, &Ruling::Suppressed),
+            Op::Record(targets) => self.record(store, &self.ruling(targets), Vec::new()),
+            Op::Suppress => self.record(store, &Ruling::Suppressed, Vec::new()),
+            Op::Hold(which) => {
+                let replaced = pick(which, &self.held).filter(|seq| seq % 3 > 0);
+                let coalesced = replaced.map(|seq| (seq, format!("rule{}", seq % 3)));
+                self.record(store, &Ruling::Held, coalesced.into_iter().collect())
+            }
+            Op::Release(which, targets) => {
+                pick(which, &self.held).map_or(Answer::Nothing, |seq| self.release(store, seq, targets, step))
+            }
             Op::Settle(which, tried, fate) => {
                 if let Some(delivery) = pick(which, &self.deliveries) {
                     store.settle(self.settlement(delivery, *tried, *fate, step));
@@ -161,8 +191,14 @@ impl World {
                 let filter = CancelFilter { endpoint, ..CancelFilter::default() };
                 Answer::Cancelled(get(store.cancel(CancelStep { filter, dry_run: false, after: None })))
             }
+            Op::Job(which, all, kind, most) => {
+                let endpoint = pick(which, &self.endpoints).filter(|_| !all);
+                let selection = DeadLetterSelection { endpoint, ..DeadLetterSelection::default() };
+                Answer::Worked(work(store, selection, *kind, *most, step))
+            }
             Op::Create(id) => {
-                let row = wait(store.create_endpoint(format!("ep{id}").parse().unwrap(), format!("[{step}]")));
+                let settings = format!(r#"{{"step": {step}, "dead_letters": {{"max_items": {id}}}}}"#);
+                let row = wait(store.create_endpoint(format!("ep{id}").parse().unwrap(), settings));
                 Answer::Endpoint(row.ok().map(|row| (row.key, row.settings, row.version)))
             }
             Op::Delete(which) => pick(which, &self.endpoints).map_or(Answer::Nothing, |key| {
@@ -178,6 +214,10 @@ impl World {
                     let cooldown = Duration::from_secs((*cooldown).into());
                     store.keep_breaker(key, BreakerRecord { cooldown, ..BreakerRecord::default() });
                 }
+                Answer::Nothing
+            }
+            Op::Chain(name, set) => {
+                get(store.put_chain(format!("chain{name}"), set.then(|| format!("[{step}]"))));
                 Answer::Nothing
             }
             Op::Rule(name, set) => {
@@ -199,14 +239,36 @@ impl World {
     }
 
     /// Judges the next event, if there is one; every other verdict changes a debounce window.
-    fn record(&self, store: &dyn Store, ruling: &Ruling) -> Answer {
+    fn record(&self, store: &dyn Store, ruling: &Ruling, coalesced: Vec<(u64, String)>) -> Answer {
         let Some(event) = get(store.unjudged(self.judged, 1)).pop() else { return Answer::Nothing };
         let seq = event.seq;
-        let slot = (seq % 4 == 0).then_some(WindowSlot { passed_at: at(0), suppressed: seq });
+        let held = (*ruling == Ruling::Held).then_some(HeldSlot { seq, since: at(1) });
+        let slot =
+            (seq % 4 == 0).then_some(WindowSlot { from: Some(at(0)), suppressed: seq, held, taken_by: Some(seq) });
         let change = WindowChange { rule: format!("rule{}", seq % 3), key: "k".to_owned(), slot };
         let windows = if seq.is_multiple_of(2) { vec![change] } else { Vec::new() };
-        store.record(vec![Verdict { event, ruling: ruling.clone(), windows, permit: None }]);
+        let suppressed_by = (*ruling == Ruling::Suppressed).then(|| format!("rule{}", seq % 2));
+        let debounced = Debounced { windows, suppressed_by, coalesced };
+        let event = with_count(event, if *ruling == Ruling::Suppressed { 0 } else { seq % 3 });
+        store.record(vec![Verdict { event, ruling: ruling.clone(), debounced, released_at: None, permit: None }]);
         Answer::Recorded(seq)
+    }
+
+    /// A verdict on an event that was held, and then another, which is without effect.
+    fn release(&self, store: &dyn Store, seq: u64, targets: &[(Index, bool)], step: i64) -> Answer {
+        let Some(event) = get(store.load()).held.into_iter().find(|event| event.seq == seq) else {
+            return Answer::Nothing;
+        };
+        let event = with_count(event, seq % 5);
+        let (ruling, released_at) = (self.ruling(targets), Some(at(step)));
+        let verdict = |ruling| {
+            let (event, debounced) = (Arc::clone(&event), Debounced::default());
+            Verdict { event, ruling, debounced, released_at, permit: None }
+        };
+        store.record(vec![verdict(ruling)]);
+        store.keep_windows(vec![WindowChange { rule: "rule1".to_owned(), key: "k".to_owned(), slot: None }]);
+        store.record(vec![verdict(Ruling::Unmatched)]);
+        Answer::Released(seq)
     }
 
     fn settlement(&self, delivery: DeliveryId, tried: bool, fate: Fate, step: i64) -> Settlement {
@@ -231,6 +293,19 @@ impl World {
                 }
             }
             (Op::Suppress, Answer::Recorded(seq)) => self.judged = *seq,
+            (Op::Hold(which), Answer::Recorded(seq)) => {
+                self.judged = *seq;
+                if let Some(replaced) = pick(which, &self.held).filter(|seq| seq % 3 > 0) {
+                    self.held.retain(|seq| *seq != replaced);
+                }
+                self.held.push(*seq);
+            }
+            (Op::Release(_, targets), Answer::Released(seq)) => {
+                self.held.retain(|held| held != seq);
+                if let Ruling::Routed(targets) = self.ruling(targets) {
+                    targets.iter().for_each(|target| self.made(*seq, *target));
+                }
+            }
             (Op::Settle(which, tried, fate), _) => {
                 if let Some(delivery) = pick(which, &self.deliveries) {
                     self.settled(delivery, *tried, *fate);
@@ -239,6 +314,12 @@ impl World {
             (_, Answer::Replayed(ReplayOutcome::Replayed(new))) => {
                 self.deliveries.push(*new);
                 if !self.dropping.contains(&new.endpoint) {
+                    self.pending.insert(*new, None);
+                }
+            }
+            (_, Answer::Worked(steps)) => {
+                for new in steps.iter().flat_map(|step| &step.replayed) {
+                    self.deliveries.push(*new);
                     self.pending.insert(*new, None);
                 }
             }
@@ -311,11 +392,14 @@ impl World {
         let totals = get(store.totals());
         assert!(totals.add_up(), "{totals:?}");
         assert_eq!(totals.deliveries.pending, self.pending.len() as u64);
+        check_dead_letters(&totals.deliveries);
+        assert_eq!(totals.debouncing, self.held.len() as u64);
         let mut view = vec![say(&totals)];
         for key in &self.endpoints {
             self.check_pages(store, *key);
             let (totals, oldest) = get(store.endpoint_totals(*key));
             assert!(totals.add_up(), "{totals:?}");
+            check_dead_letters(&totals);
             view.push(say(&(key, totals, oldest.is_some())));
             view.push(say(&pages(store, *key, Cursor::InOrder(None))));
             view.push(say(&get(store.endpoint_attempts(*key, None, 5))));
@@ -323,6 +407,8 @@ impl World {
         }
         view.extend(lists(store));
         view.extend(loaded(store, self.judged));
+        view.push(say(&get(store.rule_totals())));
+        view.push(say(&get(store.failed((1..=self.judged).collect()))));
         view.extend(self.deliveries.iter().map(|id| say(&get(store.dead_letter(*id)).map(|(row, _)| row))));
         view
     }
@@ -356,6 +442,34 @@ fn queue(EndpointKey(key): EndpointKey) -> QueuePolicy {
     QueuePolicy { max_items, when_full, ..QueuePolicy::default() }
 }
 
+/// Every dead letter is accounted for.
+fn check_dead_letters(totals: &DeliveryTotals) {
+    let DeadLetterTotals { kept, pruned, purged, bytes } = totals.dead_letters;
+    assert_eq!(totals.dead_lettered, kept + pruned + purged + totals.replayed, "{totals:?}");
+    assert_eq!(kept == 0, bytes == 0, "{totals:?}");
+}
+
+/// Makes a job and lets it work to its end.
+fn work(store: &dyn Store, selection: DeadLetterSelection, kind: JobKind, most: u8, step: i64) -> Vec<Advance> {
+    let created_at = at(10_000);
+    let count = CountStep { selection: selection.clone(), at: created_at, after: None };
+    let total = get(store.count_dead_letters(count)).matched;
+    let id: JobId = format!("job{step}").parse().unwrap();
+    let (state, rate) = (JobState::Running, None);
+    let job =
+        Job { id: id.clone(), kind, selection, rate, total, done: 0, failed: 0, state, created_at, ended_at: None };
+    get(store.create_job(job));
+    let mut steps = Vec::new();
+    while steps.last().is_none_or(|step: &Advance| step.job.state == JobState::Running) {
+        assert!(steps.len() < 100, "a job without an end: {steps:?}");
+        let mut step = get(store.advance_job(id.clone(), most.into())).expect("the job is there");
+        // When it ended is by the store's own clock.
+        step.job.ended_at = None;
+        steps.push(step);
+    }
+    steps
+}
+
 fn due(fate: Fate) -> Timestamp {
     if let Fate::Retry(seconds, _) = fate { at(1000 + i64::from(seconds)) } else { at(0) }
 }
@@ -375,13 +489,18 @@ fn append(store: &dyn Store, group: &[(u8, bool, bool)]) -> Result<Vec<Receipt>,
 
 fn update(store: &dyn Store, key: EndpointKey, drops: bool, step: i64) -> Answer {
     let drop_pending = drops.then_some(DropReason::EndpointDisabled);
-    let change =
-        EndpointChange { settings: format!("[{step}]"), state_changed: drops, state_reason: None, drop_pending };
+    let settings = format!(r#"{{"step": {step}, "dead_letters": {{"max_items": {}}}}}"#, step % 4);
+    let change = EndpointChange { settings, state_changed: drops, state_reason: None, drop_pending };
     let row = wait(store.update_endpoint(key, change));
     if row.is_ok() && drops {
         wait_until_dropped(store, key);
     }
     Answer::Endpoint(row.ok().map(|row| (row.key, row.settings, row.version)))
+}
+
+fn with_count(mut event: Arc<Accepted>, count: u64) -> Arc<Accepted> {
+    Arc::make_mut(&mut event).suppressed = count;
+    event
 }
 
 fn say(what: &impl Debug) -> String {
@@ -413,8 +532,8 @@ fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Wa
 }
 
 fn words(event: &Accepted) -> String {
-    let Accepted { seq, id, topic, tenant, key, source, timestamp, data, metadata, accepted_at: _ } = event;
-    say(&(seq, id, topic, tenant, key, source, timestamp, data, metadata))
+    let Accepted { seq, id, topic, tenant, key, source, timestamp, data, metadata, suppressed, accepted_at: _ } = event;
+    say(&(seq, id, topic, tenant, key, source, timestamp, data, metadata, suppressed))
 }
 
 fn lists(store: &dyn Store) -> Vec<String> {
@@ -425,6 +544,8 @@ fn lists(store: &dyn Store) -> Vec<String> {
         EventFilter { limit: 3, before: Some(5), ..all() },
         EventFilter { topic: Some("t1.*".parse().unwrap()), state: Some(EventState::Routed), ..all() },
         EventFilter { tenant: Some("x".parse().unwrap()), ..all() },
+        EventFilter { state: Some(EventState::Debouncing), ..all() },
+        EventFilter { state: Some(EventState::Coalesced), ..all() },
         EventFilter { delivery: Some(DeliveryState::DeadLettered), ..all() },
         EventFilter { delivery: Some(DeliveryState::Dropped), topic: Some("t2.x".parse().unwrap()), ..all() },
     ];
@@ -438,7 +559,12 @@ fn lists(store: &dyn Store) -> Vec<String> {
     }
     for (replayed, limit, before) in [(false, 100, None), (true, 100, None), (false, 2, Some(5))] {
         let before = before.map(|seq| DeliveryId { seq, endpoint: EndpointKey(2), run: 0 });
-        said.push(say(&get(store.dead_letters(DeadLetterFilter { endpoint: None, replayed, before, limit }))));
+        said.push(say(&get(store.dead_letters(DeadLetterFilter {
+            selection: DeadLetterSelection::default(),
+            replayed,
+            before,
+            limit,
+        }))));
     }
     said
 }
@@ -451,8 +577,10 @@ fn loaded(store: &dyn Store, judged: u64) -> Vec<String> {
     loaded.windows.sort_by(|a, b| (&a.rule, &a.key).cmp(&(&b.rule, &b.key)));
     let endpoint = |row: &EndpointRow| say(&(row.key, &row.id, &row.settings, row.version));
     let unjudged = get(store.unjudged(judged, 100));
+    let mut vitals = get(store.vitals());
+    vitals.endpoints.iter_mut().for_each(|one| one.oldest_pending_at = one.oldest_pending_at.and(Some(at(0))));
     let mut said: Vec<_> = loaded.endpoints.iter().map(endpoint).collect();
-    said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.windows)));
-    said.extend(unjudged.iter().map(|event| words(event)));
+    said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.chains, loaded.windows, vitals)));
+    said.extend(unjudged.iter().chain(&loaded.held).map(|event| words(event)));
     said
 }

@@ -75,7 +75,8 @@ pub(in crate::store) fn permits_return_when_the_verdict_is_recorded(bench: &Benc
 
     let permit = intake.admit([1].into_iter()).unwrap().pop();
     let event = Arc::clone(&bench.sunk.lock().unwrap()[0]);
-    bench.store.record(vec![Verdict { event, ruling: Ruling::Unmatched, windows: Vec::new(), permit }]);
+    let (debounced, released_at) = (Debounced::default(), None);
+    bench.store.record(vec![Verdict { event, ruling: Ruling::Unmatched, debounced, released_at, permit }]);
     get(bench.store.flush());
     assert_eq!(intake.waiting(), 0);
 }
@@ -199,19 +200,20 @@ pub(in crate::store) fn dead_letters_are_listed_highest_first(bench: &Bench) {
         bench.settle(delivery(&event, two), attempt(1, 10 - event.seq as i64), DEAD);
         bench.settle(delivery(&event, one), attempt(1, 5), DEAD);
     }
-    let all = DeadLetterFilter { limit: 9, ..Default::default() };
+    let all = || DeadLetterFilter { limit: 9, ..Default::default() };
     let list =
         |filter| -> Vec<_> { bench.dead_letters(filter).iter().map(|row| (row.id.seq, row.id.endpoint)).collect() };
-    assert_eq!(list(all), [(2, two), (2, one), (1, two), (1, one)]);
-    assert_eq!(list(DeadLetterFilter { limit: 1, ..all }), [(2, two)]);
+    assert_eq!(list(all()), [(2, two), (2, one), (1, two), (1, one)]);
+    assert_eq!(list(DeadLetterFilter { limit: 1, ..all() }), [(2, two)]);
     let before = Some(DeliveryId { seq: 2, endpoint: one, run: 0 });
-    assert_eq!(list(DeadLetterFilter { before, ..all }), [(1, two), (1, one)]);
-    assert_eq!(list(DeadLetterFilter { endpoint: Some(one), ..all }), [(2, one), (1, one)]);
+    assert_eq!(list(DeadLetterFilter { before, ..all() }), [(1, two), (1, one)]);
+    let selection = DeadLetterSelection { endpoint: Some(one), ..Default::default() };
+    assert_eq!(list(DeadLetterFilter { selection, ..all() }), [(2, one), (1, one)]);
 
     get(bench.store.replay(DeliveryId { seq: 1, endpoint: two, run: 0 }));
-    assert_eq!(list(DeadLetterFilter { replayed: true, ..all }), [(1, two)]);
-    assert_eq!(list(all), [(2, two), (2, one), (1, one)]);
-    let row = bench.dead_letters(all).remove(0);
+    assert_eq!(list(DeadLetterFilter { replayed: true, ..all() }), [(1, two)]);
+    assert_eq!(list(all()), [(2, two), (2, one), (1, one)]);
+    let row = bench.dead_letters(all()).remove(0);
     assert_eq!((row.endpoint.as_str(), row.event.unwrap().as_str(), row.topic.unwrap().as_str()), ("two", "b", "t"));
 }
 
@@ -306,7 +308,8 @@ pub(in crate::store) fn what_is_not_judged_is_there_for_recovery(bench: &Bench) 
 }
 
 fn window(rule: &str, key: &str, slot: Option<(i64, u64)>) -> WindowChange {
-    let slot = slot.map(|(second, suppressed)| WindowSlot { passed_at: at(second), suppressed });
+    let slot =
+        slot.map(|(second, suppressed)| WindowSlot { from: Some(at(second)), suppressed, ..WindowSlot::default() });
     WindowChange { rule: rule.to_owned(), key: key.to_owned(), slot }
 }
 
@@ -349,6 +352,19 @@ pub(in crate::store) fn a_rule_that_changes_forgets_its_windows(bench: &Bench) {
     put("r", "[]");
     assert_eq!(windows(bench), both[1..]);
     assert_eq!(get(bench.store.load()).rules[0], ("r".to_owned(), "[]".to_owned()));
+}
+
+pub(in crate::store) fn chains_are_kept_until_removed(bench: &Bench) {
+    let put = |name: &str, chain: Option<&str>| get(bench.store.put_chain(name.to_owned(), chain.map(str::to_owned)));
+    let chains = || get(bench.store.load()).chains;
+    let pair = |name: &str, chain: &str| (name.to_owned(), chain.to_owned());
+    put("b c/d", Some("{}"));
+    put("a", Some("{}"));
+    put("a", Some("[]"));
+    assert_eq!(chains(), [pair("a", "[]"), pair("b c/d", "{}")]);
+    put("a", None);
+    put("never there", None);
+    assert_eq!(chains(), [pair("b c/d", "{}")]);
 }
 
 pub(in crate::store) fn breakers_are_kept(bench: &Bench) {

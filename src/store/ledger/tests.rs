@@ -35,7 +35,7 @@ fn verdict(seq: u64, dropped: &[bool]) -> Verdict {
     let targets: Vec<_> = (1..).zip(dropped).map(target).collect();
     let ruling = if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets) };
     let event = Arc::new(Accepted::new(seq, Timestamp::default(), event));
-    Verdict { event, ruling, windows: Vec::new(), permit: None }
+    Verdict { event, ruling, debounced: Debounced::default(), released_at: None, permit: None }
 }
 
 /// `number` tells settlements apart.
@@ -159,6 +159,44 @@ proptest! {
         prop_assert!(run.ledger.due().is_none() && run.ledger.len() == 0 && run.ledger.places.is_empty());
         prop_assert!(run.ledger.take(run.now(), true).is_empty());
     }
+}
+
+#[test]
+fn a_verdict_on_an_event_that_was_held_gets_its_own_outcomes_and_moves_nothing_forward() {
+    let mut run = Run::default();
+    run.apply(Op::Record(vec![]));
+    run.apply(Op::Record(vec![false]));
+    run.apply(Op::Take(true));
+    assert_eq!(run.ledger.take(run.now(), true).judged_through(), None);
+    run.apply(Op::Record(vec![false]));
+    run.ledger.record(Verdict { released_at: Some(Timestamp::default()), ..verdict(1, &[false]) }, run.now());
+    let id = |seq| DeliveryId { seq, endpoint: EndpointKey(1), run: 0 };
+    run.ledger.settle(settlement(id(1), 0), run.now());
+    run.ledger.settle(settlement(id(3), 0), run.now());
+    let group = run.ledger.take(run.now(), false);
+    assert_eq!(group.judged_through(), Some(3));
+    let outcomes: Vec<_> =
+        group.verdicts.iter().map(|held| (held.verdict.event.seq, held.outcomes[0][0].delivery.seq)).collect();
+    assert_eq!(outcomes, [(3, 3), (1, 1)]);
+}
+
+#[test]
+fn windows_keep_their_place_between_verdicts_also_when_a_group_is_written_later() {
+    let window = |key: &str| WindowChange { rule: "r".to_owned(), key: key.to_owned(), slot: None };
+    let keys = |windows: &[WindowChange]| windows.iter().map(|one| one.key.clone()).collect::<Vec<_>>();
+    let mut run = Run::default();
+    run.ledger.keep_windows(vec![window("a")], run.now());
+    assert_eq!(run.ledger.due(), Some(run.now().after(WAIT)));
+    run.apply(Op::Record(vec![]));
+    run.ledger.keep_windows(vec![window("b")], run.now());
+    let mut group = run.ledger.take(run.now(), true);
+    assert_eq!(
+        (keys(&group.windows), keys(&group.verdicts[0].verdict.debounced.windows)),
+        (vec!["a".to_owned()], vec!["b".to_owned()])
+    );
+    run.ledger.keep_windows(vec![window("c")], run.now());
+    group.append(run.ledger.take(run.now(), true));
+    assert_eq!(keys(&group.verdicts[0].verdict.debounced.windows), ["b", "c"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{
     super::{rows::CANCEL_STEP, *},
+    dead_letters::Letters,
     pending::Pending,
     state::{EndpointState, Origin, Standing, State},
 };
@@ -16,6 +17,7 @@ impl State {
         if self.endpoints.values().any(|endpoint| endpoint.row.is_some() && endpoint.id == id) {
             return Err(StoreError::Failed(format!("there is an endpoint {id} already")));
         }
+        let letters = Letters::of(&settings);
         let key = EndpointKey(self.endpoints.last_key_value().map_or(1, |(last, _)| last.0 + 1));
         let row = EndpointRow {
             key,
@@ -34,6 +36,7 @@ impl State {
             breaker: BreakerRecord::default(),
             totals: DeliveryTotals::default(),
             pending: Pending::default(),
+            letters,
         };
         self.endpoints.insert(key, endpoint);
         Ok(row)
@@ -57,6 +60,7 @@ impl State {
         let row = row.clone();
         endpoint.dropping = change.drop_pending;
         self.drop_pending(key);
+        self.limit_letters(key, &row.settings);
         Ok(row)
     }
 
@@ -123,9 +127,19 @@ impl State {
             return;
         }
         self.windows.retain(|(rule, _), _| *rule != name);
+        if rule.is_none() || !self.rules.contains_key(&name) {
+            self.rule_totals.remove(&name);
+        }
         match rule {
             Some(rule) => drop(self.rules.insert(name, rule)),
             None => drop(self.rules.remove(&name)),
+        }
+    }
+
+    pub(super) fn put_chain(&mut self, name: String, chain: Option<String>) {
+        match chain {
+            Some(chain) => drop(self.chains.insert(name, chain)),
+            None => drop(self.chains.remove(&name)),
         }
     }
 

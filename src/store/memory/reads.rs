@@ -21,7 +21,9 @@ impl State {
             breakers: breakers.map(|(key, endpoint)| (*key, endpoint.breaker)).collect(),
             pending: pending.map(|(key, _)| *key).collect(),
             rules: self.rules.clone().into_iter().collect(),
+            chains: self.chains.clone().into_iter().collect(),
             windows: windows.collect(),
+            held: self.held.iter().filter_map(|seq| self.events.get(seq)).map(|kept| Arc::clone(&kept.event)).collect(),
             judged_through: self.judged_through,
         }
     }
@@ -127,11 +129,21 @@ impl State {
         let start = std::ops::Bound::Unbounded;
         let end = filter.before.map_or(start, std::ops::Bound::Excluded);
         let rows = self.deliveries.range((start, end)).rev();
-        rows.filter(|(id, _)| filter.endpoint.is_none_or(|endpoint| id.endpoint == endpoint))
-            .filter_map(|(id, delivery)| self.dead_letter_row(*id, delivery))
-            .filter(|row| row.replayed_as.is_some() == filter.replayed)
+        rows.filter_map(|(id, delivery)| self.dead_letter_row(*id, delivery))
+            .filter(|row| row.replayed_as.is_some() == filter.replayed && self.is_listed_letter(row, filter))
             .take(filter.limit)
             .collect()
+    }
+
+    fn is_listed_letter(&self, row: &DeadLetterRow, filter: &DeadLetterFilter) -> bool {
+        let tenant = self.events.get(&row.id.seq).and_then(|kept| kept.event.tenant.as_ref());
+        filter.selection.matches(&jobs::Letter {
+            endpoint: row.id.endpoint,
+            reason: &row.reason,
+            since: row.dead_since,
+            topic: row.topic.as_ref(),
+            tenant,
+        })
     }
 
     pub(super) fn dead_letter(&self, id: DeliveryId) -> Option<(DeadLetterRow, Option<Arc<Accepted>>)> {
@@ -165,8 +177,8 @@ impl State {
             accepted: self.newest,
             unmatched: self.unmatched,
             suppressed: self.suppressed,
-            coalesced: 0,
-            debouncing: 0,
+            coalesced: self.coalesced,
+            debouncing: self.held.len() as u64,
             unrouted: self.newest - self.judged_through,
             routed: self.routed,
             deliveries,
@@ -181,10 +193,20 @@ impl State {
         let oldest = pending.ids().filter_map(created).map(|delivery| delivery.created_at).min();
         (totals.clone(), oldest)
     }
+
+    pub(super) fn vitals(&self) -> Vitals {
+        let sick = |one: &EndpointState| one.totals.pending > 0 || one.breaker != BreakerRecord::default();
+        let sick = self.endpoints.iter().filter(|(_, one)| one.row.is_some() && sick(one));
+        let health = |(key, one): (&EndpointKey, &EndpointState)| {
+            let (DeliveryTotals { pending, .. }, oldest_pending_at) = self.endpoint_totals(*key);
+            Health { endpoint: *key, pending, oldest_pending_at, breaker: one.breaker }
+        };
+        Vitals { endpoints: sick.map(health).collect(), dead_letters: u64::try_from(self.dead.len()).unwrap_or(0) }
+    }
 }
 
 impl Standing {
-    fn state(&self) -> DeliveryState {
+    pub(super) fn state(&self) -> DeliveryState {
         match self {
             Self::Pending { .. } => DeliveryState::Pending,
             Self::Delivered => DeliveryState::Delivered,
@@ -220,6 +242,7 @@ fn add(sum: &mut DeliveryTotals, part: &DeliveryTotals) {
         dead_lettered,
         dropped,
         abandoned,
+        dead_letters,
     } = part;
     sum.created += created;
     sum.replayed += replayed;
@@ -229,6 +252,10 @@ fn add(sum: &mut DeliveryTotals, part: &DeliveryTotals) {
     sum.suppressed += suppressed;
     sum.dead_lettered += dead_lettered;
     sum.abandoned += abandoned;
+    sum.dead_letters.kept += dead_letters.kept;
+    sum.dead_letters.bytes += dead_letters.bytes;
+    sum.dead_letters.pruned += dead_letters.pruned;
+    sum.dead_letters.purged += dead_letters.purged;
     for (reason, count) in dropped {
         *sum.dropped.entry(reason.clone()).or_default() += count;
     }

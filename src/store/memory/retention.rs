@@ -1,9 +1,6 @@
 //! What is kept for how long. Forgetting changes no sum: sums are counted when something happens.
 
-use super::{
-    super::*,
-    state::{Standing, State},
-};
+use super::{super::*, state::State};
 
 impl State {
     /// One thing more needs the event.
@@ -33,28 +30,6 @@ impl State {
             self.ids.remove(&(kept.event.tenant.clone(), kept.event.id.clone()));
         }
         self.deliveries.extract_if(all_of(seq), |_, _| true).for_each(drop);
-    }
-
-    /// Takes a new dead letter in; the oldest one falls off when there are too many.
-    pub(super) fn bury(&mut self, id: DeliveryId) {
-        self.dead.insert(id);
-        if self.dead.len() > self.keep_dead
-            && let Some(oldest) = self.dead.pop_first()
-        {
-            tracing::debug!(delivery = %oldest, "too many dead letters: the oldest one is forgotten");
-            self.deliveries.remove(&oldest);
-            self.release(oldest.seq);
-        }
-    }
-
-    /// Marks a dead letter as replayed: nothing holds its event for its sake any more.
-    pub(super) fn exhume(&mut self, id: DeliveryId, run: u32) {
-        if let Some(Standing::Dead { replayed_as, .. }) = self.deliveries.get_mut(&id).map(|dead| &mut dead.standing) {
-            *replayed_as = Some(run);
-        }
-        if self.dead.remove(&id) {
-            self.release(id.seq);
-        }
     }
 }
 

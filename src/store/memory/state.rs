@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{super::*, pending::Pending};
+use super::{super::*, dead_letters::Letters, jobs::Jobs, pending::Pending};
 
 /// Everything that is kept.
 pub(super) struct State {
@@ -14,18 +14,27 @@ pub(super) struct State {
     pub(super) judged_through: u64,
     pub(super) unmatched: u64,
     pub(super) suppressed: u64,
+    pub(super) coalesced: u64,
     pub(super) routed: u64,
     pub(super) events: BTreeMap<u64, Kept>,
     pub(super) ids: BTreeMap<(Option<Tenant>, EventId), u64>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
     /// Dead letters that were not replayed.
     pub(super) dead: BTreeSet<DeliveryId>,
+    /// The same by the moment at which they are too old.
+    pub(super) expiring: BTreeSet<(Timestamp, DeliveryId)>,
     /// Events that nothing holds any more.
     pub(super) finished: BTreeSet<u64>,
     /// Also those that were deleted: their history goes by their id.
     pub(super) endpoints: BTreeMap<EndpointKey, EndpointState>,
     pub(super) rules: BTreeMap<String, String>,
+    pub(super) chains: BTreeMap<String, String>,
     pub(super) windows: BTreeMap<(String, String), WindowSlot>,
+    pub(super) jobs: Jobs,
+    /// Events that are held.
+    pub(super) held: BTreeSet<u64>,
+    /// What each rule suppressed, and replaced by later ones.
+    pub(super) rule_totals: BTreeMap<String, (u64, u64)>,
 }
 
 /// An event that is kept.
@@ -65,6 +74,7 @@ pub(super) struct EndpointState {
     pub(super) breaker: BreakerRecord,
     pub(super) totals: DeliveryTotals,
     pub(super) pending: Pending,
+    pub(super) letters: Letters,
 }
 
 /// How a delivery came to be.
@@ -83,15 +93,21 @@ impl State {
             judged_through: 0,
             unmatched: 0,
             suppressed: 0,
+            coalesced: 0,
             routed: 0,
             events: BTreeMap::new(),
             ids: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             dead: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             finished: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             rules: BTreeMap::new(),
+            chains: BTreeMap::new(),
             windows: BTreeMap::new(),
+            jobs: Jobs::default(),
+            held: BTreeSet::new(),
+            rule_totals: BTreeMap::new(),
         }
     }
 
@@ -137,35 +153,46 @@ impl State {
         self.events.insert(event.seq, Kept { event, state: EventState::Unrouted, holds: 1 });
     }
 
-    /// Only the verdict on the next event without one has an effect: another would break the sums.
+    /// Only the verdict on the next event without one, or on one that is held, has an effect: another would break the sums.
     pub(super) fn record(&mut self, verdict: Verdict, flights: Option<&Flights>) -> Vec<DeliveryId> {
-        let seq = verdict.event.seq;
-        let Some(kept) = self.events.get_mut(&seq).filter(|_| seq == self.judged_through + 1) else {
+        let Verdict { event, ruling, debounced, released_at, .. } = verdict;
+        let seq = event.seq;
+        let in_turn = match released_at {
+            Some(_) => self.held.remove(&seq),
+            None => seq == self.judged_through + 1,
+        };
+        let Some(kept) = self.events.get_mut(&seq).filter(|_| in_turn) else {
             tracing::error!(seq, judged_through = self.judged_through, "verdict out of order");
+            self.debounced(debounced);
             return Vec::new();
         };
-        self.judged_through = seq;
-        let (state, count) = match &verdict.ruling {
-            Ruling::Unmatched => (EventState::Unmatched, &mut self.unmatched),
-            Ruling::Suppressed => (EventState::Suppressed, &mut self.suppressed),
-            Ruling::Routed(_) => (EventState::Routed, &mut self.routed),
+        self.judged_through = self.judged_through.max(seq);
+        kept.event = Arc::clone(&event);
+        kept.state = match &ruling {
+            Ruling::Unmatched => EventState::Unmatched,
+            Ruling::Suppressed => EventState::Suppressed,
+            Ruling::Held => EventState::Debouncing,
+            Ruling::Routed(_) => EventState::Routed,
         };
-        kept.state = state;
-        *count += 1;
         let mut dropped = Vec::new();
-        if let Ruling::Routed(targets) = &verdict.ruling {
-            for target in targets {
-                let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
-                self.create(id, target.dropped, Origin::Routed, verdict.event.accepted_at);
-                dropped.extend(self.keep_within(target.endpoint, target.queue, seq, flights));
+        match ruling {
+            Ruling::Unmatched => self.unmatched += 1,
+            Ruling::Suppressed => self.suppressed += 1,
+            Ruling::Held => {
+                self.held.insert(seq);
+                self.hold(seq);
+            }
+            Ruling::Routed(targets) => {
+                self.routed += 1;
+                for target in targets {
+                    let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
+                    let created_at = released_at.unwrap_or(event.accepted_at);
+                    self.create(id, target.dropped, Origin::Routed, created_at);
+                    dropped.extend(self.keep_within(target.endpoint, target.queue, seq, flights));
+                }
             }
         }
-        for WindowChange { rule, key, slot } in verdict.windows {
-            match slot {
-                Some(slot) => self.windows.insert((rule, key), slot),
-                None => self.windows.remove(&(rule, key)),
-            };
-        }
+        self.debounced(debounced);
         self.release(seq);
         dropped
     }
@@ -240,7 +267,7 @@ impl State {
                 endpoint.totals.pending -= 1;
                 endpoint.totals.dead_lettered += 1;
                 delivery.standing = Standing::Dead { reason, since: at, replayed_as: None };
-                self.bury(id);
+                self.bury(id, at);
             }
             Next::Dropped(reason) => {
                 endpoint.totals.pending -= 1;

@@ -1,11 +1,15 @@
 //! Folds the write-ahead log into the file, on a thread of its own.
 
-use std::{path::Path, sync::mpsc, thread};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use rusqlite::Connection;
 use tracing::warn;
 
-use super::{failed, spawn};
+use super::{Shared, failed, spawn};
 use crate::error::StoreError;
 
 /// Bytes written between two checkpoints.
@@ -15,7 +19,10 @@ pub(super) const EVERY: usize = 4 << 20;
 const RESTART_AT: i64 = 4096;
 
 /// Starts the thread; it checkpoints at each message and, one last time, when the sender has gone.
-pub(super) fn start(path: &Path) -> Result<(mpsc::SyncSender<()>, thread::JoinHandle<()>), StoreError> {
+pub(super) fn start(
+    path: &Path,
+    shared: Arc<Shared>,
+) -> Result<(mpsc::SyncSender<()>, thread::JoinHandle<()>), StoreError> {
     let db = Connection::open(path).map_err(failed)?;
     // Waiting for readers holds the writer up: rather try again the next time.
     db.busy_timeout(std::time::Duration::from_millis(20)).map_err(failed)?;
@@ -24,6 +31,7 @@ pub(super) fn start(path: &Path) -> Result<(mpsc::SyncSender<()>, thread::JoinHa
     let run = move || {
         for () in receiver {
             if let Err(error) = checkpoint(&db) {
+                shared.metrics.errors.one("checkpoint");
                 warn!(%error, "checkpoint failed");
             }
         }

@@ -13,6 +13,9 @@ use crate::{
 
 /// Rows one step touches at most.
 const STEP: i64 = 500;
+/// Dead letters that fall off in one step, and endpoints it looks at for them, at most.
+const LETTERS: usize = 500;
+const ENDPOINTS: usize = 50;
 /// Between two steps while there is work.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks for work.
@@ -24,11 +27,15 @@ pub(super) struct Chores {
     /// Where the walk over events and deliveries stands; it starts again from 0.
     events_at: i64,
     deliveries_at: i64,
+    /// Where the walk over endpoints with dead letters stands.
+    letters_at: i64,
+    /// Which walks, of those over dead letters, events and deliveries, have not ended in this round.
+    walking: [bool; 3],
 }
 
 impl Chores {
     pub(super) fn new(retention: Retention, now: Mono) -> Self {
-        Self { retention, next: now, events_at: 0, deliveries_at: 0 }
+        Self { retention, next: now, events_at: 0, deliveries_at: 0, letters_at: 0, walking: [true; 3] }
     }
 
     /// When the next step is due.
@@ -45,16 +52,45 @@ impl Chores {
     pub(super) fn step(&mut self, writer: &mut Writer<'_>, now: Mono, wall: Timestamp) -> rusqlite::Result<()> {
         // A step that fails is not made again at once.
         self.next = now.after(IDLE);
-        let more = drop_pending(writer)?
-            | self.prune_events(writer, wall)?
-            | self.prune_deliveries(writer, wall)?
-            | batches::prune(writer.db, Timestamp::from_millis(before(wall, self.retention.outcomes)), STEP)?;
+        let dropped = drop_pending(writer)?;
+        // A walk that has ended waits for the others: two that begin anew in turns would never let the round end.
+        let [letters, events, deliveries] = self.walking;
+        self.walking = [
+            letters && self.prune_letters(writer)?,
+            events && self.prune_events(writer, wall)?,
+            deliveries && self.prune_deliveries(writer, wall)?,
+        ];
+        let batches = batches::prune(writer.db, Timestamp::from_millis(before(wall, self.retention.outcomes)), STEP)?;
+        let more = dropped || batches || self.walking.contains(&true);
         if !more {
+            self.walking = [true; 3];
+            self.prune_jobs(writer, wall)?;
             // Gives a little of the freed room back to the disk; the rest is used again.
             writer.db.execute_batch("PRAGMA incremental_vacuum(256)")?;
         }
         self.next = now.after(if more { PAUSE } else { IDLE });
         Ok(())
+    }
+
+    fn prune_letters(&mut self, writer: &mut Writer<'_>) -> rusqlite::Result<bool> {
+        let mut left = LETTERS;
+        for _ in 0..ENDPOINTS {
+            let Some(endpoint) = next_with_letters(writer, self.letters_at)? else {
+                self.letters_at = 0;
+                return Ok(false);
+            };
+            left -= writer.prune_letters(endpoint, left)?;
+            if left == 0 {
+                return Ok(true);
+            }
+            self.letters_at = endpoint.0;
+        }
+        Ok(true)
+    }
+
+    fn prune_jobs(&self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<()> {
+        let mut delete = writer.db.prepare_cached("DELETE FROM jobs WHERE ended_at < ?1")?;
+        delete.execute([before(wall, self.retention.outcomes)]).map(drop)
     }
 
     fn prune_events(&mut self, writer: &Writer<'_>, wall: Timestamp) -> rusqlite::Result<bool> {
@@ -72,15 +108,21 @@ impl Chores {
         };
         writer.db.execute(
             "DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3 AND NOT EXISTS
-                 (SELECT 1 FROM deliveries d WHERE d.seq = events.seq AND d.state IN (0, 2))",
+                 (SELECT 1 FROM deliveries d WHERE d.seq = events.seq
+                     AND (d.state = 0 OR d.state = 2 AND d.replayed_as IS NULL))
+                 AND NOT EXISTS (SELECT 1 FROM verdicts v WHERE v.seq = events.seq AND v.state = 4)",
             params![self.events_at, end, cutoff],
         )?;
-        // What a verdict says is only asked together with its event.
-        writer.db.execute(
-            "DELETE FROM verdicts WHERE seq > ?1 AND seq <= ?2 AND NOT EXISTS
-                 (SELECT 1 FROM events e WHERE e.seq = verdicts.seq)",
-            params![self.events_at, end],
-        )?;
+        // What a verdict says, and what an event carried, is only asked together with the event.
+        for table in ["verdicts", "carried"] {
+            writer.db.execute(
+                &format!(
+                    "DELETE FROM {table} WHERE seq > ?1 AND seq <= ?2 AND NOT EXISTS
+                         (SELECT 1 FROM events e WHERE e.seq = {table}.seq)"
+                ),
+                params![self.events_at, end],
+            )?;
+        }
         self.events_at = end;
         Ok(true)
     }
@@ -104,7 +146,7 @@ impl Chores {
             params![first, STEP],
             |row| row.get(0),
         )?;
-        let old = "seq BETWEEN ?1 AND ?2 AND state IN (1, 3) AND created_at < ?3";
+        let old = "seq BETWEEN ?1 AND ?2 AND (state IN (1, 3) OR replayed_as > 0) AND created_at < ?3";
         db.execute(
             &format!(
                 "DELETE FROM attempts WHERE (seq, endpoint, run) IN (SELECT seq, endpoint, run FROM deliveries WHERE {old})"
@@ -132,6 +174,15 @@ fn drop_pending(writer: &mut Writer<'_>) -> rusqlite::Result<bool> {
     Ok(false)
 }
 
+/// The next endpoint after this one that has dead letters which were not replayed.
+fn next_with_letters(writer: &Writer<'_>, after: i64) -> rusqlite::Result<Option<EndpointKey>> {
+    let mut select = writer.db.prepare_cached(
+        "SELECT endpoint FROM deliveries WHERE state = 2 AND replayed_as IS NULL AND endpoint > ?1
+         ORDER BY endpoint LIMIT 1",
+    )?;
+    select.query_row([after], |row| row.get(0).map(EndpointKey)).optional()
+}
+
 fn holds_pending(writer: &Writer<'_>, endpoint: EndpointKey) -> rusqlite::Result<bool> {
     let mut select =
         writer.db.prepare_cached("SELECT EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND state = 0)")?;
@@ -140,9 +191,10 @@ fn holds_pending(writer: &Writer<'_>, endpoint: EndpointKey) -> rusqlite::Result
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
-    use super::{super::schema, *};
+    use super::{
+        super::{schema, write::Cache},
+        *,
+    };
 
     const DAY: i64 = 24 * 3600 * 1000;
 
@@ -173,16 +225,17 @@ mod tests {
     }
 
     fn all_steps(db: &rusqlite::Connection, chores: &mut Chores, wall: Timestamp) -> usize {
-        let (mut dropping, mut now) = (HashMap::new(), Mono::default());
-        for steps in 1.. {
-            let mut writer = Writer::new(db, wall, 0, &mut dropping);
+        let (mut cache, mut now) = (Cache::default(), Mono::default());
+        for steps in 1..1000 {
+            let mut writer = Writer::new(db, wall, 0, &mut cache);
             chores.step(&mut writer, now, wall).unwrap();
+            writer.finish(None).unwrap();
             if chores.due() > now.after(PAUSE) {
                 return steps;
             }
             now = chores.due();
         }
-        unreachable!()
+        panic!("a round that does not end")
     }
 
     fn seqs(db: &rusqlite::Connection, table: &str) -> Vec<i64> {
@@ -205,6 +258,64 @@ mod tests {
         let mut batches = seqs(&db, "(SELECT first AS seq FROM batches)");
         batches.sort_unstable();
         assert_eq!(batches, kept);
+    }
+
+    #[test]
+    fn a_replayed_dead_letter_is_an_outcome_like_others_and_holds_no_event() {
+        let (_dir, db) = history(4);
+        db.execute("UPDATE deliveries SET replayed_as = 1 WHERE state = 2", []).unwrap();
+        let mut chores = Chores::new(Retention::default(), Mono::default());
+        all_steps(&db, &mut chores, Timestamp::from_millis(20 * DAY));
+        assert_eq!((seqs(&db, "events"), seqs(&db, "deliveries")), (vec![4], vec![1, 2, 3, 4]));
+        all_steps(&db, &mut chores, Timestamp::from_millis(40 * DAY));
+        assert_eq!((seqs(&db, "events"), seqs(&db, "deliveries")), (vec![4], vec![4]));
+    }
+
+    #[test]
+    fn dead_letters_that_are_too_old_go_in_steps_and_then_their_events() {
+        let (_dir, db) = history(0);
+        let count = i64::try_from(LETTERS).unwrap() * 2 + 10;
+        let tx = db.unchecked_transaction().unwrap();
+        for seq in 1..=count {
+            tx.execute(
+                "INSERT INTO events VALUES (?1, ?2, '', 't', NULL, NULL, 0, 0, x'31', NULL)",
+                params![seq, format!("e{seq}")],
+            )
+            .unwrap();
+            tx.execute(
+                "INSERT INTO deliveries (seq, endpoint, run, state, created_at, settled_at, weight)
+                 VALUES (?1, ?2, 0, 2, 0, ?3, 10)",
+                [seq, seq % 3 + 1, seq * 1000],
+            )
+            .unwrap();
+        }
+        tx.execute("INSERT INTO totals SELECT endpoint, 'dead_kept', count(*) FROM deliveries GROUP BY 1", []).unwrap();
+        tx.execute("UPDATE meta SET value = ?1 WHERE name = 'judged_through'", [count]).unwrap();
+        tx.commit().unwrap();
+        let mut chores = Chores::new(Retention::default(), Mono::default());
+        // The last ten are younger than thirty days.
+        let wall = Timestamp::from_millis(30 * DAY + (count - 9) * 1000);
+        assert!(all_steps(&db, &mut chores, wall) > 2);
+        // The walk over events may have been ahead of the other: the next round takes the rest.
+        all_steps(&db, &mut chores, wall);
+        let kept: Vec<_> = (count - 9..=count).collect();
+        assert_eq!((seqs(&db, "events"), seqs(&db, "deliveries")), (kept.clone(), kept));
+        let total = |name: &str| -> i64 {
+            let sql = "SELECT sum(value) FROM totals WHERE name = ?1 AND endpoint > 0";
+            db.query_row(sql, [name], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((total("dead_kept"), total("dead_pruned")), (10, count - 10));
+    }
+
+    #[test]
+    fn what_a_debounce_window_holds_stays_and_what_a_forgotten_event_carried_goes() {
+        let (_dir, db) = history(40);
+        db.execute_batch("DELETE FROM deliveries; INSERT INTO verdicts VALUES (1, 4), (2, 5), (3, 2)").unwrap();
+        db.execute_batch("INSERT INTO carried VALUES (1, 7), (2, 7), (40, 7)").unwrap();
+        let mut chores = Chores::new(Retention::default(), Mono::default());
+        all_steps(&db, &mut chores, Timestamp::from_millis(40 * DAY));
+        let kept: Vec<_> = (1..=40).filter(|seq| *seq >= 33 || *seq == 1).collect();
+        assert_eq!((seqs(&db, "events"), seqs(&db, "verdicts"), seqs(&db, "carried")), (kept, vec![1], vec![1, 40]));
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub(super) const DROPPED: i64 = 3;
 /// Why an event went to nobody: `verdicts.state`.
 pub(super) const UNMATCHED: i64 = 1;
 pub(super) const SUPPRESSED: i64 = 2;
+/// Of the same table: it is held, or was replaced by a later one. 3 stands for none of these in what is asked.
+pub(super) const HELD: i64 = 4;
+pub(super) const COALESCED: i64 = 5;
 
 /// SQLite's integers have a sign; a seq never reaches it.
 pub(super) fn signed(seq: u64) -> i64 {
@@ -29,6 +32,6 @@ pub(super) fn drop_reason(text: &str) -> rusqlite::Result<DropReason> {
 }
 
 /// What stands in the file is not what this program writes.
-fn text_error(detail: String) -> rusqlite::Error {
+pub(super) fn text_error(detail: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, detail.into())
 }

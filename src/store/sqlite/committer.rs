@@ -17,17 +17,18 @@ use super::{
     codes::drop_reason,
     configure::{Answer, Change},
     failed,
-    write::{Judged, Writer},
+    space::Lookout,
+    write::{Cache, Judged, Writer},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Mono},
     endpoint::EndpointKey,
     error::StoreError,
     event::ValidEvent,
     intake::Permit,
     store::{
-        Admitted, AppendError, AppendReply, BreakerRecord, DeliveryId, DropReason, Receipt, Settlement, Submission,
-        Verdict,
+        Admitted, AppendError, AppendReply, BreakerRecord, DeliveryId, Receipt, Settlement, Submission, Verdict,
+        WindowChange,
         ledger::{Group, Ledger},
     },
 };
@@ -36,6 +37,7 @@ use crate::{
 pub(super) enum Message {
     Append(Vec<Submission>, AppendReply),
     Record(Vec<Verdict>),
+    Windows(Vec<WindowChange>),
     Settle(Settlement),
     SettleBatch(Vec<Settlement>),
     Breaker(EndpointKey, BreakerRecord),
@@ -60,11 +62,18 @@ pub(super) struct Committer {
     /// What a failed transaction had taken from the ledger: written first, before anything else is accepted.
     unsaved: Option<Group>,
     breakers: HashMap<EndpointKey, BreakerRecord>,
-    dropping: HashMap<EndpointKey, DropReason>,
+    cache: Cache,
     chores: Chores,
+    lookout: Lookout,
     last_seq: u64,
     checkpoint: mpsc::SyncSender<()>,
     unchecked: usize,
+}
+
+/// What is to be done now and then, whoever asks for what.
+pub(super) struct Watches {
+    pub(super) chores: Chores,
+    pub(super) lookout: Lookout,
 }
 
 /// What waits for the next transaction.
@@ -104,7 +113,7 @@ impl Committer {
         db: Connection,
         clock: Clock,
         shared: Arc<Shared>,
-        chores: Chores,
+        Watches { chores, lookout }: Watches,
         checkpoint: mpsc::SyncSender<()>,
     ) -> rusqlite::Result<Self> {
         let last_seq = super::read::last_seq(&db)?;
@@ -119,8 +128,9 @@ impl Committer {
             ledger: Ledger::default(),
             unsaved: None,
             breakers: HashMap::new(),
-            dropping,
+            cache: Cache { dropping, ..Cache::default() },
             chores,
+            lookout,
             last_seq,
             checkpoint,
             unchecked: 0,
@@ -146,6 +156,9 @@ impl Committer {
             }
             let close = waiting.close.take();
             let now = self.clock.now().mono;
+            if now >= self.lookout.due() {
+                self.lookout.look(now, &self.shared.room);
+            }
             let due = self.ledger.due().is_some_and(|due| now >= due) || now >= self.chores.due();
             let full = self.ledger.len() >= GROUP;
             let mut result = Ok(());
@@ -164,7 +177,8 @@ impl Committer {
             return RETRY;
         }
         let now = self.clock.now().mono;
-        self.ledger.due().map_or(self.chores.due(), |due| due.min(self.chores.due())).since(now)
+        let own = self.chores.due().min(self.lookout.due());
+        self.ledger.due().map_or(own, |due| due.min(own)).since(now)
     }
 
     fn take(&mut self, message: Message, waiting: &mut Waiting) {
@@ -175,6 +189,7 @@ impl Committer {
                 waiting.appends.push(Append { events, permits, reply });
             }
             Message::Record(verdicts) => verdicts.into_iter().for_each(|verdict| self.ledger.record(verdict, now)),
+            Message::Windows(windows) => self.ledger.keep_windows(windows, now),
             Message::Settle(settlement) => self.ledger.settle(settlement, now),
             Message::SettleBatch(settlements) => {
                 settlements.into_iter().for_each(|settlement| self.ledger.settle(settlement, now));
@@ -198,6 +213,7 @@ impl Committer {
         group.append(self.ledger.take(now.mono, everything));
         let changed = !changes.is_empty();
         let written = self.write(&appends, changes, &group);
+        self.measure(now.mono, &appends, written.is_ok());
         if changed {
             // After it: a step in the same transaction came before the changes, and took itself for the last for a while.
             self.chores.hurry(now.mono);
@@ -234,16 +250,17 @@ impl Committer {
     ) -> Result<Written, StoreError> {
         let now = self.clock.now();
         let mut answers = Vec::new();
-        let dropping = (!changes.is_empty()).then(|| self.dropping.clone());
+        let dropping = (!changes.is_empty()).then(|| self.cache.dropping.clone());
         #[cfg(test)]
         super::tests::limit_pages(&self.db, &self.shared);
         let result = (|| {
             let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut writer = Writer::new(&tx, now.wall, self.last_seq, &mut self.dropping);
+            let mut writer = Writer::new(&tx, now.wall, self.last_seq, &mut self.cache);
             writer.routed.flights = self.shared.queues.get().map(|(flights, _)| flights.as_ref());
             if !self.shared.writable.load(Ordering::Acquire) {
                 writer.try_to_write()?;
             }
+            group.windows.iter().try_for_each(|change| writer.window(change))?;
             group.verdicts.iter().try_for_each(|held| writer.verdict(held))?;
             group.settlements.iter().try_for_each(|settlement| writer.settle(settlement))?;
             self.breakers.iter().try_for_each(|(endpoint, breaker)| writer.breaker(*endpoint, breaker))?;
@@ -255,8 +272,7 @@ impl Committer {
             }
             let appended = appends.iter().map(|append| writer.append(&append.events));
             let appended = appended.collect::<rusqlite::Result<Vec<_>>>()?;
-            let judged_through = group.verdicts.last().map(|held| held.verdict.event.seq);
-            let (last_seq, dropped) = writer.finish(judged_through)?;
+            let (last_seq, dropped) = writer.finish(group.judged_through())?;
             tx.commit()?;
             Ok((appended, last_seq, dropped))
         })();
@@ -267,7 +283,8 @@ impl Committer {
                 Ok(Written { appended, answers, dropped })
             }
             Err(error) => {
-                self.dropping = dropping.unwrap_or_else(|| std::mem::take(&mut self.dropping));
+                let dropping = dropping.unwrap_or_else(|| std::mem::take(&mut self.cache.dropping));
+                self.cache = Cache { dropping, ..Cache::default() };
                 answers.into_iter().for_each(|answer: Answer| answer(Err(error.clone())));
                 changes.into_iter().for_each(|change| drop(change(Err(error.clone()))));
                 Err(error)
@@ -293,6 +310,18 @@ impl Committer {
         }
         for (reply, result) in replies {
             let _hung_up = reply.send(result);
+        }
+    }
+
+    fn measure(&self, started: Mono, appends: &[Append], written: bool) {
+        let metrics = &self.shared.metrics;
+        if !written {
+            return metrics.errors.one("commit");
+        }
+        metrics.commit_duration.time(self.clock.now().mono.since(started));
+        let events: usize = appends.iter().map(|append| append.events.len()).sum();
+        if let Some(events) = u64::try_from(events).ok().filter(|events| *events > 0) {
+            metrics.commit_events.value(events);
         }
     }
 

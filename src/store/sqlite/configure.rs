@@ -5,10 +5,10 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     codes::signed,
     read,
-    write::{Content, Writer},
+    write::{Birth, Cache, Content, Writer},
 };
 use crate::{
-    endpoint::{EndpointId, EndpointKey},
+    endpoint::{EndpointId, EndpointKey, policy::DeadLetters},
     error::StoreError,
     store::{DeliveryId, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
 };
@@ -20,10 +20,13 @@ pub(super) type Change = Box<dyn FnOnce(Result<&mut Writer<'_>, StoreError>) -> 
 pub(super) type Changed = Result<Answer, Answer>;
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// Dead letters that fall off at most in the transaction that lowers a limit; the rest falls off in steps.
+const LETTERS: usize = 500;
+
 impl Writer<'_> {
     /// Makes a change that fails alone: it is taken back without the rest of the transaction.
     pub(super) fn alone(&mut self, change: Change) -> rusqlite::Result<Answer> {
-        let (deltas, dropping) = (self.deltas.clone(), self.dropping.clone());
+        let (deltas, dropping) = (self.deltas.clone(), self.cache.dropping.clone());
         self.db.execute_batch("SAVEPOINT change")?;
         match change(Ok(self)) {
             Ok(answer) => {
@@ -32,7 +35,8 @@ impl Writer<'_> {
             }
             Err(answer) => {
                 self.db.execute_batch("ROLLBACK TO change; RELEASE change")?;
-                (self.deltas, *self.dropping) = (deltas, dropping);
+                self.deltas = deltas;
+                *self.cache = Cache { dropping, ..Cache::default() };
                 Ok(answer)
             }
         }
@@ -66,10 +70,13 @@ impl Writer<'_> {
             ],
         )?;
         match change.drop_pending {
-            Some(reason) => self.dropping.insert(key, reason),
-            None => self.dropping.remove(&key),
+            Some(reason) => self.cache.dropping.insert(key, reason),
+            None => self.cache.dropping.remove(&key),
         };
-        read::endpoint(self.db, key)
+        let row = read::endpoint(self.db, key)?;
+        self.cache.limits.insert(key, DeadLetters::of_settings(&change.settings));
+        self.prune_letters(key, LETTERS)?;
+        Ok(row)
     }
 
     pub(super) fn delete_endpoint(&mut self, key: EndpointKey) -> rusqlite::Result<()> {
@@ -81,7 +88,7 @@ impl Writer<'_> {
         if deleted == 0 {
             return Err(rusqlite::Error::QueryReturnedNoRows);
         }
-        self.dropping.insert(key, reason);
+        self.cache.dropping.insert(key, reason);
         Ok(())
     }
 
@@ -92,9 +99,21 @@ impl Writer<'_> {
             return Ok(());
         }
         self.db.execute("DELETE FROM windows WHERE rule = ?1", [name])?;
+        if old.is_none() || rule.is_none() {
+            // What came late from a rule of the same name is not this one's.
+            self.db.execute("DELETE FROM rule_totals WHERE rule = ?1", [name])?;
+        }
         match rule {
             Some(rule) => self.db.execute("INSERT OR REPLACE INTO rules VALUES (?1, ?2)", params![name, rule])?,
             None => self.db.execute("DELETE FROM rules WHERE name = ?1", [name])?,
+        };
+        Ok(())
+    }
+
+    pub(super) fn put_chain(&mut self, name: &str, chain: Option<&str>) -> rusqlite::Result<()> {
+        match chain {
+            Some(chain) => self.db.execute("INSERT OR REPLACE INTO chains VALUES (?1, ?2)", params![name, chain])?,
+            None => self.db.execute("DELETE FROM chains WHERE name = ?1", [name])?,
         };
         Ok(())
     }
@@ -123,6 +142,7 @@ impl Writer<'_> {
             )
             .optional()?;
         let Some((bytes, key)) = content else { return Ok(ReplayOutcome::Gone) };
+        self.exhume(id)?;
         let newest: u32 = self.db.query_row(
             "SELECT max(run) FROM deliveries WHERE seq = ?1 AND endpoint = ?2",
             [signed(seq), endpoint.0],
@@ -134,9 +154,9 @@ impl Writer<'_> {
         )?;
         let replay = DeliveryId { run: newest + 1, ..id };
         self.count_delivery(endpoint, "replayed", 1);
-        let dropped = self.dropping.get(&endpoint).copied();
+        let dropped = self.cache.dropping.get(&endpoint).copied();
         let content = Content { bytes, key: key.as_deref() };
-        self.insert_delivery(replay, self.now, content, dropped, &[])?;
+        self.insert_delivery(replay, Birth::Late(self.now), content, dropped, &[])?;
         Ok(ReplayOutcome::Replayed(replay))
     }
 

@@ -6,16 +6,16 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{
-    codes::{DEAD, DELIVERED, DROPPED, PENDING, SUPPRESSED, signed, unsigned},
-    read::{EVENT, Sql, accepted, limit, meta, moment, moment_or_none, named, parsed},
+    codes::{COALESCED, DEAD, DELIVERED, DROPPED, HELD, PENDING, SUPPRESSED, signed, unsigned},
+    read::{AFTER_EVENT, EVENT, Sql, accepted, limit, meta, moment, moment_or_none, named, parsed},
 };
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey},
     event::{Accepted, EventId, Tenant, Topic, TopicPattern},
     store::{
-        AttemptRow, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryRow, DeliveryState, EventDetail, EventFilter,
-        EventRow, EventState, InBatch,
+        AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterSelection, DeadReason, DeliveryId, DeliveryRow,
+        DeliveryState, EventDetail, EventFilter, EventRow, EventState, InBatch,
     },
 };
 
@@ -28,6 +28,8 @@ fn event_state(code: i64) -> EventState {
         0 => EventState::Unrouted,
         1 => EventState::Unmatched,
         SUPPRESSED => EventState::Suppressed,
+        HELD => EventState::Debouncing,
+        COALESCED => EventState::Coalesced,
         _ => EventState::Routed,
     }
 }
@@ -37,6 +39,8 @@ fn event_state_code(state: EventState) -> i64 {
         EventState::Unrouted => 0,
         EventState::Unmatched => 1,
         EventState::Suppressed => SUPPRESSED,
+        EventState::Debouncing => HELD,
+        EventState::Coalesced => COALESCED,
         EventState::Routed => 3,
     }
 }
@@ -59,14 +63,19 @@ fn delivery_state_code(state: DeliveryState) -> i64 {
     }
 }
 
-pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>> {
-    let judged = signed(meta(db, "judged_through")?);
-    let before = filter.before.map_or(i64::MAX, signed);
-    let (exact, below) = match &filter.topic {
+/// The one topic, or the GLOB pattern, that is asked for.
+fn topic_conditions(topic: Option<&TopicPattern>) -> (Option<String>, Option<String>) {
+    match topic {
         None | Some(TopicPattern::All) => (None, None),
         Some(TopicPattern::Exact(topic)) => (Some(topic.to_string()), None),
         Some(TopicPattern::Below(prefix)) => (None, Some(format!("{prefix}*"))),
-    };
+    }
+}
+
+pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>> {
+    let judged = signed(meta(db, "judged_through")?);
+    let before = filter.before.map_or(i64::MAX, signed);
+    let (exact, below) = topic_conditions(filter.topic.as_ref());
     let tenant = filter.tenant.as_ref().map(Tenant::as_str);
     let (since, until) = (filter.since.map(Timestamp::as_millis), filter.until.map(Timestamp::as_millis));
     let (state, delivery) = (filter.state.map(event_state_code), filter.delivery.map(delivery_state_code));
@@ -99,8 +108,9 @@ pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>
         (":delivery", &delivery),
     ];
     let used: Vec<_> = all.into_iter().filter(|(name, _)| sql.contains(name)).collect();
-    let rows = select
-        .query_map(used.as_slice(), |row| Ok(EventRow { event: accepted(row)?, state: event_state(row.get(10)?) }))?;
+    let rows = select.query_map(used.as_slice(), |row| {
+        Ok(EventRow { event: accepted(row)?, state: event_state(row.get(AFTER_EVENT)?) })
+    })?;
     rows.collect()
 }
 
@@ -111,7 +121,7 @@ pub(super) fn event(db: &Connection, tenant: Option<&Tenant>, id: &EventId) -> S
     let found = db
         .prepare_cached(&sql)?
         .query_row(named_params! {":judged": judged, ":id": id.as_str(), ":tenant": tenant}, |row| {
-            Ok((accepted(row)?, event_state(row.get(10)?)))
+            Ok((accepted(row)?, event_state(row.get(AFTER_EVENT)?)))
         })
         .optional()?;
     let Some((event, state)) = found else { return Ok(None) };
@@ -222,15 +232,30 @@ fn dead_letter_row(row: &Row<'_>) -> Sql<DeadLetterRow> {
 }
 
 pub(super) fn dead_letters(db: &Connection, filter: &DeadLetterFilter) -> Sql<Vec<DeadLetterRow>> {
+    let DeadLetterSelection { endpoint, topic, reason, tenant, since, until } = &filter.selection;
     let replayed = if filter.replayed { "NOT NULL" } else { "NULL" };
+    let (exact, below) = topic_conditions(topic.as_ref());
     let sql = format!(
         "{DEAD_LETTERS} AND d.replayed_as IS {replayed} AND (?1 IS NULL OR d.endpoint = ?1)
-         AND (d.seq, d.endpoint, d.run) < (?2, ?3, ?4) ORDER BY d.seq DESC, d.endpoint DESC, d.run DESC LIMIT ?5"
+         AND (d.seq, d.endpoint, d.run) < (?2, ?3, ?4) AND (?6 IS NULL OR d.reason = ?6) AND (?7 IS NULL OR e.tenant = ?7)
+         AND (?8 IS NULL OR d.settled_at >= ?8) AND (?9 IS NULL OR d.settled_at < ?9) AND (?10 IS NULL OR e.topic = ?10)
+         AND (?11 IS NULL OR e.topic GLOB ?11) ORDER BY d.seq DESC, d.endpoint DESC, d.run DESC LIMIT ?5"
     );
     let before = filter.before.map_or((i64::MAX, 0, 0), |id| (signed(id.seq), id.endpoint.0, id.run));
-    let endpoint = filter.endpoint.map(|key| key.0);
     let mut select = db.prepare_cached(&sql)?;
-    let values = params![endpoint, before.0, before.1, before.2, limit(filter.limit)];
+    let values = params![
+        endpoint.map(|key| key.0),
+        before.0,
+        before.1,
+        before.2,
+        limit(filter.limit),
+        reason.map(DeadReason::as_str),
+        tenant.as_ref().map(Tenant::as_str),
+        since.map(Timestamp::as_millis),
+        until.map(Timestamp::as_millis),
+        exact,
+        below,
+    ];
     select.query_map(values, dead_letter_row)?.collect()
 }
 

@@ -9,18 +9,23 @@ mod chores;
 mod codes;
 mod committer;
 mod configure;
+mod dead_letters;
+mod debounce;
+mod jobs;
 mod limits;
 mod lists;
 mod read;
 mod reader;
 mod schema;
+mod space;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use std::{
+    collections::BTreeMap,
     fs::{File, TryLockError},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -33,21 +38,24 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptedSink, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, DeadLetterFilter,
-    DeadLetterRow, DeliveryId, DeliveryTotals, EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow,
-    Flights, FullSink, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Retention, Settlement, Store,
-    Submission, Totals, Verdict,
+    AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
+    Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, Disk, EndpointChange, EndpointRow,
+    EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
+    ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink, Store, Submission, Totals,
+    Verdict, Vitals, WindowChange,
 };
 use crate::{
     clock::{Clock, Timestamp},
     endpoint::{EndpointId, EndpointKey},
     error::StoreError,
     event::{Accepted, EventId, Tenant},
+    metrics::StoreMetrics,
 };
 use chores::Chores;
-use committer::{Committer, Message};
+use committer::{Committer, Message, Watches};
 use configure::Answer;
 use reader::{Reader, read_error};
+use space::Lookout;
 use write::Writer;
 
 /// The durable [`Store`].
@@ -57,12 +65,17 @@ pub struct SqliteStore {
     pages: Reader,
     lists: Reader,
     committer: Option<thread::JoinHandle<()>>,
+    /// The database and its log.
+    files: [PathBuf; 2],
 }
 
+#[derive(Default)]
 struct Shared {
     sink: OnceLock<AcceptedSink>,
     queues: OnceLock<(Arc<Flights>, FullSink)>,
     writable: AtomicBool,
+    room: space::Seen,
+    metrics: StoreMetrics,
     /// How many pages the file may have: a full disk, for tests. 0 is no limit.
     #[cfg(test)]
     max_pages: std::sync::atomic::AtomicI64,
@@ -74,23 +87,27 @@ impl SqliteStore {
     /// # Errors
     /// When another process has it open, it was written by a newer version, or it cannot be read or written.
     pub fn open(dir: &Path, clock: Clock, retention: Retention) -> Result<Self, StoreError> {
+        Self::open_leaving(dir, clock, retention, Disk::leaving(Reserve::Bytes(0)))
+    }
+
+    /// The same, looking at the room on the disk: see [`Store::is_low`].
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`].
+    pub fn open_leaving(dir: &Path, clock: Clock, retention: Retention, disk: Disk) -> Result<Self, StoreError> {
         make_dir(dir)?;
         let lock = lock(dir)?;
         let path = dir.join("hookmill.db");
         keep_private(&path)?;
         let db = schema::open_writer(&path)?;
-        let shared = Arc::new(Shared {
-            sink: OnceLock::new(),
-            queues: OnceLock::new(),
-            writable: AtomicBool::new(true),
-            #[cfg(test)]
-            max_pages: Default::default(),
-        });
+        let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
+        let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);
         let pages = Reader::start("store-pages", &path, clock)?;
         let lists = Reader::start("store-lists", &path, clock)?;
-        let (checkpoint, checkpointer) = checkpoint::start(&path)?;
+        let (checkpoint, checkpointer) = checkpoint::start(&path, Arc::clone(&shared))?;
         let chores = Chores::new(retention, clock.now().mono);
-        let committer = Committer::new(db, clock, Arc::clone(&shared), chores, checkpoint).map_err(failed)?;
+        let committer =
+            Committer::new(db, clock, Arc::clone(&shared), Watches { chores, lookout }, checkpoint).map_err(failed)?;
         let (messages, receiver) = mpsc::channel();
         let run = move || {
             let close = committer.run(&receiver);
@@ -104,7 +121,8 @@ impl SqliteStore {
             }
         };
         let committer = Some(spawn("store-commit", run)?);
-        Ok(Self { messages, shared, pages, lists, committer })
+        let files = [path, dir.join("hookmill.db-wal")];
+        Ok(Self { messages, shared, pages, lists, committer, files })
     }
 
     fn tell(&self, message: Message) {
@@ -136,11 +154,14 @@ impl SqliteStore {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Reply<T> {
         let (reply, result) = oneshot::channel();
-        let lists = self.lists.clone();
+        let (lists, shared) = (self.lists.clone(), Arc::clone(&self.shared));
         self.tell(Message::Fence(Box::new(move |written| match written {
             Err(StoreError::Closed) => drop(reply.send(Err(StoreError::Closed))),
             // What cannot be written at this time does not keep anybody from reading what has been.
-            _ => lists.read(Box::new(move |db| drop(reply.send(read(db).map_err(read_error))))),
+            _ => lists.read(Box::new(move |db| {
+                let result = read(db).map_err(read_error).inspect_err(|_| shared.metrics.errors.one("read"));
+                drop(reply.send(result));
+            })),
         })));
         awaited(result)
     }
@@ -176,7 +197,11 @@ fn refuse(message: Message) {
         Message::Append(_, reply) => drop(reply.send(Err(AppendError::Store(StoreError::Closed)))),
         Message::Fence(answer) | Message::Close(answer) => answer(Err(StoreError::Closed)),
         Message::Change(change) => drop(change(Err(StoreError::Closed))),
-        Message::Record(_) | Message::Settle(_) | Message::SettleBatch(_) | Message::Breaker(..) => {}
+        Message::Record(_)
+        | Message::Windows(_)
+        | Message::Settle(_)
+        | Message::SettleBatch(_)
+        | Message::Breaker(..) => {}
     }
 }
 
@@ -205,6 +230,10 @@ impl Store for SqliteStore {
         self.tell(Message::Record(verdicts));
     }
 
+    fn keep_windows(&self, windows: Vec<WindowChange>) {
+        self.tell(Message::Windows(windows));
+    }
+
     fn settle(&self, settlement: Settlement) {
         self.tell(Message::Settle(settlement));
     }
@@ -218,9 +247,12 @@ impl Store for SqliteStore {
     }
 
     fn page(&self, request: PageRequest, reply: PageReply) {
-        let (pages, asked) = (self.pages.clone(), Asked(Some(reply)));
+        let (pages, asked, shared) = (self.pages.clone(), Asked(Some(reply)), Arc::clone(&self.shared));
         self.tell(Message::Fence(Box::new(move |written| match written {
-            Ok(()) => pages.read(Box::new(move |db| asked.answer(read::page(db, &request).map_err(read_error)))),
+            Ok(()) => pages.read(Box::new(move |db| {
+                let page = read::page(db, &request).map_err(read_error);
+                asked.answer(page.inspect_err(|_| shared.metrics.errors.one("page")));
+            })),
             // What is in the file is older than what is known: a delivery that was settled would be made again.
             Err(error) => asked.answer(Err(error)),
         })));
@@ -242,6 +274,10 @@ impl Store for SqliteStore {
         self.change(move |writer| writer.put_rule(&name, rule.as_deref()))
     }
 
+    fn put_chain(&self, name: String, chain: Option<String>) -> Reply<()> {
+        self.change(move |writer| writer.put_chain(&name, chain.as_deref()))
+    }
+
     fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome> {
         self.change(move |writer| writer.replay(dead_letter))
     }
@@ -253,8 +289,40 @@ impl Store for SqliteStore {
         self.change(move |writer| writer.cancel(&step))
     }
 
+    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted> {
+        self.read(move |db| dead_letters::count(db, &step))
+    }
+
+    fn create_job(&self, job: Job) -> Reply<()> {
+        self.change(move |writer| writer.create_job(&job))
+    }
+
+    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>> {
+        self.change(move |writer| writer.advance_job(&id, most))
+    }
+
+    fn end_job(&self, id: JobId, state: JobState) -> Reply<Option<Job>> {
+        self.change(move |writer| writer.end_job(&id, state))
+    }
+
+    fn job(&self, id: JobId) -> Reply<Option<Job>> {
+        self.read(move |db| jobs::job(db, &id))
+    }
+
+    fn running_jobs(&self) -> Reply<Vec<Job>> {
+        self.read(jobs::running_jobs)
+    }
+
     fn load(&self) -> Reply<Loaded> {
         self.read(read::load)
+    }
+
+    fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {
+        self.read(debounce::rule_totals)
+    }
+
+    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>> {
+        self.read(move |db| debounce::failed(db, &seqs))
     }
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {
@@ -291,6 +359,29 @@ impl Store for SqliteStore {
 
     fn endpoint_totals(&self, endpoint: EndpointKey) -> Reply<(DeliveryTotals, Option<Timestamp>)> {
         self.read(move |db| read::endpoint_totals(db, endpoint))
+    }
+
+    fn vitals(&self) -> Reply<Vitals> {
+        self.read(read::vitals)
+    }
+
+    fn metrics(&self) -> Option<&StoreMetrics> {
+        Some(&self.shared.metrics)
+    }
+
+    fn space(&self) -> Option<Space> {
+        Some(self.shared.room.space(&self.files))
+    }
+
+    fn watch_space(&self, sink: SpaceSink) {
+        let room = &self.shared.room;
+        if room.sink.set(sink).is_ok() && room.is_low() {
+            room.sink.get().into_iter().for_each(|sink| sink(true));
+        }
+    }
+
+    fn is_low(&self) -> bool {
+        self.shared.room.is_low()
     }
 
     fn flush(&self) -> Reply<()> {

@@ -5,14 +5,17 @@ use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use rusqlite::{Connection, Row, Rows, params, types::Type};
 
-use super::codes::{signed, unsigned};
+use super::{
+    codes::{signed, unsigned},
+    debounce,
+};
 use crate::{
     clock::Timestamp,
     endpoint::EndpointKey,
     event::{Accepted, NameError},
     store::{
-        BreakerRecord, Cursor, DeliveryTotals, EndpointRow, Loaded, Page, PageRequest, PendingRow, Totals,
-        WindowChange, WindowSlot, rows::LOOKED_AT,
+        BreakerRecord, Cursor, DeliveryTotals, EndpointRow, Health, Loaded, Page, PageRequest, PendingRow, Totals,
+        Vitals, rows::LOOKED_AT,
     },
 };
 
@@ -20,7 +23,11 @@ pub(super) type Sql<T> = rusqlite::Result<T>;
 
 /// The columns that [`accepted`] reads, in its order.
 pub(super) const EVENT: &str =
-    "e.seq, e.accepted_at, e.id, e.topic, e.tenant, e.key, e.source, e.timestamp, e.data, e.metadata";
+    "e.seq, e.accepted_at, e.id, e.topic, e.tenant, e.key, e.source, e.timestamp, e.data, e.metadata,
+     (SELECT suppressed FROM carried c WHERE c.seq = e.seq)";
+
+/// The first column after those.
+pub(super) const AFTER_EVENT: usize = 11;
 
 pub(super) fn accepted(row: &Row<'_>) -> Sql<Arc<Accepted>> {
     let tenant: String = row.get(4)?;
@@ -35,6 +42,7 @@ pub(super) fn accepted(row: &Row<'_>) -> Sql<Arc<Accepted>> {
         timestamp: moment(row, 7)?,
         data: Bytes::from(row.get::<_, Vec<u8>>(8)?),
         metadata: row.get::<_, Option<String>>(9)?.map(Into::into),
+        suppressed: row.get::<_, Option<i64>>(10)?.map_or(0, unsigned),
     }))
 }
 
@@ -99,21 +107,22 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
         "SELECT key, id, settings, version, created_at, updated_at, state_since, state_reason FROM endpoints
          WHERE deleted_at IS NULL ORDER BY key",
     )?;
-    let mut breakers = db.prepare(
+    let mut breakers = db.prepare(&format!(
         "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since FROM endpoints
-         WHERE deleted_at IS NULL AND (breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0
-             OR failing_since IS NOT NULL)",
-    )?;
+         WHERE deleted_at IS NULL AND ({HAS_FAILED})"
+    ))?;
     let mut pending =
         db.prepare("SELECT endpoint FROM totals WHERE name = 'pending' AND value > 0 AND endpoint > 0")?;
     let mut rules = db.prepare("SELECT name, rule FROM rules ORDER BY name")?;
-    let mut windows = db.prepare("SELECT rule, key, passed_at, suppressed FROM windows")?;
+    let mut chains = db.prepare("SELECT name, chain FROM chains ORDER BY name")?;
     Ok(Loaded {
         endpoints: endpoints.query_map([], endpoint_row)?.collect::<Sql<_>>()?,
         breakers: breakers.query_map([], breaker_row)?.collect::<Sql<_>>()?,
         pending: pending.query_map([], |row| row.get(0).map(EndpointKey))?.collect::<Sql<_>>()?,
         rules: rules.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?,
-        windows: windows.query_map([], window_row)?.collect::<Sql<_>>()?,
+        chains: chains.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?,
+        windows: debounce::windows(db)?,
+        held: debounce::held(db)?,
         judged_through: meta(db, "judged_through")?,
     })
 }
@@ -121,16 +130,44 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
 fn breaker_row(row: &Row<'_>) -> Sql<(EndpointKey, BreakerRecord)> {
     let record = BreakerRecord {
         open_until: moment_or_none(row, 1)?,
-        cooldown: Duration::from_millis(unsigned(row.get(2)?)),
+        cooldown: Duration::from_millis(row.get::<_, Option<i64>>(2)?.map_or(0, unsigned)),
         since: moment_or_none(row, 3)?,
         failing_since: moment_or_none(row, 4)?,
     };
     Ok((EndpointKey(row.get(0)?), record))
 }
 
-fn window_row(row: &Row<'_>) -> Sql<WindowChange> {
-    let slot = WindowSlot { passed_at: moment(row, 2)?, suppressed: unsigned(row.get(3)?) };
-    Ok(WindowChange { rule: row.get(0)?, key: row.get(1)?, slot: Some(slot) })
+/// Breakers that are not as new.
+const HAS_FAILED: &str = "breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0
+    OR failing_since IS NOT NULL";
+
+pub(super) fn vitals(db: &Connection) -> Sql<Vitals> {
+    let mut select = db.prepare_cached(&format!(
+        "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since, coalesce(t.value, 0) FROM endpoints
+         LEFT JOIN totals t ON t.endpoint = key AND t.name = 'pending'
+         WHERE deleted_at IS NULL AND (t.value > 0 OR {HAS_FAILED}) ORDER BY key"
+    ))?;
+    let health = |row: &Row<'_>| {
+        let ((endpoint, breaker), pending) = (breaker_row(row)?, unsigned(row.get(5)?));
+        let oldest_pending_at = if pending > 0 { oldest_pending(db, endpoint)? } else { None };
+        Ok(Health { endpoint, pending, oldest_pending_at, breaker })
+    };
+    let dead = "SELECT count(*) FROM deliveries WHERE state = 2 AND replayed_as IS NULL";
+    Ok(Vitals {
+        endpoints: select.query_map([], health)?.collect::<Sql<_>>()?,
+        dead_letters: db.prepare_cached(dead)?.query_row([], |row| row.get(0).map(unsigned))?,
+    })
+}
+
+fn oldest_pending(db: &Connection, endpoint: EndpointKey) -> Sql<Option<Timestamp>> {
+    // All but the late ones were made in the order of their seqs.
+    db.prepare_cached(
+        "SELECT min(created_at) FROM (
+             SELECT * FROM (SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND late IS NULL
+                 ORDER BY seq LIMIT 1)
+             UNION ALL SELECT min(created_at) FROM deliveries WHERE endpoint = ?1 AND state = 0 AND late = 1)",
+    )?
+    .query_row([endpoint.0], |row| moment_or_none(row, 0))
 }
 
 pub(super) fn unjudged(db: &Connection, after: u64, count: usize) -> Sql<Vec<Arc<Accepted>>> {
@@ -213,7 +250,7 @@ fn keyed_page(db: &Connection, request: &PageRequest, after: Place, without: &BT
     let mut found = select.query(params![request.endpoint.0, seq, run])?;
     let (mut page, mut bytes, mut looked_at) = (Page::default(), 0, 0);
     while let Some(row) = found.next()? {
-        let here = (unsigned(row.get(0)?), row.get(10)?);
+        let here = (unsigned(row.get(0)?), row.get(AFTER_EVENT)?);
         if row.get_ref(5)?.as_str_or_null()?.is_some_and(|key| without.contains(key)) {
             if looked_at == LOOKED_AT {
                 return Ok(page);
@@ -233,17 +270,18 @@ fn keyed_page(db: &Connection, request: &PageRequest, after: Place, without: &BT
 }
 
 fn pending_row(row: &Row<'_>) -> Sql<PendingRow> {
-    let micros = row.get::<_, Option<i64>>(15)?.map(|micros| Duration::from_micros(unsigned(micros)));
-    let attempted_at = moment_or_none(row, 14)?.zip(micros).map(|(at, took)| at.after(took));
+    let column = |after: usize| AFTER_EVENT + after;
+    let micros = row.get::<_, Option<i64>>(column(5))?.map(|micros| Duration::from_micros(unsigned(micros)));
+    let attempted_at = moment_or_none(row, column(4))?.zip(micros).map(|(at, took)| at.after(took));
     Ok(PendingRow {
         event: accepted(row)?,
-        run: row.get(10)?,
-        created_at: moment(row, 11)?,
-        attempts: row.get(12)?,
-        spent: row.get(13)?,
+        run: row.get(column(0))?,
+        created_at: moment(row, column(1))?,
+        attempts: row.get(column(2))?,
+        spent: row.get(column(3))?,
         attempted_at,
-        due: moment_or_none(row, 16)?,
-        asked: row.get(17)?,
+        due: moment_or_none(row, column(6))?,
+        asked: row.get(column(7))?,
     })
 }
 
@@ -257,6 +295,8 @@ pub(super) fn totals(db: &Connection) -> Sql<Totals> {
         match row.get_ref(0)?.as_str()? {
             "unmatched" => totals.unmatched = value,
             "suppressed" => totals.suppressed = value,
+            "coalesced" => totals.coalesced = value,
+            "debouncing" => totals.debouncing = value,
             "routed" => totals.routed = value,
             name => add(&mut totals.deliveries, name, value),
         }
@@ -271,16 +311,7 @@ pub(super) fn endpoint_totals(db: &Connection, endpoint: EndpointKey) -> Sql<(De
     while let Some(row) = rows.next()? {
         add(&mut totals, row.get_ref(0)?.as_str()?, unsigned(row.get(1)?));
     }
-    // First deliveries were made in the order of their seqs; only replays are out of it.
-    let oldest = db
-        .prepare_cached(
-            "SELECT min(created_at) FROM (
-                 SELECT * FROM (SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run = 0
-                     ORDER BY seq LIMIT 1)
-                 UNION ALL SELECT created_at FROM deliveries WHERE endpoint = ?1 AND state = 0 AND run > 0)",
-        )?
-        .query_row([endpoint.0], |row| moment_or_none(row, 0))?;
-    Ok((totals, oldest))
+    Ok((totals, oldest_pending(db, endpoint)?))
 }
 
 fn add(totals: &mut DeliveryTotals, name: &str, value: u64) {
@@ -290,6 +321,10 @@ fn add(totals: &mut DeliveryTotals, name: &str, value: u64) {
         "pending" => totals.pending = value,
         "delivered" => totals.delivered = value,
         "dead_lettered" => totals.dead_lettered = value,
+        "dead_kept" => totals.dead_letters.kept = value,
+        "dead_bytes" => totals.dead_letters.bytes = value,
+        "dead_pruned" => totals.dead_letters.pruned = value,
+        "dead_purged" => totals.dead_letters.purged = value,
         _ => {
             if let Some(reason) = name.strip_prefix("dropped:") {
                 totals.dropped.insert(reason.to_owned(), value);

@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS];
+const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -101,6 +101,41 @@ CREATE TABLE windows (
 INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(8)))), ('last_seq', 0), ('judged_through', 0);
 ";
 
+/// How many dead letters are kept, and what they weigh.
+const DEAD_LETTERS: &str = "
+-- What the event of a dead letter weighs, counted in the totals `dead_bytes` as long as it is kept and not replayed.
+ALTER TABLE deliveries ADD COLUMN weight INTEGER;
+UPDATE deliveries SET weight = 256 + coalesce(
+    (SELECT length(e.data) + coalesce(octet_length(e.metadata), 0) FROM events e WHERE e.seq = deliveries.seq), 0)
+    WHERE state = 2 AND replayed_as IS NULL;
+CREATE INDEX deliveries_kept ON deliveries (endpoint, settled_at, seq, run) WHERE state = 2 AND replayed_as IS NULL;
+INSERT INTO totals SELECT endpoint, 'dead_kept', count(*) FROM deliveries
+    WHERE state = 2 AND replayed_as IS NULL GROUP BY endpoint;
+INSERT INTO totals SELECT endpoint, 'dead_bytes', sum(weight) FROM deliveries
+    WHERE state = 2 AND replayed_as IS NULL GROUP BY endpoint;
+INSERT INTO totals SELECT 0, name, sum(value) FROM totals WHERE name IN ('dead_kept', 'dead_bytes') GROUP BY name;
+";
+
+/// Work on many dead letters.
+const JOBS: &str = "
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    rate REAL,
+    total INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    -- which dead letters
+    endpoint INTEGER, topic TEXT, reason TEXT, tenant TEXT, since INTEGER, until INTEGER,
+    -- the last one that it looked at
+    at_endpoint INTEGER, at_since INTEGER, at_seq INTEGER, at_run INTEGER
+) WITHOUT ROWID;
+CREATE INDEX jobs_ended ON jobs (ended_at);
+";
+
 const BATCHES: &str = "
 -- Requests for several deliveries of an endpoint. What a delivery or an attempt names in its column `batch` is one of these;
 -- error and response of such an attempt are here.
@@ -135,6 +170,37 @@ const KEYS: &str = "
 ALTER TABLE deliveries ADD COLUMN key TEXT;
 UPDATE deliveries SET key = (SELECT e.key FROM events e WHERE e.seq = deliveries.seq) WHERE state = 0;
 CREATE INDEX deliveries_by_key ON deliveries (endpoint, key, seq, run) WHERE state = 0 AND key IS NOT NULL;
+";
+
+const DEBOUNCING: &str = "
+-- From here on verdicts say also: 4 held by a debounce rule, 5 replaced by a later one of its key.
+CREATE INDEX verdicts_held ON verdicts (seq) WHERE state = 4;
+
+-- Windows are found by another key than before.
+DROP TABLE windows;
+CREATE TABLE windows (
+    rule TEXT NOT NULL,
+    key TEXT NOT NULL,
+    measured_from INTEGER,
+    suppressed INTEGER NOT NULL,
+    held INTEGER,                  -- the seq of the event that waits
+    held_since INTEGER,
+    taken_by INTEGER,              -- the seq of the event that took the slot
+    PRIMARY KEY (rule, key)
+) WITHOUT ROWID;
+CREATE TABLE rule_totals (rule TEXT PRIMARY KEY, suppressed INTEGER NOT NULL, coalesced INTEGER NOT NULL) WITHOUT ROWID;
+
+-- How many events did not pass since the last of the key that did, where there are any.
+CREATE TABLE carried (seq INTEGER PRIMARY KEY, suppressed INTEGER NOT NULL);
+
+-- Deliveries that were not made in the order of their seqs: replays, and events that were held.
+ALTER TABLE deliveries ADD COLUMN late INTEGER;
+UPDATE deliveries SET late = 1 WHERE run > 0 AND state = 0;
+CREATE INDEX deliveries_late ON deliveries (endpoint, created_at) WHERE state = 0 AND late = 1;
+";
+
+const CHAINS: &str = "
+CREATE TABLE chains (name TEXT PRIMARY KEY, chain TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema.
@@ -203,6 +269,29 @@ mod tests {
         let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         let vacuum: i64 = db.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
         assert_eq!((version, vacuum), (i64::try_from(MIGRATIONS.len()).unwrap(), 2));
+    }
+
+    #[test]
+    fn dead_letters_of_an_older_file_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(VERSION_1).unwrap();
+        db.execute_batch(
+            "INSERT INTO events VALUES (1, 'a', '', 't', NULL, NULL, 0, 0, x'313131', '{\"é\":1}');
+             INSERT INTO deliveries (seq, endpoint, run, state, created_at, replayed_as) VALUES
+                 (1, 1, 0, 2, 0, 1), (1, 1, 1, 2, 0, NULL), (1, 2, 0, 2, 0, NULL), (1, 3, 0, 1, 0, NULL);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(db);
+        let db = open_writer(&path).unwrap();
+        let mut select = db.prepare("SELECT endpoint, name, value FROM totals ORDER BY name DESC, endpoint").unwrap();
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let rows: Vec<(i64, String, i64)> = rows.unwrap().map(Result::unwrap).collect();
+        let of = |name: &str, values: [i64; 3]| (0..).zip(values).map(|(key, n)| (key, name.to_owned(), n)).collect();
+        let expected: [Vec<_>; 2] = [of("dead_kept", [2, 1, 1]), of("dead_bytes", [534, 267, 267])];
+        assert_eq!(rows, expected.concat());
     }
 
     #[test]

@@ -38,6 +38,38 @@ fn a_second_store_in_the_same_directory_is_refused() {
     assert!(SqliteStore::open(dir.path(), Clock::system(), Retention::default()).is_ok());
 }
 
+#[test]
+fn a_job_goes_on_where_it_was_when_the_store_is_opened_again() {
+    use crate::store::{DeadLetterSelection, DeliveryId, Job, JobId, JobKind, JobState};
+    let (store, dir) = open();
+    let bench = Bench::new(store);
+    let endpoint = bench.endpoint("one");
+    let letters = ["a", "b", "c"].map(|id| delivery(&bench.routed(id, &[endpoint]), endpoint));
+    letters.iter().for_each(|id| bench.settle(*id, attempt(1, 5), DEAD));
+    let id: JobId = "job_1".parse().unwrap();
+    let selection = DeadLetterSelection {
+        endpoint: Some(endpoint),
+        topic: Some("t".parse().unwrap()),
+        reason: Some("exhausted".parse().unwrap()),
+        tenant: None,
+        since: Some(at(0)),
+        until: Some(at(9)),
+    };
+    let (kind, state, rate) = (JobKind::ReplayDeadLetters, JobState::Running, Some(0.5));
+    let created_at = at(100);
+    let job =
+        Job { id: id.clone(), kind, selection, rate, total: 3, done: 0, failed: 0, state, created_at, ended_at: None };
+    get(bench.store.create_job(job.clone()));
+    get(bench.store.advance_job(id.clone(), 2)).unwrap();
+    drop(bench);
+
+    let store = SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap();
+    assert_eq!(get(store.running_jobs()), [Job { done: 2, ..job }]);
+    let last = get(store.advance_job(id, 9)).unwrap();
+    assert_eq!(last.replayed, [DeliveryId { run: 1, ..letters[2] }]);
+    assert_eq!((last.job.done, last.job.state), (3, JobState::Finished));
+}
+
 /// Limits the file as a full disk would.
 pub(super) fn limit_pages(db: &Connection, shared: &Shared) {
     let pages = match shared.max_pages.load(Ordering::Acquire) {

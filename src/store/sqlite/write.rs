@@ -7,17 +7,17 @@ use tracing::warn;
 
 use crate::{
     clock::Timestamp,
-    endpoint::EndpointKey,
+    endpoint::{EndpointKey, policy::DeadLetters},
     event::{Accepted, ValidEvent},
     store::{
         AppendError, AttemptRecord, BreakerRecord, DeliveryId, DropReason, Next, Receipt, Ruling, Settlement, Verdict,
-        WindowChange, ledger::Held,
+        ledger::Held,
     },
 };
 
 use super::{
     batches,
-    codes::{DEAD, DELIVERED, DROPPED, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
+    codes::{DEAD, DELIVERED, DROPPED, HELD, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
     limits::Routed,
 };
 
@@ -28,8 +28,7 @@ pub(super) struct Writer<'a> {
     pub(super) db: &'a Connection,
     pub(super) now: Timestamp,
     pub(super) deltas: HashMap<Count, i64>,
-    /// Endpoints whose deliveries are dropped.
-    pub(super) dropping: &'a mut HashMap<EndpointKey, DropReason>,
+    pub(super) cache: &'a mut Cache,
     pub(super) routed: Routed<'a>,
     last_seq: u64,
 }
@@ -42,6 +41,31 @@ pub(super) struct Content<'a> {
     pub(super) key: Option<&'a str>,
 }
 
+/// What the writer knows of endpoints without reading it each time; as old as the transaction.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    /// Endpoints whose deliveries are dropped.
+    pub(super) dropping: HashMap<EndpointKey, DropReason>,
+    /// How many dead letters are kept, for those that were asked for.
+    pub(super) limits: HashMap<EndpointKey, DeadLetters>,
+}
+
+/// When a delivery was made.
+#[derive(Clone, Copy)]
+pub(super) enum Birth {
+    /// In the order of the seqs.
+    InOrder(Timestamp),
+    /// After those of later events: a replay, or an event that was held.
+    Late(Timestamp),
+}
+
+impl Birth {
+    const fn at(self) -> Timestamp {
+        let (Self::InOrder(at) | Self::Late(at)) = self;
+        at
+    }
+}
+
 /// An event as it was judged at the door.
 pub(super) enum Judged {
     New(Accepted),
@@ -50,13 +74,8 @@ pub(super) enum Judged {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(
-        db: &'a Connection,
-        now: Timestamp,
-        last_seq: u64,
-        dropping: &'a mut HashMap<EndpointKey, DropReason>,
-    ) -> Self {
-        Self { db, now, deltas: HashMap::new(), dropping, routed: Routed::default(), last_seq }
+    pub(super) fn new(db: &'a Connection, now: Timestamp, last_seq: u64, cache: &'a mut Cache) -> Self {
+        Self { db, now, deltas: HashMap::new(), cache, routed: Routed::default(), last_seq }
     }
 
     /// Adds up the totals; tells the newest seq, and what full queues had to drop.
@@ -86,12 +105,12 @@ impl<'a> Writer<'a> {
 
     /// One line for each endpoint and reason.
     fn log_dropped(&self) {
-        for ((endpoint, name), count) in &self.deltas {
-            if let (Some(reason), 1.., 1..) = (name.strip_prefix("dropped:"), *endpoint, *count)
-                // Whoever is told of these logs them: a line for each transaction would be too many.
-                && reason != DropReason::QueueFull.as_str()
-            {
+        for ((endpoint, name), count) in self.deltas.iter().filter(|((key, _), count)| *key > 0 && **count > 0) {
+            // Whoever is told of full queues logs them: a line for each transaction would be too many.
+            if let Some(reason) = name.strip_prefix("dropped:").filter(|name| *name != DropReason::QueueFull.as_str()) {
                 warn!(event = "delivery.dropped", endpoint, reason, count, "deliveries dropped");
+            } else if name == "dead_pruned" {
+                warn!(event = "dead_letters.pruned", endpoint, count, "the oldest dead letters fell off");
             }
         }
     }
@@ -165,27 +184,33 @@ impl<'a> Writer<'a> {
 
     /// Writes a verdict with what is known of its deliveries already.
     pub(super) fn verdict(&mut self, held: &Held) -> rusqlite::Result<()> {
-        let Verdict { event, ruling, windows, .. } = &held.verdict;
+        let Verdict { event, ruling, debounced, released_at, .. } = &held.verdict;
+        if released_at.is_some() && !self.end_hold(event.seq)? {
+            return self.debounced(debounced);
+        }
         match ruling {
             Ruling::Unmatched => self.unrouted_verdict(event.seq, UNMATCHED, "unmatched")?,
             Ruling::Suppressed => self.unrouted_verdict(event.seq, SUPPRESSED, "suppressed")?,
+            Ruling::Held => self.unrouted_verdict(event.seq, HELD, "debouncing")?,
             Ruling::Routed(targets) => {
                 self.count(0, "routed", 1);
+                let birth = released_at.map_or(Birth::InOrder(event.accepted_at), Birth::Late);
                 for (target, outcomes) in targets.iter().zip(&held.outcomes) {
                     let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
-                    let dropped = target.dropped.or_else(|| self.dropping.get(&target.endpoint).copied());
+                    let dropped = target.dropped.or_else(|| self.cache.dropping.get(&target.endpoint).copied());
                     self.count_delivery(target.endpoint, "created", 1);
                     let content = Content { bytes: signed(event.weight() as u64), key: event.key.as_deref() };
                     self.routed.add(target.endpoint, target.queue, event.seq);
-                    self.insert_delivery(id, event.accepted_at, content, dropped, outcomes)?;
+                    self.insert_delivery(id, birth, content, dropped, outcomes)?;
                 }
             }
         }
-        windows.iter().try_for_each(|change| self.window(change))
+        self.carry(event)?;
+        self.debounced(debounced)
     }
 
     fn unrouted_verdict(&mut self, seq: u64, state: i64, name: &'static str) -> rusqlite::Result<()> {
-        self.db.prepare_cached("INSERT INTO verdicts VALUES (?1, ?2)")?.execute([signed(seq), state])?;
+        self.db.prepare_cached("INSERT OR REPLACE INTO verdicts VALUES (?1, ?2)")?.execute([signed(seq), state])?;
         self.count(0, name, 1);
         Ok(())
     }
@@ -193,7 +218,7 @@ impl<'a> Writer<'a> {
     pub(super) fn insert_delivery(
         &mut self,
         id: DeliveryId,
-        created_at: Timestamp,
+        birth: Birth,
         content: Content<'_>,
         dropped: Option<DropReason>,
         outcomes: &[Settlement],
@@ -203,19 +228,20 @@ impl<'a> Writer<'a> {
             && let (Next::Delivered, Some(attempt)) = (only.next, &only.attempt)
             && attempt.number == 1
         {
-            return self.insert_delivered(id, created_at, only, attempt);
+            return self.insert_delivered(id, birth.at(), only, attempt);
         }
         let state = if dropped.is_some() { DROPPED } else { PENDING };
         let settled_at = dropped.map(|_| self.now.as_millis());
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes, key)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes, key, late)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         let reason = dropped.map(DropReason::as_str);
         let DeliveryId { seq, endpoint, run } = id;
-        let created_at = created_at.as_millis();
+        let (created_at, late) = (birth.at().as_millis(), matches!(birth, Birth::Late(_)).then_some(1));
         let Content { bytes, key } = content;
-        insert.execute(params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, bytes, key])?;
+        let values = params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, bytes, key, late];
+        insert.execute(values)?;
         match dropped {
             Some(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             None => self.count_pending(endpoint, 1, bytes),
@@ -304,6 +330,9 @@ impl<'a> Writer<'a> {
             Next::Dropped(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             Next::Retry { .. } => {}
         }
+        if state == DEAD {
+            self.bury(settlement.delivery)?;
+        }
         let failed = settlement.next != Next::Delivered;
         if let Some(attempt) = attempt {
             self.batch(endpoint, attempt, failed)?;
@@ -338,25 +367,6 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn window(&mut self, change: &WindowChange) -> rusqlite::Result<()> {
-        match change.slot {
-            Some(slot) => {
-                let mut upsert = self.db.prepare_cached("INSERT OR REPLACE INTO windows VALUES (?1, ?2, ?3, ?4)")?;
-                upsert.execute(params![
-                    change.rule,
-                    change.key,
-                    slot.passed_at.as_millis(),
-                    signed(slot.suppressed)
-                ])?;
-            }
-            None => {
-                let mut delete = self.db.prepare_cached("DELETE FROM windows WHERE rule = ?1 AND key = ?2")?;
-                delete.execute(params![change.rule, change.key])?;
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn breaker(&mut self, endpoint: EndpointKey, breaker: &BreakerRecord) -> rusqlite::Result<()> {
         let mut update = self.db.prepare_cached(
             "UPDATE endpoints SET breaker_until = ?2, breaker_cooldown = ?3, breaker_since = ?4, failing_since = ?5
@@ -369,11 +379,11 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn count(&mut self, endpoint: i64, name: impl Into<Cow<'static, str>>, delta: i64) {
+    pub(super) fn count(&mut self, endpoint: i64, name: impl Into<Cow<'static, str>>, delta: i64) {
         *self.deltas.entry((endpoint, name.into())).or_default() += delta;
     }
 
-    /// What has been counted so far for an endpoint.
+    /// What this transaction has counted so far.
     pub(super) fn delta(&self, endpoint: EndpointKey, name: &'static str) -> i64 {
         self.deltas.get(&(endpoint.0, Cow::Borrowed(name))).copied().unwrap_or(0)
     }

@@ -12,7 +12,7 @@ pub(super) fn standard(event: &Accepted) -> Bytes {
     with_data(&head, &event.data, "}")
 }
 
-/// Every field of the event; what it does not have is `null`, `metadata` then `{}`.
+/// Every field of the event; what it does not have is `null`, `metadata` then `{}`. `suppressed` is there when it is not 0.
 pub(super) fn envelope(event: &Accepted) -> Bytes {
     let Accepted { seq, accepted_at, id, topic, timestamp, data, .. } = event;
     let text = |value: Option<&str>| value.map_or_else(|| "null".to_owned(), quoted);
@@ -21,7 +21,11 @@ pub(super) fn envelope(event: &Accepted) -> Bytes {
     let head = format!(
         r#"{{"id":"{id}","seq":{seq},"topic":"{topic}","tenant":{tenant},"key":{key},"source":{source},"timestamp":"{timestamp}","accepted_at":"{accepted_at}","data":"#
     );
-    let tail = format!(r#","metadata":{}}}"#, event.metadata.as_deref().unwrap_or("{}"));
+    let metadata = event.metadata.as_deref().unwrap_or("{}");
+    let tail = match event.suppressed {
+        0 => format!(r#","metadata":{metadata}}}"#),
+        count => format!(r#","metadata":{metadata},"suppressed":{count}}}"#),
+    };
     with_data(&head, data, &tail)
 }
 

@@ -55,6 +55,12 @@ fn raw_is_the_data_alone() {
 fn an_envelope_has_every_field() {
     let expected = r#"{"id":"e1","seq":7,"topic":"user.created","tenant":"acme","key":"user é","source":"node 7","timestamp":"1970-01-01T00:00:01.000Z","accepted_at":"1970-01-01T00:00:01.000Z","data":{ "b":1.0 },"metadata":{"traceid":"a b","n":3,"No":1,"big":1.5,"list":[]}}"#;
     assert_eq!(body(json!("envelope"), full(r#"{ "b":1.0 }"#)), expected);
+    let mut carrying = accepted(event("1"));
+    carrying.suppressed = 3;
+    let carrying = render(&carrying, &settings(&json!("envelope"))).unwrap().body;
+    assert_eq!(serde_json::from_slice::<Value>(&carrying).unwrap()["suppressed"], 3);
+    let mapped = json!({"map": {"n": {"from": "/suppressed"}}});
+    assert_eq!(body(mapped, event("1")), "{}");
     let bare: Value = serde_json::from_str(&body(json!("envelope"), event("1"))).unwrap();
     assert_eq!((&bare["tenant"], &bare["key"], &bare["metadata"]), (&Value::Null, &Value::Null, &json!({})));
 }

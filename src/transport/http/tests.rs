@@ -15,12 +15,13 @@ use std::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::*;
+use crate::transport::KEPT_RESPONSE_BYTES;
 use crate::{
     Accepted, Event, Timestamp,
     endpoint::{
         Auth, Endpoint, EndpointKey, Secret, Settings, Signing, State, Target, TenantScope,
         format::Format,
-        policy::{Guard, Policy},
+        policy::{DeadLetters, Guard, Policy},
     },
 };
 
@@ -50,6 +51,7 @@ fn transport() -> HttpTransport {
 
 fn settings(url: &str) -> Settings {
     Settings {
+        preset: None,
         name: None,
         tenant: TenantScope::None,
         target: Target::Http(url.parse().unwrap()),
@@ -64,6 +66,7 @@ fn settings(url: &str) -> Settings {
         signing: Signing::Standard(vec![Secret::parse(SECRET).unwrap()]),
         guard: Guard::Private,
         policy: Policy { timeout: Duration::from_secs(60), ..Policy::default() },
+        dead_letters: DeadLetters::default(),
     }
 }
 
@@ -80,7 +83,7 @@ fn attempt(settings: Settings) -> Attempt {
     };
     let event = Event::from_json("user.created", r#"{ "n":1.0 }"#).id("signup-7").validate(AT).unwrap();
     let events = vec![Arc::new(Accepted::new(1, AT, event))];
-    Attempt { events, endpoint: Arc::new(endpoint), number: 1, at: AT }
+    Attempt { events, endpoint: Arc::new(endpoint), number: 1, at: AT, keep: KEPT_RESPONSE_BYTES }
 }
 
 async fn post(transport: &HttpTransport, url: &str) -> Result<Response, Failure> {

@@ -6,14 +6,17 @@
 
 mod backlog;
 mod batches;
+mod chains;
 mod commands;
 mod config;
 mod confirmed;
 mod conservation;
+mod debounce;
 mod drain;
 mod files;
 mod http;
 mod isolation;
+mod jobs;
 mod lifecycle;
 mod process;
 mod receiver;

@@ -1,5 +1,7 @@
 //! Debounce rules.
 
+mod held;
+
 use hookmill::{
     Debounce,
     testing::{Script, paused},

@@ -530,7 +530,7 @@ impl World {
             }
             Effect::Breaker(transition, record) => self.broke(transition, record),
             // Whoever hears of it may disable the endpoint, or not: nothing here depends on it.
-            Effect::Disable(_) => {}
+            Effect::Disable(_) | Effect::Ended(_) => {}
         }
     }
 

@@ -49,7 +49,7 @@ impl World {
         self.breaker = record;
         let Some(transition) = transition else { return };
         self.gate = match (transition, record.open_until) {
-            (Transition::Closed, None) => Gate::Closed,
+            (Transition::Closed | Transition::Reset, None) => Gate::Closed,
             (Transition::Opened | Transition::Reopened, Some(until)) => Gate::Open(until),
             other => return self.breach(Law::Breaker, &format!("{other:?}")),
         };

@@ -1,0 +1,121 @@
+//! `POST /v1/dead-letters/replay`, `POST /v1/dead-letters/purge`, `/v1/jobs/{id}`
+
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    call::{Answer, Call, json, located, ok},
+    problem::Problem,
+    selection::Selection,
+};
+use crate::{
+    Hookmill, Timestamp,
+    error::Invalid,
+    pipeline::REPLAY_RATE,
+    store::{DeadLetterSelection, Job, JobId, JobKind, JobState},
+};
+
+const FILTER: &[&str] = &["endpoint", "topic", "reason", "tenant", "since", "until"];
+const REPLAY: &[&str] = &["filter", "rate", "dry_run", "all"];
+const PURGE: &[&str] = &["filter", "dry_run", "all"];
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a JobId,
+    kind: JobKind,
+    state: JobState,
+    total: u64,
+    done: u64,
+    failed: u64,
+    rate: Option<f64>,
+    created_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+/// What a call asks to be done.
+struct Asked {
+    selection: DeadLetterSelection,
+    rate: Option<f64>,
+    dry_run: bool,
+}
+
+impl Asked {
+    async fn of(call: &Call, names: &[&str]) -> Result<Self, Problem> {
+        let body = call.configuration(&["application/json"]).await?;
+        let mut asked = Selection::of(&body, "#");
+        let (dry_run, all) = (asked.flag("dry_run"), asked.flag("all"));
+        let rate = if names.contains(&"rate") { asked.number("rate") } else { None };
+        let everything = json!({});
+        let mut filter = Selection::of(asked.given("filter").unwrap_or(&everything), "#/filter");
+        let selection = selection(&mut filter, call.hooks());
+        asked.expect_some(selection.is_some() || all || filter.is_faulty());
+        let mistakes = [asked.done(names), filter.done(FILTER)].into_iter().filter_map(Result::err);
+        Invalid::unless_empty(mistakes.flat_map(Vec::from).collect())?;
+        Ok(Self { selection, rate, dry_run })
+    }
+}
+
+fn selection(filter: &mut Selection<'_>, hooks: &Hookmill) -> DeadLetterSelection {
+    DeadLetterSelection {
+        endpoint: filter.endpoint(hooks),
+        topic: filter.parse("topic"),
+        reason: filter.parse("reason"),
+        tenant: filter.parse("tenant"),
+        since: filter.parse("since"),
+        until: filter.parse("until"),
+    }
+}
+
+pub(super) async fn replay(call: Call) -> Answer {
+    let Asked { selection, rate, dry_run } = Asked::of(&call, REPLAY).await?;
+    if dry_run {
+        return matched(&call, selection).await;
+    }
+    let job = call.hooks().replay_dead_letters(selection, rate.unwrap_or(REPLAY_RATE)).await?;
+    started(&call, &job)
+}
+
+pub(super) async fn purge(call: Call) -> Answer {
+    let Asked { selection, dry_run, .. } = Asked::of(&call, PURGE).await?;
+    if dry_run {
+        return matched(&call, selection).await;
+    }
+    let job = call.hooks().purge_dead_letters(selection).await?;
+    started(&call, &job)
+}
+
+async fn matched(call: &Call, selection: DeadLetterSelection) -> Answer {
+    ok(&json!({"matched": call.hooks().count_dead_letters(selection).await?}))
+}
+
+fn started(call: &Call, job: &Job) -> Answer {
+    let mut response = json(StatusCode::ACCEPTED, &json!({"job": job.id}))?;
+    if let Some((root, _)) = call.request.path().split_once("/v1/") {
+        located(&mut response, &format!("{root}/v1/jobs/{}", job.id));
+    }
+    Ok(response)
+}
+
+pub(super) async fn show(call: Call) -> Answer {
+    ok(&shown(&call.hooks().job(&call.named("id", "job")?).await?))
+}
+
+pub(super) async fn cancel(call: Call) -> Answer {
+    ok(&shown(&call.hooks().cancel_job(&call.named("id", "job")?).await?))
+}
+
+fn shown(job: &Job) -> Shown<'_> {
+    let Job { id, kind, state, total, done, failed, rate, created_at, ended_at, .. } = job;
+    Shown {
+        id,
+        kind: *kind,
+        state: *state,
+        total: *total,
+        done: *done,
+        failed: *failed,
+        rate: *rate,
+        created_at: *created_at,
+        ended_at: *ended_at,
+    }
+}
