@@ -50,6 +50,7 @@ fn item(key: Key) -> Item {
         timestamp: Timestamp::from_millis(0),
         data: vec![b'1'].into(),
         metadata: None,
+        suppressed: 0,
     };
     fresh_item(Arc::new(event), Quota::new(1).take_anyway(1))
 }
