@@ -7,8 +7,10 @@
 
 mod effects;
 mod gather;
+mod health;
 #[cfg(test)]
 mod laws;
+mod outlook;
 mod record;
 mod settle;
 
@@ -21,23 +23,21 @@ use std::{
 use super::{
     batch::Company,
     breaker::{Breaker, Gate, Transition},
-    outcome::{Health, Outcome},
+    outcome::Outcome,
     queue::{Item, Key, Order, Queue},
     rate::Pace,
-    retry::{asked_delay, longest_wait},
+    retry::longest_wait,
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
     endpoint::{
         EndpointKey, State,
-        policy::{Policy, Unit, WhileOpen},
+        policy::{Policy, WhileOpen},
         queue::Ordered,
     },
     event::Accepted,
     quota::Share,
-    store::{
-        BatchRequest, BreakerRecord, Cursor, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement,
-    },
+    store::{BatchRequest, Cursor, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
     transport::{Answer, batch_id},
 };
 
@@ -265,87 +265,6 @@ impl Machine {
         std::mem::take(&mut self.effects)
     }
 
-    /// When [`Machine::tick`] must be called, if nothing else happens before. It may have passed.
-    pub fn next_deadline(&self) -> Option<Mono> {
-        let now = self.looked_at;
-        if self.draining || self.state != State::Active {
-            return None;
-        }
-        if self.expired_left {
-            return Some(now.mono);
-        }
-        if self.held {
-            return (!self.queue.is_empty()).then(|| now.mono.after(HELD_RETRY));
-        }
-        let send = (self.in_flight.len() < self.bound()).then(|| self.next_send(now)).flatten();
-        send.into_iter().chain(self.queue.next_page(now)).min()
-    }
-
-    fn next_send(&self, now: Now) -> Option<Mono> {
-        let due = if self.queue.is_ready(now.mono) { Some(now.mono) } else { self.queue.next_due(now.mono) };
-        let gate = self.breaker.gate(now.mono);
-        let due = match &self.policy.batch {
-            Some(batch) if gate == Gate::Free => self.next_batch(batch, now),
-            _ => due,
-        };
-        match gate {
-            Gate::Free | Gate::Probe => due.map(|due| due.max(self.pace(now.mono))).filter(|due| *due > now.mono),
-            Gate::Until(_) | Gate::Probing if self.policy.breaker.while_open != WhileOpen::Hold => due,
-            Gate::Until(until) => due.map(|due| due.max(until)),
-            Gate::Probing => None,
-        }
-    }
-
-    /// Whether nothing waits and nothing is in flight.
-    pub fn is_empty(&self) -> bool {
-        self.in_flight.is_empty() && self.queue.is_empty()
-    }
-
-    /// Whether nothing is in flight, and nothing starts unless time passes or something comes.
-    pub fn is_idle(&self) -> bool {
-        self.in_flight.is_empty() && (self.draining || !self.queue.is_paging())
-    }
-
-    /// Whether a new machine with the same settings and breaker, that knows of nothing in the store, would do the same from
-    /// now on: nothing waits or is in flight, no failure counts, and the rate allows a whole burst. A ramp is over once all that
-    /// an outage left behind is gone.
-    pub fn is_as_new(&self, now: Mono) -> bool {
-        self.is_empty()
-            && self.breaker.is_calm()
-            && !(self.cautious || self.draining || self.expired_left)
-            && self.effects.is_empty()
-            && self.pace.is_rested(now)
-    }
-
-    /// When an attempt last succeeded.
-    pub fn last_success_at(&self) -> Option<Timestamp> {
-        self.last_success_at
-    }
-
-    /// Attempts being made.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
-
-    /// How it stands.
-    pub fn snapshot(&self, now: Now) -> Snapshot {
-        let (breaker, breaker_open_until) = self.breaker.shown();
-        let (window_fresh, window_retries) = self.queue.len();
-        let next = self.next_deadline();
-        Snapshot {
-            breaker,
-            breaker_open_until,
-            breaker_since: self.breaker.since(),
-            in_flight: self.in_flight.values().map(|flight| flight.items.len()).sum(),
-            window_fresh,
-            window_retries,
-            more_in_store: self.queue.has_more(),
-            next_attempt_at: next.map(|next| now.wall.after(next.since(now.mono))),
-            failing_since: self.failing_since,
-            last_success_at: self.last_success_at,
-        }
-    }
-
     /// Starts what may be started, and asks the store for more.
     fn pump(&mut self, now: Now) {
         self.expired_left = false;
@@ -451,61 +370,6 @@ impl Machine {
             let items = if matches!(cursor, Cursor::OfKey { .. }) { LINE_ITEMS } else { PAGE_ITEMS };
             let (endpoint, bytes) = (self.endpoint, PAGE_BYTES);
             self.effects.push(Effect::Page(PageRequest { endpoint, cursor, items, bytes }));
-        }
-    }
-
-    fn note_health(&mut self, outcome: Outcome, answer: &Answer, now: Now) {
-        let timeout = matches!(answer, Err(failure) if failure.kind == crate::transport::FailureKind::Timeout);
-        if outcome.health() == Health::Unknown {
-            return;
-        }
-        if outcome == Outcome::Success {
-            self.last_success_at = Some(now.wall);
-            self.failing_since = None;
-            self.cautious = false;
-        } else {
-            self.failing_since.get_or_insert(now.wall);
-            self.cautious |= timeout;
-        }
-        if outcome.health() != Health::Bad {
-            self.ramp = self.ramp.map(|ramp| ramp.saturating_mul(2)).filter(|ramp| *ramp < self.policy.in_flight);
-        }
-        self.shrink();
-    }
-
-    /// `ended` tells whether this was the last attempt of a delivery in it.
-    fn inform_breaker(&mut self, flight: &InFlight, outcome: Outcome, ended: bool, now: Now) {
-        let asked = matches!(outcome, Outcome::Asked(_)).then(|| asked_delay(outcome, now)).flatten();
-        let seqs = flight.items.iter().map(|item| item.event.seq);
-        let policy = &self.policy.breaker;
-        let counts = ended || policy.unit == Unit::Attempt || !self.breaker.is_closed();
-        let health = if counts { outcome.health() } else { Health::Neutral };
-        let transition = self.breaker.finish(flight.generation, seqs, health, asked, policy, now);
-        let Some(transition) = transition else { return };
-        if transition == Transition::Closed {
-            self.ramp = (self.policy.in_flight > 1).then_some(1);
-            self.queue.release(now);
-        }
-        self.shrink();
-        self.effects.push(Effect::Breaker(Some(transition), self.breaker_record()));
-    }
-
-    fn breaker_record(&self) -> BreakerRecord {
-        BreakerRecord { failing_since: self.failing_since, ..self.breaker.record() }
-    }
-
-    fn shrink(&mut self) {
-        self.queue.shrink(self.cautious || !self.breaker.is_closed());
-    }
-
-    /// What an answer says about the endpoint as a whole.
-    fn judge_endpoint(&mut self, outcome: Outcome, now: Now) {
-        let limit = self.policy.disable_after;
-        let failing = self.failing_since.zip(limit).is_some_and(|(since, limit)| now.wall.since(since) >= limit);
-        match outcome {
-            Outcome::Gone => self.effects.push(Effect::Disable(Disabled::Gone)),
-            _ if failing => self.effects.push(Effect::Disable(Disabled::Failing)),
-            _ => {}
         }
     }
 
