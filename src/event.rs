@@ -312,6 +312,14 @@ impl Event {
     }
 }
 
+/// Checks the rules of event data.
+///
+/// # Errors
+/// What is wrong, with its place in the data.
+pub(crate) fn expect_data(data: &[u8]) -> Result<(), Invalid> {
+    check_data(data).map_err(|detail| Invalid::at("#", detail))
+}
+
 struct Check(Vec<Fault>);
 
 impl Check {

@@ -10,6 +10,7 @@
 mod actor;
 #[cfg(feature = "api")]
 pub mod api;
+pub mod chain;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
@@ -34,14 +35,15 @@ pub mod transport;
 
 #[cfg(feature = "api")]
 pub use api::Access;
+pub use chain::ChainConfig;
 pub use clock::{Clock, Timestamp};
 pub use debounce::{Debounce, Edge};
 pub use endpoint::{Endpoint, EndpointId, Preset, Secret};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{
-    Acceptance, Applied, Audit, Builder, Declared, Emitted, EventStream, Hookmill, ManageError, Owner, PublishError,
-    Report, Standing, StartError,
+    Acceptance, Applied, Audit, Builder, Chain, ChainError, Chains, Declared, Emitted, EventStream, Hookmill,
+    ManageError, Owner, PublishError, Report, Standing, StartError,
 };
 pub use single::{Single, SingleBuilder, SingleCounters};
 pub use store::Retention;

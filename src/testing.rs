@@ -19,6 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chains;
+
 use std::{
     future::{Future, pending},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -41,6 +43,8 @@ use crate::{
     store::Store,
     transport::{Answer, Attempt, Failure, FailureKind, Response, RetryAfter, Transport},
 };
+
+pub use chains::{Invoked, ScriptedChains};
 
 /// What the wall clock of [`start_here`] shows at the start: 2026-01-01T00:00:00Z.
 pub const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -116,6 +120,11 @@ impl Script {
     /// The receiver answers with this status and an empty body.
     pub fn status(status: u16) -> Self {
         Self::new(End::Answer(Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true }.into())))
+    }
+
+    /// The receiver answers with this status and body.
+    pub fn answers(status: u16, body: impl Into<Bytes>) -> Self {
+        Self::new(End::Answer(Ok(Response { status, retry_after: None, body: body.into(), complete: true }.into())))
     }
 
     /// The receiver answers with this status and asks to be left alone.

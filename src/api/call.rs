@@ -39,12 +39,21 @@ pub(super) struct Call {
     shared: Arc<Shared>,
 }
 
+/// What a route expects of its callers.
+#[derive(Clone, Copy)]
+pub(super) struct Caller {
+    /// They must be let in.
+    pub(super) guarded: bool,
+    /// The call ends when they hang up, although it changes something.
+    pub(super) waited: bool,
+}
+
 /// Answers a call: admits it, lets `handler` work, and frames what comes of it.
 pub(super) async fn serve<F, Fut>(
     request: HttpRequest,
     payload: Payload,
     shared: Arc<Shared>,
-    guarded: bool,
+    caller: Caller,
     handler: F,
 ) -> HttpResponse
 where
@@ -53,11 +62,11 @@ where
 {
     let request_id = request_id(&request, &shared.hooks);
     let unread = Unread::new(payload);
-    let admitted = if guarded { shared.guard.admit(&request) } else { Ok(()) };
+    let admitted = if caller.guarded { shared.guard.admit(&request) } else { Ok(()) };
     let answer = match admitted {
         Ok(()) => {
-            let safe = request.method().is_safe();
-            run(safe, handler(Call { request, unread: unread.clone(), shared })).await
+            let waited = caller.waited || request.method().is_safe();
+            run(waited, handler(Call { request, unread: unread.clone(), shared })).await
         }
         Err(problem) => Err(problem),
     };
@@ -72,8 +81,8 @@ where
 }
 
 /// A call that changes something goes on when its client hangs up: what is stored and what is in force must agree.
-async fn run(safe: bool, handling: impl Future<Output = Answer> + 'static) -> Answer {
-    if safe {
+async fn run(waited: bool, handling: impl Future<Output = Answer> + 'static) -> Answer {
+    if waited {
         return handling.await;
     }
     let ended = actix_rt::spawn(handling).await;

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod body;
 mod call;
+mod chains;
 mod cloud_events;
 mod dead_letters;
 mod deliveries;

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use crate::{
     config::fields::MAX_FAULTS,
     error::{Fault, Invalid, StoreError},
-    pipeline::{ManageError, PublishError},
+    pipeline::{ChainError, ManageError, PublishError},
 };
 
 /// Every kind of problem the API answers with. The list is closed: clients may match on it.
@@ -28,6 +28,7 @@ pub(crate) enum Kind {
     UnsupportedMediaType,
     Invalid,
     Internal,
+    ChainFailed,
     Overloaded,
     StoreFull,
     StoreFailed,
@@ -53,6 +54,7 @@ impl Kind {
             }
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request breaks rules"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here"),
+            Self::ChainFailed => (StatusCode::BAD_GATEWAY, "chain-failed", "A step of the chain failed"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much waits already"),
             Self::StoreFull => (StatusCode::SERVICE_UNAVAILABLE, "store-full", "The store has no room left"),
             Self::StoreFailed => (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "The store failed"),
@@ -73,6 +75,18 @@ pub(crate) struct Problem {
     retry_after: Option<u64>,
     /// The rest of the request will not be read: the connection ends with this answer.
     close: bool,
+    /// What ended a chain.
+    step: Option<Box<FailedStep>>,
+}
+
+/// The step that ended a chain.
+#[derive(Debug)]
+struct FailedStep {
+    event: String,
+    name: String,
+    attempts: u32,
+    error: String,
+    status: Option<u16>,
 }
 
 impl Problem {
@@ -80,7 +94,7 @@ impl Problem {
         let retry_after =
             matches!(kind, Kind::Overloaded | Kind::StoreFull | Kind::StoreFailed | Kind::Closed).then_some(1);
         let close = matches!(kind, Kind::Timeout | Kind::TooLarge);
-        Self { kind, detail: detail.into(), errors: Vec::new(), allow: None, retry_after, close }
+        Self { kind, detail: detail.into(), errors: Vec::new(), allow: None, retry_after, close, step: None }
     }
 
     /// A request that cannot be read, with the place where reading stopped.
@@ -149,7 +163,7 @@ struct Mistake<'a> {
 
 impl Serialize for Body<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Problem { kind, detail, errors, .. } = self.problem;
+        let Problem { kind, detail, errors, step, .. } = self.problem;
         let (status, name, title) = kind.parts();
         let mut body = serializer.serialize_struct("Problem", 6)?;
         body.serialize_field("type", &format_args!("/problems/{name}"))?;
@@ -161,6 +175,13 @@ impl Serialize for Body<'_> {
             let errors = errors.iter().take(MAX_FAULTS);
             let errors = errors.map(|Fault { pointer, detail }| Mistake { pointer, detail });
             body.serialize_field("errors", &errors.collect::<Vec<_>>())?;
+        }
+        if let Some(step) = step {
+            body.serialize_field("event", &step.event)?;
+            body.serialize_field("step", &step.name)?;
+            body.serialize_field("attempts", &step.attempts)?;
+            body.serialize_field("last_error", &step.error)?;
+            body.serialize_field("last_status", &step.status)?;
         }
         body.end()
     }
@@ -217,6 +238,23 @@ impl From<PublishError> for Problem {
                 let retry_after = Some(u64::try_from(seconds).unwrap_or(u64::MAX));
                 Self { retry_after, ..Self::new(Kind::Overloaded, detail) }
             }
+        }
+    }
+}
+
+impl From<ChainError> for Problem {
+    fn from(error: ChainError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChainError::NotConfigured { .. } => Self::new(Kind::NotFound, detail),
+            ChainError::Payload(invalid) => invalid.into(),
+            ChainError::Step { event, step: name, attempts, error, status } => {
+                let step = Some(Box::new(FailedStep { event, name, attempts, error, status }));
+                Self { step, ..Self::new(Kind::ChainFailed, detail) }
+            }
+            ChainError::NotStarted { .. } => Self::new(Kind::StoreFailed, detail),
+            ChainError::Busy => Self::new(Kind::Overloaded, detail),
+            ChainError::Closed => Self::new(Kind::Closed, detail),
         }
     }
 }

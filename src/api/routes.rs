@@ -11,26 +11,27 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 
 use super::{
     Shared,
-    call::{Answer, Call, serve},
-    dead_letters, deliveries, endpoints, events, health, history, jobs, metrics,
+    call::{Answer, Call, Caller, serve},
+    chains, dead_letters, deliveries, endpoints, events, health, history, jobs, metrics,
     problem::Problem,
     publish, rules, trials,
 };
 
 /// Adds everything to `config`. What no route matches is a problem too, in the scope that is configured.
 pub(super) fn configure(config: &mut ServiceConfig, shared: Arc<Shared>) {
-    let open = Router { shared: Arc::clone(&shared), guarded: false, prefix: "" };
+    let open = Router { shared: Arc::clone(&shared), guarded: false, waited: false, prefix: "" };
     config.service(open.at("/healthz").get(health::alive).done());
     config.service(open.at("/readyz").get(health::ready).done());
-    let metered = Router { shared: Arc::clone(&shared), guarded: !shared.open_metrics, prefix: "" };
+    let metered = Router { shared: Arc::clone(&shared), guarded: !shared.open_metrics, waited: false, prefix: "" };
     config.service(metered.at("/metrics").get(metrics::all).done());
     config.service(metered.at("/metrics/endpoints").get(metrics::endpoints).done());
-    let guarded = Router { shared, guarded: true, prefix: "/v1" };
+    let guarded = Router { shared, guarded: true, waited: false, prefix: "/v1" };
     config.service(v1(&guarded));
     config.default_service(open.route(NOWHERE, not_found));
 }
 
 fn v1(router: &Router) -> actix_web::Scope {
+    let waited = Router { shared: Arc::clone(&router.shared), waited: true, ..*router };
     web::scope("/v1")
         .service(router.at("/events").get(events::list).post(publish::publish).done())
         .service(router.at("/events/{id}").get(events::show).done())
@@ -61,6 +62,9 @@ fn v1(router: &Router) -> actix_web::Scope {
         .service(router.at("/dead-letters/{id}/replay").post(dead_letters::replay).done())
         .service(router.at("/debounce-rules").get(rules::list).done())
         .service(router.at("/debounce-rules/{name}").get(rules::show).put(rules::put).delete(rules::delete).done())
+        .service(router.at("/chains").get(chains::list).done())
+        .service(router.at("/chains/{event}").get(chains::show).put(chains::put).delete(chains::delete).done())
+        .service(waited.at("/chains/{event}/invoke").post(chains::invoke).done())
         .service(router.at("/stats").get(health::stats).done())
         .default_service(router.route(NOWHERE, not_found))
 }
@@ -75,6 +79,8 @@ const NOWHERE: &str = "none";
 pub(super) struct Router {
     shared: Arc<Shared>,
     guarded: bool,
+    /// Whether its calls end when their clients hang up.
+    waited: bool,
     /// Where its paths begin.
     prefix: &'static str,
 }
@@ -82,7 +88,7 @@ pub(super) struct Router {
 impl Router {
     /// Lets in those whom the guard of `shared` lets in.
     pub(super) fn guarded(shared: Arc<Shared>) -> Self {
-        Self { shared, guarded: true, prefix: "" }
+        Self { shared, guarded: true, waited: false, prefix: "" }
     }
 
     pub(super) fn at<'a>(&'a self, path: &str) -> Methods<'a> {
@@ -96,14 +102,14 @@ impl Router {
         F: Fn(Call) -> Fut + Clone + 'static,
         Fut: Future<Output = Answer> + 'static,
     {
-        let (shared, guarded) = (Arc::clone(&self.shared), self.guarded);
+        let (shared, caller) = (Arc::clone(&self.shared), Caller { guarded: self.guarded, waited: self.waited });
         let counted = shared.hooks.0.metrics().http.route(name);
         web::route().to(move |request: HttpRequest, payload: Payload| -> LocalBoxFuture<'static, HttpResponse> {
             let (shared, counted, handler) = (Arc::clone(&shared), Arc::clone(&counted), handler.clone());
             let (clock, method) = (*shared.hooks.clock(), metrics::label(request.method()));
             async move {
                 let started = clock.now().mono;
-                let response = serve(request, payload, shared, guarded, handler).await;
+                let response = serve(request, payload, shared, caller, handler).await;
                 counted.answered(method, response.status().as_u16(), clock.now().mono.since(started));
                 response
             }

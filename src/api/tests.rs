@@ -2,6 +2,7 @@
 
 mod audit;
 mod bulk;
+mod chains;
 mod configuration;
 mod doors;
 mod formats;

@@ -3,6 +3,7 @@
 use std::{env, fs, time::Duration};
 
 use awc::{Client, error::SendRequestError, http::Method};
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Connection, Failed};
@@ -17,9 +18,12 @@ pub(super) struct Api {
 /// Answers of our own API are small; anything larger is not one.
 const ANSWER: usize = 16 << 20;
 
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 impl Api {
     pub(super) fn new(base: impl Into<String>, token: impl Into<String>) -> Self {
-        let client = Client::builder().disable_redirects().timeout(Duration::from_secs(30)).finish();
+        let client = Client::builder().disable_redirects().timeout(PATIENCE).finish();
         Self { client, base: base.into().trim_end_matches('/').to_owned(), token: token.into() }
     }
 
@@ -49,17 +53,29 @@ impl Api {
     }
 
     pub(super) async fn call(&self, method: Method, path: &str, body: Option<String>) -> Result<Value, Failed> {
+        let body = self.call_raw(method, path, body, PATIENCE).await?;
+        Ok(serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// The same, with the answer as it came, which may take so long.
+    pub(super) async fn call_raw(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        patience: Duration,
+    ) -> Result<Bytes, Failed> {
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = request.timeout(patience);
         let sent = match body {
             Some(body) => request.content_type("application/json").send_body(body).await,
             None => request.send().await,
         };
         let mut response = sent.map_err(|error| self.unreachable(&error))?;
         let body = response.body().limit(ANSWER).await.map_err(|error| Failed::new(3, error.to_string()))?;
-        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         match response.status().as_u16() {
-            200..=299 => Ok(answer),
-            status => Err(refused(status, &answer)),
+            200..=299 => Ok(body),
+            status => Err(refused(status, &serde_json::from_slice(&body).unwrap_or_default())),
         }
     }
 

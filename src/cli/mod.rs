@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on its terminal")]
 
+mod chains;
 mod client;
 mod config;
 mod dead_letters;
@@ -46,6 +47,8 @@ enum Command {
     DeadLetters(dead_letters::DeadLetters),
     /// Check a configuration file, or show what is in force
     Config(config::Config),
+    /// List, check and invoke chains
+    Chains(chains::Chains),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
 }
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Listen(listen) => listen.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
+        Command::Chains(chains) => chains.run(),
         Command::Demo(demo) => {
             start_log("off");
             demo.run()

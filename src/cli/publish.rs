@@ -52,7 +52,7 @@ impl Publish {
     }
 
     fn body(&self) -> Result<String, Failed> {
-        let data = self.read_data()?;
+        let data = read_data(&self.data)?;
         // Checked here so that the place of a mistake is the place in what was typed; the bytes go out as they are.
         let data: Box<RawValue> = serde_json::from_str(data.trim())
             .map_err(|error| Failed::new(2, format!("--data is not JSON: {error}")))?;
@@ -65,16 +65,17 @@ impl Publish {
         let envelope = Value::Object(envelope).to_string();
         Ok(format!("{},\"data\":{}}}", envelope.strip_suffix('}').unwrap_or(&envelope), data.get()))
     }
+}
 
-    fn read_data(&self) -> Result<String, anyhow::Error> {
-        match (self.data.as_str(), self.data.strip_prefix('@')) {
-            ("-", _) => {
-                let mut text = String::new();
-                io::stdin().read_to_string(&mut text).context("standard input")?;
-                Ok(text)
-            }
-            (_, Some(path)) => fs::read_to_string(path).with_context(|| path.to_owned()),
-            (text, None) => Ok(text.to_owned()),
+/// JSON from the command line, from a file, or from standard input.
+pub(super) fn read_data(data: &str) -> Result<String, anyhow::Error> {
+    match (data, data.strip_prefix('@')) {
+        ("-", _) => {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text).context("standard input")?;
+            Ok(text)
         }
+        (_, Some(path)) => fs::read_to_string(path).with_context(|| path.to_owned()),
+        (text, None) => Ok(text.to_owned()),
     }
 }

@@ -67,9 +67,9 @@ async fn reload(options: &Options, hooks: &Hookmill, in_force: &mut InForce) {
         warn!(event = "config.restart_needed", setting, "changes only with a restart");
     }
     match hooks.apply(read.declared).await {
-        Ok(Applied { created, changed, unchanged, released, .. }) => {
+        Ok(Applied { created, changed, unchanged, released, removed, .. }) => {
             in_force.drain = read.drain;
-            info!(event = "config.reloaded", created, changed, unchanged, released, "the file is in force");
+            info!(event = "config.reloaded", created, changed, unchanged, released, removed, "the file is in force");
         }
         Err(error) => error!(event = "config.refused", %error, "the file could not be followed"),
     }
@@ -100,6 +100,8 @@ impl Running {
         let api = hooks.api(Access::tokens());
         let server = HttpServer::new(move || App::new().configure(api.clone()))
             .client_request_timeout(HEAD)
+            // Who hangs up is noticed at once: a chain that nobody waits for any more ends.
+            .h1_allow_half_closed(false)
             .disable_signals()
             .listen(listener)
             .with_context(|| format!("cannot listen on {listen}"))?;

@@ -37,7 +37,7 @@ use crate::{
     event::Accepted,
     metrics::Metrics,
     store::{BreakerRecord, DeadReason, DeliveryId, Flight, Flights, Next, Page, Settlement, Store},
-    transport::{Answer, Attempt, Failure, FailureKind, Transport},
+    transport::{Answer, Attempt, Failure, FailureKind, KEPT_RESPONSE_BYTES, Transport},
 };
 use breaker::Transition;
 use machine::{Bounds, Effect, Ended, Machine, Origin, Snapshot, Start};
@@ -327,7 +327,8 @@ impl Delivery {
         if let Some(late) = late {
             self.parts.metrics.retry_lateness.time(late);
         }
-        let attempt = Attempt { events, endpoint: Arc::clone(&self.endpoint), number, at: now.wall };
+        let endpoint = Arc::clone(&self.endpoint);
+        let attempt = Attempt { events, endpoint, number, at: now.wall, keep: KEPT_RESPONSE_BYTES };
         let (transport, addr) = (Rc::clone(&self.transport), ctx.address());
         self.parts.in_flight.fetch_add(count_of(&flights), Ordering::AcqRel);
         let task = actix_rt::spawn(async move {

@@ -34,7 +34,7 @@ pub use full::Full;
 pub use placement::Placement;
 use routes::Routes;
 use trial::Trials;
-pub use trial::{NoTrial, Trial};
+pub use trial::{Ask, NoTrial, Trial};
 
 /// An event that the Debouncer has judged.
 #[derive(Debug)]
@@ -226,13 +226,17 @@ impl Dispatcher {
     }
 
     fn route(&self, event: &Accepted) -> Ruling {
-        let keys = self.routes.wanting(event, |key| self.filter(key));
-        let targets: Vec<_> = keys.into_iter().map(|key| self.target(key)).collect();
+        let keys = self.routes.wanting(event, |key| self.filter(key)).into_iter();
+        let targets: Vec<_> = keys.filter(|key| self.may_get(*key, event)).map(|key| self.target(key)).collect();
         if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets) }
     }
 
     fn filter(&self, endpoint: EndpointKey) -> Option<&Filter> {
         self.endpoints.get(&endpoint)?.endpoint.settings.filter.as_ref()
+    }
+
+    fn may_get(&self, endpoint: EndpointKey, event: &Accepted) -> bool {
+        self.endpoints.get(&endpoint).is_some_and(|slot| slot.endpoint.id.may_get(&event.topic))
     }
 
     fn target(&self, endpoint: EndpointKey) -> Target {

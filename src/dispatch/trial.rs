@@ -1,4 +1,4 @@
-//! Test deliveries: one attempt now, past everything that decides about live ones, and in no sum.
+//! Attempts that belong to no Delivery and are in no sum: test deliveries, and the synchronous steps of chains.
 
 use std::{future::Future, sync::Arc};
 
@@ -10,8 +10,8 @@ use crate::{
     deliver,
     endpoint::EndpointKey,
     event::Accepted,
-    quota::Quota,
-    transport::{Answer, Attempt},
+    quota::{Quota, Share},
+    transport::{Answer, Attempt, KEPT_RESPONSE_BYTES},
 };
 
 /// Test deliveries at once.
@@ -36,6 +36,13 @@ pub enum NoTrial {
     Closing,
 }
 
+/// Makes one attempt that is no delivery's: a synchronous step of a chain. The attempt ends when the receiver is dropped.
+pub struct Ask(pub Attempt);
+
+impl Message for Ask {
+    type Result = Result<oneshot::Receiver<Answer>, NoTrial>;
+}
+
 impl Message for Trial {
     type Result = Result<Answer, NoTrial>;
 }
@@ -45,11 +52,13 @@ pub(super) struct Trials {
     places: Arc<Quota>,
     /// Each of them watches this: the order to end, and by watching shows that it has not ended.
     end: Arc<watch::Sender<bool>>,
+    /// Counts attempts, so that they go round the threads.
+    asked: i64,
 }
 
 impl Default for Trials {
     fn default() -> Self {
-        Self { places: Quota::new(AT_ONCE), end: Arc::new(watch::Sender::new(false)) }
+        Self { places: Quota::new(AT_ONCE), end: Arc::new(watch::Sender::new(false)), asked: 0 }
     }
 }
 
@@ -75,24 +84,49 @@ impl Handler<Trial> for Dispatcher {
     }
 }
 
+impl Handler<Ask> for Dispatcher {
+    type Result = Result<oneshot::Receiver<Answer>, NoTrial>;
+
+    fn handle(&mut self, Ask(attempt): Ask, _: &mut Context<Self>) -> Self::Result {
+        if self.closing {
+            return Err(NoTrial::Closing);
+        }
+        self.trials.asked = self.trials.asked.wrapping_add(1) & i64::MAX;
+        Ok(self.attempt(EndpointKey(self.trials.asked), attempt, None))
+    }
+}
+
 impl Dispatcher {
+    /// Makes an attempt on the thread of `lane`, holding `place` meanwhile. It is cut off when a shutdown's deadline has passed,
+    /// or nobody waits for its answer any more.
+    pub(super) fn attempt(
+        &self,
+        lane: EndpointKey,
+        attempt: Attempt,
+        place: Option<Share>,
+    ) -> oneshot::Receiver<Answer> {
+        let (mut reply, answer) = oneshot::channel();
+        let mut end = self.trials.end.subscribe();
+        self.placement.run(lane, move |transport| async move {
+            let _place = place;
+            tokio::select! {
+                biased;
+                _ = end.wait_for(|end| *end) => {}
+                () = reply.closed() => {}
+                answer = deliver::exchange(transport.as_ref(), attempt) => drop(reply.send(answer)),
+            }
+        });
+        answer
+    }
+
     fn start_trial(&self, Trial { endpoint: key, event }: Trial) -> Result<oneshot::Receiver<Answer>, NoTrial> {
         let endpoint = Arc::clone(&self.endpoints.get(&key).ok_or(NoTrial::Unknown)?.endpoint);
         if self.closing {
             return Err(NoTrial::Closing);
         }
         let place = self.trials.places.take(1).ok_or(NoTrial::Busy)?;
-        let (reply, answer) = oneshot::channel();
-        let (mut end, at) = (self.trials.end.subscribe(), self.parts.clock.now().wall);
-        let attempt = Attempt { events: vec![event], endpoint, number: 1, at };
-        self.placement.run(key, move |transport| async move {
-            let _place = place;
-            tokio::select! {
-                biased;
-                _ = end.wait_for(|end| *end) => {}
-                answer = deliver::exchange(transport.as_ref(), attempt) => drop(reply.send(answer)),
-            }
-        });
-        Ok(answer)
+        let at = self.parts.clock.now().wall;
+        let attempt = Attempt { events: vec![event], endpoint, number: 1, at, keep: KEPT_RESPONSE_BYTES };
+        Ok(self.attempt(key, attempt, Some(place)))
     }
 }

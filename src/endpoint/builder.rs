@@ -213,6 +213,9 @@ impl EndpointBuilder {
         let id = self.id.parse().map_err(|error: crate::event::NameError| {
             faults.push(Fault::new("#/id", error.to_string()));
         });
+        if id.as_ref().is_ok_and(EndpointId::is_of_chain) {
+            faults.push(Fault::new("#/id", "is for a step of a chain: ids of others hold no dot"));
+        }
         let settings = Settings::parse(&self.json, Origin::Code, judge).map_err(|invalid| {
             faults.extend(Vec::from(invalid));
         });

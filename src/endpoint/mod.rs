@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     clock::Timestamp,
-    event::{Accepted, Tenant, TopicPattern, is_identifier, name, pointer::View},
+    event::{Accepted, MAX_NAME_BYTES, Tenant, Topic, TopicPattern, is_identifier, name, pointer::View},
 };
 pub use builder::EndpointBuilder;
 use filter::Filter;
@@ -30,9 +30,43 @@ pub use signing::{Encoding, Hmac, Signing, TextSecret};
 pub use target::{FilePath, LogFile, MAX_PATH_BYTES, Rotation, Target};
 
 name!(
-    /// Names an endpoint: `ep_…`, or its owner's own name.
-    EndpointId, is_identifier, "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
+    /// Names an endpoint: `ep_…`, or its owner's own name; `chain.<event>.<step>` for a step of a chain.
+    EndpointId, is_endpoint_id, "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
 );
+
+/// What the ids of chains' endpoints begin with. No other id holds a dot, so that nobody else's can be one of theirs.
+const OF_CHAINS: &str = "chain.";
+/// What the topics of Hookmill's own begin with.
+const OWN_TOPICS: &str = "hookmill.";
+
+fn is_endpoint_id(text: &str) -> bool {
+    let of_chain = |names: &str| text.len() + OWN_TOPICS.len() <= MAX_NAME_BYTES && names.split('.').all(is_words);
+    is_identifier(text)
+        || text.strip_prefix(OF_CHAINS).is_some_and(|names| of_chain(names) && names.matches('.').count() == 1)
+}
+
+fn is_words(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+impl EndpointId {
+    /// Whether it names a step of a chain.
+    pub fn is_of_chain(&self) -> bool {
+        self.as_str().starts_with(OF_CHAINS)
+    }
+
+    /// The topic whose events reach this endpoint and no other, whatever others subscribe to; nobody but Hookmill can publish
+    /// it. Only endpoints of chains have one.
+    pub fn own_topic(&self) -> Option<Topic> {
+        self.is_of_chain().then(|| format!("{OWN_TOPICS}{self}").parse().ok()).flatten()
+    }
+
+    /// Whether an event of `topic` may reach this endpoint: always, unless the topic is another endpoint's own.
+    pub fn may_get(&self, topic: &Topic) -> bool {
+        let owner = topic.as_str().strip_prefix(OWN_TOPICS).filter(|id| id.starts_with(OF_CHAINS));
+        owner.is_none_or(|owner| owner == self.as_str())
+    }
+}
 
 /// An endpoint's number in the store: never given twice, so that an id that is used again after a deletion is another
 /// endpoint.

@@ -39,6 +39,8 @@ const GUARDED: [&str; 4] = ["metadata", "link_local", "loopback", "not_global"];
 const ENRICHED: [&str; 5] = ["added", "nothing", "timeout", "panic", "too_large"];
 /// What came of telling something to those who listen.
 const RAISED: [&str; 2] = ["raised", "refused"];
+/// What came of invocations of chains.
+const CHAINS: [&str; 3] = ["finished", "failed", "abandoned"];
 const ACTORS: [&str; 1] = ["delivery"];
 
 /// Microseconds: from a receiver next door to one that takes all its time.
@@ -86,6 +88,8 @@ pub struct Metrics {
     pub enriched: Tally,
     /// Operational events that somebody listens to.
     pub operational: Tally,
+    /// Invocations of chains that have ended, by result.
+    pub chains: Tally,
     /// Calls of the HTTP API.
     pub http: Http,
     /// Events that passed a stream by.
@@ -105,6 +109,7 @@ impl Default for Metrics {
             restarts: Tally::of(&ACTORS),
             enriched: Tally::of(&ENRICHED),
             operational: Tally::of(&RAISED),
+            chains: Tally::of(&CHAINS),
             http: Http::default(),
             streams_missed: Counter::default(),
         }

@@ -16,7 +16,7 @@ use crate::{
     transport::guard,
 };
 
-/// What following a file came to: endpoints and rules together.
+/// What following a file came to: endpoints, rules and chains together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Applied {
@@ -28,16 +28,18 @@ pub struct Applied {
     pub unchanged: usize,
     /// That the file does not have any more: they stay as they are, and belong to the callers of the API now.
     pub released: usize,
+    /// Chains that the file does not have any more: they are gone. Their endpoints stay, and belong to the callers of the API.
+    pub removed: usize,
 }
 
-enum Became {
+pub(super) enum Became {
     Created,
     Changed,
     Same,
 }
 
 impl Hookmill {
-    /// Makes the endpoints and rules of the operator's file those of `declared`, as [`Builder::declare`] does at a start. Each
+    /// Makes the endpoints, rules and chains of the operator's file those of `declared`, as [`Builder::declare`] does at a start. Each
     /// is stored before it is in force; no event is lost, no counter and no id is reset, and what does not change is not
     /// touched. Applying the same again changes nothing.
     ///
@@ -50,7 +52,7 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         self.expect_not_of_the_program(&declared)?;
         let mut applied = Applied { released: self.take_over(&declared), ..Applied::default() };
-        let Declared { endpoints, rules } = declared;
+        let Declared { endpoints, rules, chains } = declared;
         for endpoint in endpoints {
             applied.count(&self.follow(endpoint).await?);
         }
@@ -64,6 +66,7 @@ impl Hookmill {
             };
             applied.count(&became);
         }
+        self.follow_chains(chains, Owner::File, &mut applied).await?;
         Ok(applied)
     }
 
@@ -107,6 +110,7 @@ impl Hookmill {
         let rules = declared.rules.iter().filter(|(name, _)| self.rule_owner(name) == Owner::Code);
         let mut faults: Vec<_> = endpoints.map(|(index, _)| fault(format!("#/endpoints/{index}"))).collect();
         faults.extend(rules.map(|(name, _)| fault(format!("#/debounce_rules/{name}"))));
+        faults.extend(self.chains_of_others(&declared.chains, Owner::File));
         Invalid::unless_empty(faults)
     }
 
@@ -134,7 +138,7 @@ fn release<K: Display + Eq + Hash>(kind: &str, owners: &mut HashMap<K, Owner>, d
 }
 
 impl Applied {
-    fn count(&mut self, became: &Became) {
+    pub(super) fn count(&mut self, became: &Became) {
         match became {
             Became::Created => self.created += 1,
             Became::Changed => self.changed += 1,

@@ -24,6 +24,7 @@ use super::{
     operational::Listeners,
 };
 use crate::{
+    chain::{self, ChainName, Plan, plan::Step},
     clock::Clock,
     debounce::{Begin, Debounce, Debouncer, Kept, Rule, RuleName},
     deliver::{
@@ -55,6 +56,8 @@ const IN_FLIGHT: usize = 4096;
 /// Request bodies being read or worked on at once, and their bytes.
 const BODIES: usize = 1024;
 const BODY_BYTES: usize = 256 << 20;
+/// Invocations of chains at once.
+const INVOCATIONS: usize = 1024;
 /// Events read at a time for recovery.
 const RECOVERY: usize = 1000;
 
@@ -254,7 +257,8 @@ impl Builder {
         };
         let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
         let mut loaded = store.load().await?;
-        let endpoints = endpoints(store.as_ref(), &loaded, own, self.allow_loopback).await?;
+        let chains = stored_chains(&loaded, self.allow_loopback)?;
+        let endpoints = endpoints(store.as_ref(), &loaded, own, &chains, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -296,6 +300,8 @@ impl Builder {
             parts,
             endpoints: RwLock::new(endpoints),
             rules: RwLock::new(rules),
+            chains: RwLock::default(),
+            invocations: Quota::new(INVOCATIONS),
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
@@ -309,6 +315,7 @@ impl Builder {
             system,
         };
         let hooks = Hookmill::new(inner);
+        hooks.start_chains(chains, self.declared.chains).await?;
         hooks.resume_jobs().await?;
         Ok(hooks)
     }
@@ -329,7 +336,7 @@ impl Builder {
         let rules =
             rules.map(|(index, rule)| rule.build().map_err(|invalid| invalid.below(&format!("/debounce/{index}"))));
         let rules = collect(rules, &mut faults);
-        let Declared { endpoints: file_endpoints, rules: file_rules } = self.declared.clone();
+        let Declared { endpoints: file_endpoints, rules: file_rules, .. } = self.declared.clone();
         let endpoints = owned([(Owner::Code, endpoints), (Owner::File, file_endpoints)], |endpoint| &endpoint.id);
         let rules = owned([(Owner::Code, rules), (Owner::File, file_rules)], |(name, _)| name);
         faults.extend(
@@ -400,11 +407,15 @@ async fn endpoints(
     store: &dyn Store,
     loaded: &Loaded,
     own: Vec<DeclaredEndpoint>,
+    chains: &[(ChainName, Plan)],
     allow_loopback: bool,
 ) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
     let mut endpoints = BTreeMap::new();
+    let of_callers: HashSet<_> = chains.iter().flat_map(|(_, plan)| plan.endpoints()).map(Step::endpoint).collect();
     for row in &loaded.endpoints {
-        let is_own = own.iter().any(|declared| declared.id == row.id);
+        // Only chains of the API's callers are stored; the others are of the program or the file.
+        let of_others = row.id.is_of_chain() && !of_callers.contains(&row.id);
+        let is_own = of_others || own.iter().any(|declared| declared.id == row.id);
         let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback, file_root: true } };
         let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
@@ -486,6 +497,18 @@ async fn rules(
         rules.insert(name, rule);
     }
     Ok(rules)
+}
+
+/// The chains that callers of the API have made.
+fn stored_chains(loaded: &Loaded, allow_loopback: bool) -> Result<Vec<(ChainName, Plan)>, StoreError> {
+    let read = |(name, chain): &(String, String)| {
+        let unusable = |detail: String| StoreError::Unusable(format!("chain {name}: {detail}"));
+        let value: Value = serde_json::from_str(chain).map_err(|error| unusable(error.to_string()))?;
+        let name: ChainName = name.parse().map_err(|error| unusable(format!("{error}")))?;
+        let plan = chain::restore(&name, &value, Origin::Api { allow_loopback, file_root: true });
+        Ok((name, plan.map_err(|invalid| unusable(invalid.to_string()))?))
+    };
+    loaded.chains.iter().map(read).collect()
 }
 
 fn known(endpoints: &BTreeMap<EndpointId, Arc<Endpoint>>, loaded: &Loaded) -> Vec<Known> {

@@ -1,10 +1,11 @@
-//! Endpoints and debounce rules as an operator's file declares them.
+//! Endpoints, debounce rules and chains as an operator's file declares them.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
 use crate::{
+    chain::{self, ChainName, Plan},
     config::fields::{Field, Fields, read},
     debounce::{Rule, RuleName},
     endpoint::{Endpoint, EndpointId, Origin, Settings},
@@ -16,12 +17,13 @@ use crate::{
 /// Most endpoints, and most rules, in one file.
 const MOST: usize = 100_000;
 
-/// Endpoints and debounce rules that belong to an operator's file. They are there from the start, follow the file, and the
+/// Endpoints, debounce rules and chains that belong to an operator's file. They are there from the start, follow the file, and the
 /// API can pause and resume the endpoints, nothing else.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Declared {
     pub(super) endpoints: Vec<DeclaredEndpoint>,
     pub(super) rules: Vec<(RuleName, Rule)>,
+    pub(super) chains: Vec<(ChainName, Plan)>,
 }
 
 /// One endpoint of the file.
@@ -46,7 +48,8 @@ impl DeclaredEndpoint {
 }
 
 impl Declared {
-    /// Reads an object of `endpoints`, a list of settings as in the API with an `id` each, and `debounce_rules`, by name.
+    /// Reads an object of `endpoints`, a list of settings as in the API with an `id` each, `debounce_rules`, by name, and
+    /// `chains`, by event, or `webhooks`, see [`ChainConfig::parse`](crate::ChainConfig::parse).
     /// Endpoints are judged as the operator's own: their guard is `private` unless they say otherwise.
     ///
     /// ```
@@ -65,17 +68,23 @@ impl Declared {
         read(value, |fields| Some(Self::read(fields)))
     }
 
-    /// Reads the same two members among others; mistakes are reported through `fields`.
+    /// Reads the same members among others; mistakes are reported through `fields`.
     pub fn read(fields: &mut Fields<'_>) -> Self {
         let endpoints = fields.take("endpoints").and_then(|field| field.list(0..=MOST)).unwrap_or_default();
         let rules = fields.take("debounce_rules").and_then(|field| field.entries(MOST)).unwrap_or_default();
         let rules = rules.into_iter().filter_map(|(name, field)| rule(name, &field));
-        Self { endpoints: read_endpoints(&endpoints), rules: rules.collect() }
+        let (endpoints, rules) = (read_endpoints(&endpoints), rules.collect());
+        Self { endpoints, rules, chains: chain::read(fields, Origin::Operator) }
     }
 
     /// The numbers of endpoints and of rules.
     pub fn counts(&self) -> (usize, usize) {
         (self.endpoints.len(), self.rules.len())
+    }
+
+    /// The number of chains.
+    pub fn chain_count(&self) -> usize {
+        self.chains.len()
     }
 
     /// For people: every setting with its default, in the form that [`Declared::parse`] reads, secrets masked. A `state` is
@@ -92,9 +101,11 @@ impl Declared {
             shown
         };
         let rules = self.rules.iter().map(|(name, rule)| (name.to_string(), rule.to_json()));
+        let chains = self.chains.iter().map(|(name, plan)| (name.to_string(), plan.to_masked_json()));
         Value::Object(Map::from_iter([
             ("endpoints".to_owned(), self.endpoints.iter().map(endpoint).collect()),
             ("debounce_rules".to_owned(), Value::Object(rules.collect())),
+            ("chains".to_owned(), Value::Object(chains.collect())),
         ]))
     }
 }
@@ -116,7 +127,10 @@ fn read_endpoints(fields: &[Field<'_>]) -> Vec<DeclaredEndpoint> {
 fn endpoint(mut members: Map<String, Value>) -> Result<DeclaredEndpoint, Invalid> {
     let id = match members.remove("id") {
         None => Err("is missing".to_owned()),
-        Some(Value::String(id)) => id.parse::<EndpointId>().map_err(|error| error.to_string()),
+        Some(Value::String(id)) => match id.parse::<EndpointId>() {
+            Ok(id) if id.is_of_chain() => Err("is for a step of a chain: ids of others hold no dot".to_owned()),
+            parsed => parsed.map_err(|error| error.to_string()),
+        },
         Some(_) => Err("must be a string".to_owned()),
     };
     let names_state = members.get("state").is_some_and(|state| !state.is_null());

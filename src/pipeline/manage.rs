@@ -20,7 +20,7 @@ use crate::{
     deliver::machine::{Disabled, Snapshot},
     dispatch,
     endpoint::{Endpoint, EndpointId, Origin, Settings, State},
-    error::StoreError,
+    error::{Invalid, StoreError},
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
     transport::guard,
 };
@@ -75,6 +75,7 @@ impl Hookmill {
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
         let settings = Settings::parse(settings, self.origin(Owner::Api), guard::judge_url)?;
+        id.as_ref().map_or(Ok(()), expect_free_id)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
             Some(id) => id,
@@ -112,11 +113,13 @@ impl Hookmill {
         version: Option<u64>,
     ) -> Result<(Arc<Endpoint>, bool), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
-        let owner = self.endpoint_owner(&id);
-        let mut settings = Settings::parse(settings, self.origin(owner), guard::judge_url)?;
+        let mut settings = Settings::parse(settings, self.origin_for(&id), guard::judge_url)?;
         match self.endpoint(&id) {
             None if version.is_some() => Err(not_found(&id)),
-            None => Ok((self.insert(id, settings).await?, true)),
+            None => {
+                expect_free_id(&id)?;
+                Ok((self.insert(id, settings).await?, true))
+            }
             Some(old) => {
                 expect_version(&old, version)?;
                 settings.keep_secret_of(&old.settings);
@@ -138,8 +141,7 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
-        let owner = self.endpoint_owner(id);
-        let settings = old.settings.patched(patch, self.origin(owner), guard::judge_url)?;
+        let settings = old.settings.patched(patch, self.origin_for(id), guard::judge_url)?;
         self.update(&old, settings).await
     }
 
@@ -243,11 +245,16 @@ impl Hookmill {
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
         expect_api(self.endpoint_owner(id), id)?;
+        self.erase(&old).await?;
+        Ok(())
+    }
+
+    pub(super) async fn erase(&self, old: &Endpoint) -> Result<(), StoreError> {
         self.0.store.delete_endpoint(old.key).await?;
         let _gone = self.0.dispatcher.send(dispatch::Remove(old.key)).await;
-        self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(&old.id);
         self.0.listeners.remove(old.key);
-        info!(event = "endpoint.deleted", endpoint_id = %id, "endpoint deleted");
+        info!(event = "endpoint.deleted", endpoint_id = %old.id, "endpoint deleted");
         Ok(())
     }
 
@@ -347,13 +354,30 @@ impl Hookmill {
         }
     }
 
+    /// What settings mean that a caller of the API writes for this endpoint: that of a chain means what the chain's owner says.
+    fn origin_for(&self, id: &EndpointId) -> Origin {
+        match self.endpoint_owner(id) {
+            Owner::Chain => self.origin(self.owner_of_chain_with(id)),
+            owner => self.origin(owner),
+        }
+    }
+
     /// What settings mean that a caller of the API writes for an endpoint of `owner`'s.
-    fn origin(&self, owner: Owner) -> Origin {
+    pub(super) fn origin(&self, owner: Owner) -> Origin {
         match owner {
             Owner::Api => Origin::Api { allow_loopback: self.0.allow_loopback, file_root: self.0.file_root },
-            Owner::Code => Origin::Code,
+            Owner::Code | Owner::Chain => Origin::Code,
             Owner::File => Origin::Operator,
         }
+    }
+}
+
+/// Ids with dots are those of chains' endpoints.
+fn expect_free_id(id: &EndpointId) -> Result<(), Invalid> {
+    if id.is_of_chain() {
+        Err(Invalid::at("#/id", "is for a step of a chain: ids of others hold no dot"))
+    } else {
+        Ok(())
     }
 }
 
@@ -361,7 +385,7 @@ fn with_secret(settings: Settings) -> Result<Settings, StoreError> {
     settings.with_generated_secret().map_err(|error| StoreError::Failed(error.to_string()))
 }
 
-fn expect_api(owner: Owner, what: impl Display) -> Result<(), ManageError> {
+pub(super) fn expect_api(owner: Owner, what: impl Display) -> Result<(), ManageError> {
     if owner == Owner::Api {
         return Ok(());
     }

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod builder;
 mod cancel;
+mod chains;
 mod declared;
 mod enrich;
 mod error;
@@ -32,6 +33,7 @@ use tokio::sync::{Mutex, oneshot};
 use tracing::{info, warn};
 
 use crate::{
+    chain::ChainName,
     clock::Clock,
     debounce::{self, Debouncer, Rule, RuleName},
     deliver::Parts,
@@ -49,6 +51,9 @@ use crate::{
 pub use apply::Applied;
 pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
+#[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
+pub(crate) use chains::Caller;
+pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
 pub use declared::Declared;
 use enrich::Enricher;
 pub use error::{ManageError, PublishError, StartError};
@@ -75,6 +80,9 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) endpoints: RwLock<BTreeMap<EndpointId, Arc<Endpoint>>>,
     pub(crate) rules: RwLock<BTreeMap<RuleName, Rule>>,
+    pub(crate) chains: RwLock<BTreeMap<ChainName, Arc<Chain>>>,
+    /// Invocations of chains that go on.
+    pub(crate) invocations: Arc<Quota>,
     /// What does not belong to the callers of the API; changed only under `changes`.
     pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.

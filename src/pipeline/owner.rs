@@ -15,15 +15,18 @@ pub enum Owner {
     Code,
     /// The operator's file: [`Builder::declare`](crate::Builder::declare), [`Hookmill::apply`](crate::Hookmill::apply).
     File,
+    /// A chain, of which it is an asynchronous step.
+    Chain,
 }
 
 impl Owner {
-    /// As the API names it: `api`, `code` or `file`.
+    /// As the API names it: `api`, `code`, `file` or `chain`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Code => "code",
             Self::File => "file",
+            Self::Chain => "chain",
         }
     }
 
@@ -33,6 +36,7 @@ impl Owner {
             Self::Api => "the callers of the API",
             Self::Code => "the program",
             Self::File => "the configuration file",
+            Self::Chain => "a chain",
         }
     }
 }

@@ -108,6 +108,7 @@ impl Hookmill {
         let (raised, enriched) = (&metrics.operational, &metrics.enriched);
         text.tally("operational_events_total", "Operational events somebody listens to.", "result", raised);
         text.tally("enrich_total", "Calls of the program's hooks for events.", "result", enriched);
+        text.tally("chain_invocations_total", "Chains that ended since the start.", "result", &metrics.chains);
         let missed = metrics.streams_missed.read();
         text.single("stream_events_missed_total", Counter, "Events that passed slow streams by.", missed);
     }

@@ -52,6 +52,7 @@ macro_rules! contract {
             windows_follow_their_verdicts,
             rules_go_with_their_windows,
             a_rule_that_changes_forgets_its_windows,
+            chains_are_kept_until_removed,
             breakers_are_kept,
             totals_of_endpoints_add_up_to_the_whole,
             calls_after_close_fail,

@@ -205,6 +205,13 @@ impl Store for MemoryStore {
         })
     }
 
+    fn put_chain(&self, name: String, chain: Option<String>) -> Reply<()> {
+        self.answer(|state, _| {
+            state.put_chain(name, chain);
+            Ok(())
+        })
+    }
+
     fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome> {
         self.answer(|state, now| Ok(state.replay(dead_letter, now)))
     }

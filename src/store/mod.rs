@@ -161,6 +161,9 @@ pub trait Store: Send + Sync {
     /// is one change. What they held stays held: it is for the caller to release.
     fn put_rule(&self, name: String, rule: Option<String>) -> Reply<()>;
 
+    /// Sets a chain, or removes it.
+    fn put_chain(&self, name: String, chain: Option<String>) -> Reply<()>;
+
     /// Makes a new delivery of a dead letter, with the next run; the dead letter stays as it is, marked as replayed. The
     /// outcome says when there was nothing to replay; the state of the endpoint is for the caller to check.
     fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome>;

@@ -526,6 +526,8 @@ pub struct Loaded {
     pub pending: Vec<EndpointKey>,
     /// Debounce rules: name and JSON.
     pub rules: Vec<(String, String)>,
+    /// Chains: name and JSON, by name.
+    pub chains: Vec<(String, String)>,
     /// Debounce windows.
     pub windows: Vec<WindowChange>,
     /// Events that are held, by seq.

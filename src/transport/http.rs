@@ -14,8 +14,8 @@ use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
 
 use super::{
-    Answer, Attempt, Failure, FailureKind, KEPT_RESPONSE_BYTES, Network, Reply, Response, Transport, connect::Dialer,
-    retry_after, stream::Used,
+    Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport, connect::Dialer, retry_after,
+    stream::Used,
 };
 use crate::endpoint::policy::Guard;
 
@@ -101,7 +101,7 @@ async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Result<Res
     }
     let retry_after =
         head.headers().get(header::RETRY_AFTER).and_then(|value| retry_after::parse(value.to_str().ok()?));
-    let (body, complete) = read(head, used).await?;
+    let (body, complete) = read(head, used, attempt.keep).await?;
     Ok(Response { status, retry_after, body, complete })
 }
 
@@ -133,7 +133,7 @@ impl End {
 }
 
 /// The beginning of a body, and whether it is all.
-async fn read<S>(mut head: ClientResponse<S>, used: &Used) -> Result<(Bytes, bool), Failure>
+async fn read<S>(mut head: ClientResponse<S>, used: &Used, keep: usize) -> Result<(Bytes, bool), Failure>
 where
     ClientResponse<S>: futures_util::Stream<Item = Result<Bytes, awc::error::PayloadError>> + Unpin,
 {
@@ -141,7 +141,7 @@ where
     let mut kept = BytesMut::new();
     while let Some(chunk) = head.next().await {
         let chunk = chunk.map_err(|error| protocol(format!("the body broke off: {error}")))?;
-        let room = KEPT_RESPONSE_BYTES - kept.len();
+        let room = keep - kept.len();
         kept.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
         if chunk.len() > room {
             return Ok((kept.freeze(), false));

@@ -38,6 +38,8 @@ pub struct Attempt {
     pub number: u32,
     /// When it started.
     pub at: Timestamp,
+    /// Bytes of the answer's body to read and keep; [`KEPT_RESPONSE_BYTES`] for deliveries.
+    pub keep: usize,
 }
 
 impl Attempt {
@@ -91,13 +93,13 @@ pub struct Response {
     pub status: u16,
     /// When the receiver asks to be left alone until.
     pub retry_after: Option<RetryAfter>,
-    /// The beginning of the body, at most [`KEPT_RESPONSE_BYTES`].
+    /// The beginning of the body, at most what the attempt keeps.
     pub body: Bytes,
     /// Whether `body` is known to be all of it.
     pub complete: bool,
 }
 
-/// Bytes of an answer that are read and kept; the rest is never read.
+/// Bytes of an answer to a delivery that are read and kept; the rest is never read.
 pub const KEPT_RESPONSE_BYTES: usize = 4096;
 
 /// `Retry-After` (RFC 9110 10.2.3) in either form.
@@ -150,7 +152,7 @@ pub enum FailureKind {
 
 /// Carries attempts. One lives on each delivery arbiter and serves all its endpoints.
 ///
-/// A transport ends every exchange within the endpoint's `timeout`, reads at most [`KEPT_RESPONSE_BYTES`] of an answer, follows
+/// A transport ends every exchange within the endpoint's `timeout`, reads at most [`Attempt::keep`] bytes of an answer, follows
 /// no redirect, and sends nothing after its future has been dropped.
 pub trait Transport: 'static {
     /// Makes one attempt.

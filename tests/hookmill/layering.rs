@@ -13,6 +13,7 @@ const ORDER: &[&[&str]] = &[
     &["api"],
     &["single"],
     &["pipeline"],
+    &["chain"],
     &["hub"],
     &["debounce"],
     &["dispatch"],
@@ -29,6 +30,7 @@ const SERVANTS: &[&str] = &["actor", "lifecycle", "metrics"];
 
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[
+    "chain",
     "config",
     "debounce/builder.rs",
     "debounce/judge.rs",

@@ -10,6 +10,7 @@
 
 mod blackbox;
 mod files;
+mod heritage;
 mod layering;
 mod paused;
 mod threads;

@@ -105,10 +105,7 @@ impl FileError {
     pub(in crate::cli) fn mistakes(&self) -> Vec<String> {
         match &self.cause {
             Cause::Unreadable(error) => vec![error.to_string()],
-            Cause::Syntax(SyntaxError { place: Some((line, column)), detail }) => {
-                vec![format!("{line}:{column}: {detail}")]
-            }
-            Cause::Syntax(SyntaxError { place: None, detail }) => vec![detail.clone()],
+            Cause::Syntax(error) => vec![error.to_string()],
             Cause::Invalid(invalid) => invalid.faults().iter().map(ToString::to_string).collect(),
         }
     }
@@ -196,7 +193,8 @@ mod tests {
     fn what_is_shown_reads_back_but_for_secrets() {
         let value = json!({
             "endpoints": [{"id": "a", "url": "https://a.example", "signing": {"type": "none"}, "in_flight": 3}],
-            "debounce_rules": {"d": {"topics": ["x.*"], "window": "1m"}}
+            "debounce_rules": {"d": {"topics": ["x.*"], "window": "1m"}},
+            "chains": {"E": [{"name": "a", "url": "https://a.example", "final_response": true}]}
         });
         let file = ConfigFile::parse(&value).unwrap();
         assert_eq!(ConfigFile::parse(&file.declared.to_masked_json()).unwrap(), file);

@@ -2,7 +2,7 @@
 
 mod file;
 mod options;
-mod syntax;
+pub(super) mod syntax;
 
 use std::path::PathBuf;
 
@@ -55,7 +55,8 @@ impl Check {
     fn run(self) -> Outcome {
         let file = ConfigFile::read(&self.config)?;
         let (endpoints, rules) = file.declared.counts();
-        println!("{}: no mistakes, endpoints: {endpoints}, debounce rules: {rules}", self.config.display());
+        let (file, chains) = (self.config.display(), file.declared.chain_count());
+        println!("{file}: no mistakes, endpoints: {endpoints}, debounce rules: {rules}, chains: {chains}");
         Ok(())
     }
 }

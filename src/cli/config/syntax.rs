@@ -1,20 +1,29 @@
 //! TOML and YAML as trees of values.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use serde_json::{Map, Value};
 
 /// A text is not of the language it should be in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct SyntaxError {
+pub(in crate::cli) struct SyntaxError {
     /// Line and column, from 1, where the reader can tell.
-    pub(super) place: Option<(u64, u64)>,
+    pub(in crate::cli) place: Option<(u64, u64)>,
     /// What is wrong, without the text itself: it may hold secrets.
-    pub(super) detail: String,
+    pub(in crate::cli) detail: String,
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some((line, column)) => write!(f, "{line}:{column}: {}", self.detail),
+            None => f.write_str(&self.detail),
+        }
+    }
 }
 
 /// Reads YAML where the name of the file ends in `.yaml` or `.yml`, TOML otherwise. An empty file is an empty object.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Value, SyntaxError> {
+pub(in crate::cli) fn parse(path: &Path, text: &str) -> Result<Value, SyntaxError> {
     let yaml = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"));
     if yaml { parse_yaml(text) } else { parse_toml(text) }
 }

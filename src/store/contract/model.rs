@@ -43,6 +43,7 @@ pub(in crate::store) enum Op {
     Update(Index, bool),
     Breaker(Index, u8),
     Rule(u8, bool),
+    Chain(u8, bool),
 }
 
 /// What a settlement says.
@@ -89,6 +90,7 @@ pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
         1 => (any::<Index>(), any::<bool>()).prop_map(|(which, drops)| Op::Update(which, drops)),
         1 => (any::<Index>(), 0..3_u8).prop_map(|(which, cooldown)| Op::Breaker(which, cooldown)),
         1 => (0..3_u8, any::<bool>()).prop_map(|(name, set)| Op::Rule(name, set)),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(name, set)| Op::Chain(name, set)),
     ];
     prop::collection::vec(op, 1..most)
 }
@@ -212,6 +214,10 @@ impl World {
                     let cooldown = Duration::from_secs((*cooldown).into());
                     store.keep_breaker(key, BreakerRecord { cooldown, ..BreakerRecord::default() });
                 }
+                Answer::Nothing
+            }
+            Op::Chain(name, set) => {
+                get(store.put_chain(format!("chain{name}"), set.then(|| format!("[{step}]"))));
                 Answer::Nothing
             }
             Op::Rule(name, set) => {
@@ -574,7 +580,7 @@ fn loaded(store: &dyn Store, judged: u64) -> Vec<String> {
     let mut vitals = get(store.vitals());
     vitals.endpoints.iter_mut().for_each(|one| one.oldest_pending_at = one.oldest_pending_at.and(Some(at(0))));
     let mut said: Vec<_> = loaded.endpoints.iter().map(endpoint).collect();
-    said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.windows, vitals)));
+    said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.chains, loaded.windows, vitals)));
     said.extend(unjudged.iter().chain(&loaded.held).map(|event| words(event)));
     said
 }

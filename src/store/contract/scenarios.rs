@@ -354,6 +354,19 @@ pub(in crate::store) fn a_rule_that_changes_forgets_its_windows(bench: &Bench) {
     assert_eq!(get(bench.store.load()).rules[0], ("r".to_owned(), "[]".to_owned()));
 }
 
+pub(in crate::store) fn chains_are_kept_until_removed(bench: &Bench) {
+    let put = |name: &str, chain: Option<&str>| get(bench.store.put_chain(name.to_owned(), chain.map(str::to_owned)));
+    let chains = || get(bench.store.load()).chains;
+    let pair = |name: &str, chain: &str| (name.to_owned(), chain.to_owned());
+    put("b c/d", Some("{}"));
+    put("a", Some("{}"));
+    put("a", Some("[]"));
+    assert_eq!(chains(), [pair("a", "[]"), pair("b c/d", "{}")]);
+    put("a", None);
+    put("never there", None);
+    assert_eq!(chains(), [pair("b c/d", "{}")]);
+}
+
 pub(in crate::store) fn breakers_are_kept(bench: &Bench) {
     let (one, two) = (bench.endpoint("one"), bench.endpoint("two"));
     let open = BreakerRecord {

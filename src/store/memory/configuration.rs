@@ -136,6 +136,13 @@ impl State {
         }
     }
 
+    pub(super) fn put_chain(&mut self, name: String, chain: Option<String>) {
+        match chain {
+            Some(chain) => drop(self.chains.insert(name, chain)),
+            None => drop(self.chains.remove(&name)),
+        }
+    }
+
     pub(super) fn replay(&mut self, id: DeliveryId, now: Timestamp) -> ReplayOutcome {
         let standing = self.deliveries.get(&id).map(|delivery| delivery.standing);
         let Some(Standing::Dead { replayed_as, .. }) = standing else { return ReplayOutcome::Unknown };

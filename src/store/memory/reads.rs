@@ -21,6 +21,7 @@ impl State {
             breakers: breakers.map(|(key, endpoint)| (*key, endpoint.breaker)).collect(),
             pending: pending.map(|(key, _)| *key).collect(),
             rules: self.rules.clone().into_iter().collect(),
+            chains: self.chains.clone().into_iter().collect(),
             windows: windows.collect(),
             held: self.held.iter().filter_map(|seq| self.events.get(seq)).map(|kept| Arc::clone(&kept.event)).collect(),
             judged_through: self.judged_through,

@@ -28,6 +28,7 @@ pub(super) struct State {
     /// Also those that were deleted: their history goes by their id.
     pub(super) endpoints: BTreeMap<EndpointKey, EndpointState>,
     pub(super) rules: BTreeMap<String, String>,
+    pub(super) chains: BTreeMap<String, String>,
     pub(super) windows: BTreeMap<(String, String), WindowSlot>,
     pub(super) jobs: Jobs,
     /// Events that are held.
@@ -102,6 +103,7 @@ impl State {
             finished: BTreeSet::new(),
             endpoints: BTreeMap::new(),
             rules: BTreeMap::new(),
+            chains: BTreeMap::new(),
             windows: BTreeMap::new(),
             jobs: Jobs::default(),
             held: BTreeSet::new(),

@@ -110,6 +110,14 @@ impl Writer<'_> {
         Ok(())
     }
 
+    pub(super) fn put_chain(&mut self, name: &str, chain: Option<&str>) -> rusqlite::Result<()> {
+        match chain {
+            Some(chain) => self.db.execute("INSERT OR REPLACE INTO chains VALUES (?1, ?2)", params![name, chain])?,
+            None => self.db.execute("DELETE FROM chains WHERE name = ?1", [name])?,
+        };
+        Ok(())
+    }
+
     pub(super) fn replay(&mut self, id: DeliveryId) -> rusqlite::Result<ReplayOutcome> {
         let DeliveryId { seq, endpoint, run } = id;
         let letter: Option<Option<u32>> = self

@@ -274,6 +274,10 @@ impl Store for SqliteStore {
         self.change(move |writer| writer.put_rule(&name, rule.as_deref()))
     }
 
+    fn put_chain(&self, name: String, chain: Option<String>) -> Reply<()> {
+        self.change(move |writer| writer.put_chain(&name, chain.as_deref()))
+    }
+
     fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome> {
         self.change(move |writer| writer.replay(dead_letter))
     }

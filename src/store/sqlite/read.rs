@@ -114,11 +114,13 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
     let mut pending =
         db.prepare("SELECT endpoint FROM totals WHERE name = 'pending' AND value > 0 AND endpoint > 0")?;
     let mut rules = db.prepare("SELECT name, rule FROM rules ORDER BY name")?;
+    let mut chains = db.prepare("SELECT name, chain FROM chains ORDER BY name")?;
     Ok(Loaded {
         endpoints: endpoints.query_map([], endpoint_row)?.collect::<Sql<_>>()?,
         breakers: breakers.query_map([], breaker_row)?.collect::<Sql<_>>()?,
         pending: pending.query_map([], |row| row.get(0).map(EndpointKey))?.collect::<Sql<_>>()?,
         rules: rules.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?,
+        chains: chains.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?,
         windows: debounce::windows(db)?,
         held: debounce::held(db)?,
         judged_through: meta(db, "judged_through")?,

@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING];
+const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -197,6 +197,10 @@ CREATE TABLE carried (seq INTEGER PRIMARY KEY, suppressed INTEGER NOT NULL);
 ALTER TABLE deliveries ADD COLUMN late INTEGER;
 UPDATE deliveries SET late = 1 WHERE run > 0 AND state = 0;
 CREATE INDEX deliveries_late ON deliveries (endpoint, created_at) WHERE state = 0 AND late = 1;
+";
+
+const CHAINS: &str = "
+CREATE TABLE chains (name TEXT PRIMARY KEY, chain TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema.

@@ -75,7 +75,13 @@ fn attempt(settings: &Value, id: u64) -> Attempt {
         state_reason: None,
     };
     let event = Event::from_json("a.b", id.to_string()).validate(AT).unwrap();
-    Attempt { events: vec![Arc::new(Accepted::new(id, AT, event))], endpoint: Arc::new(endpoint), number: 1, at: AT }
+    Attempt {
+        events: vec![Arc::new(Accepted::new(id, AT, event))],
+        endpoint: Arc::new(endpoint),
+        number: 1,
+        at: AT,
+        keep: 0,
+    }
 }
 
 /// The ids in these files, each of whose lines is whole.

@@ -15,6 +15,7 @@ use std::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::*;
+use crate::transport::KEPT_RESPONSE_BYTES;
 use crate::{
     Accepted, Event, Timestamp,
     endpoint::{
@@ -82,7 +83,7 @@ fn attempt(settings: Settings) -> Attempt {
     };
     let event = Event::from_json("user.created", r#"{ "n":1.0 }"#).id("signup-7").validate(AT).unwrap();
     let events = vec![Arc::new(Accepted::new(1, AT, event))];
-    Attempt { events, endpoint: Arc::new(endpoint), number: 1, at: AT }
+    Attempt { events, endpoint: Arc::new(endpoint), number: 1, at: AT, keep: KEPT_RESPONSE_BYTES }
 }
 
 async fn post(transport: &HttpTransport, url: &str) -> Result<Response, Failure> {

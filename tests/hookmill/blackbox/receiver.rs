@@ -21,6 +21,8 @@ use super::{PATIENCE, http, until};
 #[derive(Clone)]
 pub(super) enum Reply {
     Status(u16),
+    /// 200 with this body.
+    Body(String),
     /// Nothing, until the sender goes.
     Never,
     /// 200 once the gate is open.
@@ -168,20 +170,23 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         let reply = (shared.script)(&request);
         request.status = match reply {
             Reply::Status(status) => Some(status),
-            Reply::Behind(_) => Some(200),
+            Reply::Behind(_) | Reply::Body(_) => Some(200),
             Reply::Never => None,
         };
         let status = request.status;
         shared.seen.lock().unwrap().push(request);
+        let mut text = String::new();
         match reply {
             Reply::Never => {
                 let _until_it_goes = stream.read(&mut [0])?;
                 return Ok(());
             }
             Reply::Behind(gate) => gate.pass(),
+            Reply::Body(body) => text = body,
             Reply::Status(_) => {}
         }
         let status = status.unwrap_or_default();
-        write!(stream.get_mut(), "HTTP/1.1 {status} Scripted\r\ncontent-length: 0\r\n\r\n")?;
+        let length = text.len();
+        write!(stream.get_mut(), "HTTP/1.1 {status} Scripted\r\ncontent-length: {length}\r\n\r\n{text}")?;
     }
 }

@@ -147,6 +147,24 @@ fn a_body_without_end_is_cut_and_its_connection_closed() {
 }
 
 #[test]
+fn an_attempt_may_ask_for_more_or_less_of_the_body() {
+    run(async {
+        let server = Server::start(|mut peer, _| async move {
+            peer.request().await;
+            let body = "x".repeat(10_000);
+            peer.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n{body}")).await;
+            peer.closed().await;
+        })
+        .await;
+        for (keep, kept, complete) in [(20_000, 10_000, true), (10_000, 10_000, true), (9_999, 9_999, false)] {
+            let answer =
+                transport().send(Attempt { keep, ..attempt(settings(&server.url)) }).await.map(response).unwrap();
+            assert_eq!((answer.body.len(), answer.complete), (kept, complete));
+        }
+    });
+}
+
+#[test]
 fn a_body_of_just_the_kept_length_is_complete() {
     run(async {
         let server = Server::start(|mut peer, _| async move {

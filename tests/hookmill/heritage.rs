@@ -1,0 +1,3 @@
+//! The packages that Hookmill replaces, line by line.
+
+mod chain;
