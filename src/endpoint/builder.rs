@@ -141,6 +141,14 @@ impl EndpointBuilder {
         self.set("drain", duration::print(deadline))
     }
 
+    /// Leaves repeats out for this endpoint alone: of events that agree at these JSON Pointers into the event, beside tenant
+    /// and topic, the first is delivered at once, and those inside the window after it are suppressed. Parts of a millisecond
+    /// round up.
+    pub fn debounce<T: Into<String>>(self, key: impl IntoIterator<Item = T>, window: Duration) -> Self {
+        let key: Vec<String> = key.into_iter().map(Into::into).collect();
+        self.set("debounce", json!({"key": key, "window": duration::print(window)}))
+    }
+
     /// Sets how many dead letters are kept; 10 000 unless set. The oldest fall off, and are counted.
     pub fn dead_letters(self, most: u64) -> Self {
         self.set("dead_letters", json!({"max_items": most}))
@@ -233,7 +241,7 @@ impl fmt::Debug for EndpointBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{Auth, Encoding, TextSecret, policy::Backoff};
+    use crate::endpoint::{Auth, Encoding, TextSecret, debounce::DebouncePolicy, policy::Backoff};
 
     fn build(builder: EndpointBuilder) -> Result<(EndpointId, Settings), Invalid> {
         builder.build(|_, _| Ok(()))
@@ -250,6 +258,7 @@ mod tests {
             .retry_delays([Duration::from_secs(60)])
             .in_flight(1)
             .dead_letters(100)
+            .debounce(["/data/k"], Duration::from_secs(5))
             .header("X-A", "1")
             .header("X-B", "2")
             .bearer("token")
@@ -266,6 +275,8 @@ mod tests {
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
         assert_eq!(settings.dead_letters.max_items, 100);
+        let debounce = DebouncePolicy { key: vec!["/data/k".parse().unwrap()], window: Duration::from_secs(5) };
+        assert_eq!(settings.debounce, Some(debounce));
         assert_eq!(settings.policy.batch.unwrap().count_header.as_deref(), Some("x-count"));
         assert_eq!((settings.policy.queue.max_items, settings.policy.drain), (7, Some(Duration::ZERO)));
         assert_eq!(settings.policy.ordered, super::super::queue::Ordered::Key);
