@@ -196,11 +196,13 @@ impl EndpointBuilder {
         self.set("filter", filter)
     }
 
-    /// Merges settings written as in the API's JSON into these (RFC 7396: members replace, `null` removes; a `format` or a
-    /// `filter` is replaced as a whole).
+    /// Merges settings written as in the API's JSON into these (RFC 7396: members replace; a `format` or a `filter` is replaced
+    /// as a whole). `null` takes back what was set and stands for the default, whatever the preset says.
     pub fn settings(mut self, json: Value) -> Self {
         if json.is_object() {
+            let nulls = json.clone();
             merge_settings(&mut self.json, json);
+            keep_nulls(&mut self.json, &nulls);
         } else {
             self.faults.push(Fault::new("#", "must be an object"));
         }
@@ -229,6 +231,21 @@ impl EndpointBuilder {
         });
         Invalid::unless_empty(faults)?;
         id.ok().zip(settings.ok()).ok_or_else(|| Invalid::at("#", "is incomplete"))
+    }
+}
+
+/// What users name themselves: nothing stands there by default.
+const NAMED_BY_USERS: [&str; 4] = ["headers", "metadata", "format", "filter"];
+
+/// Has `document` say `null` where `merged` does, which merging has taken away: it stands above a preset.
+fn keep_nulls(document: &mut Value, merged: &Value) {
+    let (Some(document), Some(merged)) = (document.as_object_mut(), merged.as_object()) else { return };
+    for (name, value) in merged {
+        if value.is_null() {
+            document.insert(name.clone(), Value::Null);
+        } else if let Some(inner) = document.get_mut(name).filter(|_| !NAMED_BY_USERS.contains(&name.as_str())) {
+            keep_nulls(inner, value);
+        }
     }
 }
 
@@ -311,6 +328,21 @@ mod tests {
         let builder = Endpoint::http("a", "https://a.b").secret(Secret::generate().unwrap()).hmac(hmac.clone());
         assert_eq!(build(builder.clone()).unwrap().1.signing, Signing::Hmac(hmac));
         assert_eq!(build(builder.unsigned()).unwrap().1.signing, Signing::None);
+    }
+
+    #[test]
+    fn null_takes_back_what_was_set_and_what_the_preset_says() {
+        let preset = Endpoint::http("a", "https://a.b").preset(Preset::BatchHooks);
+        let nulls = json!({"timeout": null, "batch": null, "retry": {"exhausted": null}, "headers": {"x-a": null}});
+        let settings = build(preset.header("x-a", "1").timeout(Duration::from_secs(3)).settings(nulls)).unwrap().1;
+        let default = Policy::default();
+        assert_eq!((settings.policy.timeout, &settings.policy.batch), (default.timeout, &None));
+        assert_eq!((settings.policy.retry.exhausted, settings.headers.len()), (default.retry.exhausted, 0));
+        assert_eq!(settings.policy.retry.backoff.longest(), Duration::from_secs(30), "of the preset");
+        let again = Endpoint::http("a", "https://a.b").preset(Preset::Audit).settings(json!({"retry": null}));
+        let again = again.retry_delays([Duration::from_secs(7)]).batch(Batch::default());
+        let policy = build(again).unwrap().1.policy;
+        assert_eq!((policy.retry.backoff.longest(), policy.batch), (Duration::from_secs(7), Some(Batch::default())));
     }
 
     #[test]

@@ -209,7 +209,10 @@ mod tests {
         assert_eq!((own.policy, own.format), (Policy::default(), Format::Standard));
         let own = preset(Preset::Daemon, json!({"breaker": {"failures": null, "min_events": null}}));
         let default = BreakerPolicy::default();
-        assert_eq!((own.policy.breaker.failures, own.policy.breaker.min_events), (default.failures, default.min_events));
+        assert_eq!(
+            (own.policy.breaker.failures, own.policy.breaker.min_events),
+            (default.failures, default.min_events)
+        );
         assert_eq!(own.policy.breaker.unit, Unit::Event);
     }
 

@@ -154,14 +154,14 @@ fn a_file_rotates_by_its_size_where_that_is_wanted() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
-        let hooks = start([file("log", &path).settings(one_by_one()).rotate(400, 2)]).await;
-        publish(&hooks, 0..9).await;
-        delivered(&hooks, 9).await;
+        let hooks = start([file("log", &path).settings(json!({"batch": {"max_items": 10}})).rotate(4096, 2)]).await;
+        publish(&hooks, 0..150).await;
+        delivered(&hooks, 150).await;
         hooks.shutdown(seconds(5)).await;
         let names = ["events.jsonl.2", "events.jsonl.1", "events.jsonl"].map(|name| dir.path().join(name));
-        assert!(names.iter().all(|name| fs::metadata(name).unwrap().len() <= 400));
+        assert!(names.iter().all(|name| fs::metadata(name).unwrap().len() <= 4096));
         let kept: Vec<_> = names.iter().flat_map(|name| users(name)).collect();
-        assert_eq!(kept.last(), Some(&8));
+        assert_eq!(kept.last(), Some(&149));
         assert!(kept.is_sorted() && fs::read_dir(dir.path()).unwrap().count() == 3);
     });
 }
