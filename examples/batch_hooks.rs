@@ -25,7 +25,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         "signing": {"type": "hmac", "header": "x-signature", "prefix": "sha256=", "secret": "shared"},
         "batch": {"max_items": 10, "flush_interval": "500ms"}
     }));
-    let shipper = Endpoint::file("shipper", &log).preset(Preset::BatchHooks);
+    let shipper = Endpoint::file("shipper", log.display().to_string()).preset(Preset::BatchHooks);
     let hooks = Hookmill::builder().data_dir(dir.join("data")).endpoint(collector).endpoint(shipper).start().await?;
 
     for n in 0..25 {

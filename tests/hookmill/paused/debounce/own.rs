@@ -22,8 +22,7 @@ async fn kept(hooks: &Hookmill) -> usize {
 fn an_endpoint_mutes_repeats_for_itself_and_another_gets_everything() {
     paused(async {
         let receiver = receiver();
-        let hooks =
-            start(Hookmill::builder().endpoint(calm("calm")).endpoint(endpoint("eager")), &receiver).await;
+        let hooks = start(Hookmill::builder().endpoint(calm("calm")).endpoint(endpoint("eager")), &receiver).await;
         for (wait, session) in [(0, "a"), (1, "a"), (9_998, "a"), (0, "b"), (1, "a"), (1, "b")] {
             pass(millis(wait)).await;
             hooks.publish(of(session)).await.unwrap();
@@ -73,7 +72,7 @@ fn a_paused_endpoint_mutes_and_a_disabled_one_drops_and_opens_no_window() {
             hooks.patch_endpoint(&id("calm"), &json!({"state": state}), None).await.unwrap();
             hooks.publish(of("a")).await.unwrap();
             hooks.publish(of("a")).await.unwrap();
-            look(&hooks).await;
+            until(&hooks, |totals| totals.unrouted == 0).await;
         }
         let deliveries = settled(&hooks).await.deliveries;
         assert_eq!(sent(&receiver, "calm"), [3]);
@@ -112,7 +111,8 @@ fn another_setting_starts_with_no_windows_and_one_that_stays_keeps_them() {
 fn what_a_rule_held_is_judged_when_it_is_released() {
     paused(async {
         let receiver = receiver();
-        let rule = Debounce::on("ui.*").by(["/data/session", "/data/n"]).within(seconds(5)).edge(hookmill::Edge::Trailing);
+        let rule =
+            Debounce::on("ui.*").by(["/data/session", "/data/n"]).within(seconds(5)).edge(hookmill::Edge::Trailing);
         let hooks = start(Hookmill::builder().endpoint(calm("calm")).debounce(rule), &receiver).await;
         let numbered = |n: u8| Event::new("ui.click", &json!({"session": "a", "n": n})).unwrap();
         // Released at 5, 14 and 15 seconds: within ten seconds of the first, and exactly then.
