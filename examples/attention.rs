@@ -22,7 +22,7 @@ async fn resolve(session: String) -> Option<Map<String, Value>> {
 
 fn session_of(event: &Event) -> String {
     let data: Value = serde_json::from_slice(event.data()).unwrap_or_default();
-    data["session"].as_str().unwrap_or_default().to_owned()
+    data.get("session").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {

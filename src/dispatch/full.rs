@@ -76,7 +76,7 @@ impl Handler<Full> for Dispatcher {
             if self.bursts.add(endpoint, count) {
                 self.log_full(endpoint, count);
             }
-            if let Some(delivery) = self.endpoints.get_mut(&endpoint).and_then(Slot::to_tell) {
+            if let Some(delivery) = self.endpoints.get_mut(&endpoint).and_then(Slot::addressed) {
                 delivery.do_send(deliver::Dropped(of_one.iter().map(|id| (id.seq, id.run)).collect()));
             }
         }

@@ -147,7 +147,7 @@ impl Slot {
     }
 
     /// The Delivery, if there is one, for a message that changes something.
-    fn to_tell(&mut self) -> Option<&Addr<Delivery>> {
+    fn addressed(&mut self) -> Option<&Addr<Delivery>> {
         self.told += 1;
         self.delivery.as_ref()
     }
@@ -292,7 +292,7 @@ impl Dispatcher {
             slot.stored |= slot.delivery.is_none();
             slot.delivery.is_some()
         });
-        if let Some(delivery) = self.start(id.endpoint, ctx).filter(|_| started).and_then(Slot::to_tell) {
+        if let Some(delivery) = self.start(id.endpoint, ctx).filter(|_| started).and_then(Slot::addressed) {
             delivery.do_send(deliver::Replayed((id.seq, id.run)));
         }
     }
@@ -334,7 +334,7 @@ impl Handler<Dispatch> for Dispatcher {
         // Recorded before it is pushed: whatever a Delivery reads from the store is then never behind what it was told.
         self.parts.store.record(verdicts);
         for (key, events) in ways.pushes {
-            if let Some(delivery) = self.start(key, ctx).and_then(Slot::to_tell) {
+            if let Some(delivery) = self.start(key, ctx).and_then(Slot::addressed) {
                 delivery.do_send(deliver::Push(events));
             }
         }
@@ -365,7 +365,7 @@ impl Handler<Configure> for Dispatcher {
         let new = || Slot::new(Arc::clone(&endpoint), BreakerRecord::default(), false);
         let slot = self.endpoints.entry(key).or_insert_with(new);
         slot.endpoint = Arc::clone(&endpoint);
-        let told = slot.to_tell().map(|delivery| delivery.send(deliver::Configure(endpoint)));
+        let told = slot.addressed().map(|delivery| delivery.send(deliver::Configure(endpoint)));
         // One that has died meanwhile starts no attempt either.
         Box::pin(async move { drop(join_all(told).await) })
     }
@@ -397,7 +397,7 @@ impl Handler<Forget> for Dispatcher {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Forget(keys): Forget, _: &mut Self::Context) -> Self::Result {
-        let told = keys.iter().filter_map(|key| Some(self.endpoints.get_mut(key)?.to_tell()?.send(deliver::Forget)));
+        let told = keys.iter().filter_map(|key| Some(self.endpoints.get_mut(key)?.addressed()?.send(deliver::Forget)));
         let told = join_all(told);
         Box::pin(async move { drop(told.await) })
     }

@@ -8,11 +8,14 @@ use std::{
 use super::DeliveryId;
 use crate::endpoint::EndpointKey;
 
+/// Seq and run of each, by endpoint.
+type Attempted = HashMap<EndpointKey, BTreeSet<(u64, u32)>>;
+
 /// Deliveries being attempted, of all endpoints.
 #[derive(Debug, Default)]
 pub struct Flights {
-    /// By endpoint, over several locks: every attempt takes one twice.
-    shards: [Mutex<HashMap<EndpointKey, BTreeSet<(u64, u32)>>>; 16],
+    /// Over several locks: every attempt takes one twice.
+    shards: [Mutex<Attempted>; 16],
 }
 
 /// A delivery being attempted, until this is dropped: once its outcome was told to the store, so that it is always known as
@@ -37,7 +40,7 @@ impl Flights {
         shard.get(&endpoint).map_or_else(Vec::new, |all| all.range(..=(through, u32::MAX)).copied().collect())
     }
 
-    fn shard(&self, EndpointKey(key): EndpointKey) -> MutexGuard<'_, HashMap<EndpointKey, BTreeSet<(u64, u32)>>> {
+    fn shard(&self, EndpointKey(key): EndpointKey) -> MutexGuard<'_, Attempted> {
         let place = usize::try_from(key.rem_euclid(16)).unwrap_or(0);
         let [first, ..] = &self.shards;
         self.shards.get(place).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::{Debounced, WindowChange};
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey, queue::QueuePolicy},

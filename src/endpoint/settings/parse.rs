@@ -171,6 +171,11 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_come_later_are_not_known() {
+        assert_eq!(places(with(json!({"mtls": {}}))), ["#/mtls"]);
+    }
+
+    #[test]
     fn the_judge_is_asked_with_the_guard_that_holds() {
         let judge = |url: &Url, guard: Guard| match guard {
             Guard::Public => Err(format!("{url} is not public")),

@@ -30,8 +30,8 @@ fn endpoints_that_fell_silent_hold_no_deliveries() {
 #[test]
 fn what_is_shown_of_an_endpoint_stays_when_its_delivery_goes() {
     paused(async {
-        let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {
-            1 => Script::status(500),
+        let receiver = ScriptedTransport::new(|attempt| match (attempt.event().seq, attempt.number) {
+            (1, 1) => Script::status(500),
             _ => Script::status(200),
         });
         let own = endpoint("crm").settings(json!({"breaker": {"failures": 1, "min_events": 1, "cooldown": "5s"}}));

@@ -193,7 +193,7 @@ pub(super) fn event(seq: u64, accepted_at: Timestamp, size: usize) -> Arc<Accept
         topic: "a.b".parse().unwrap(),
         tenant: None,
         // Every fourth has none.
-        key: (seq % 4 > 0).then(|| format!("k{}", seq % 7).into()),
+        key: (!seq.is_multiple_of(4)).then(|| format!("k{}", seq % 7).into()),
         source: None,
         timestamp: accepted_at,
         data: vec![b'1'; size].into(),

@@ -72,7 +72,7 @@ fn a_paused_endpoint_mutes_and_a_disabled_one_drops_and_opens_no_window() {
             hooks.patch_endpoint(&id("calm"), &json!({"state": state}), None).await.unwrap();
             hooks.publish(of("a")).await.unwrap();
             hooks.publish(of("a")).await.unwrap();
-            look(&hooks).await;
+            until(&hooks, |totals| totals.unrouted == 0).await;
         }
         let deliveries = settled(&hooks).await.deliveries;
         assert_eq!(sent(&receiver, "calm"), [3]);
