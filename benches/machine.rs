@@ -124,7 +124,7 @@ impl Bed {
     fn recover(&mut self, event: Arc<Accepted>, failure: &Answer, ok: &Answer) {
         self.machine.push([event], self.now);
         assert!(matches!(self.attempt(failure), Next::Retry { .. }));
-        let due = self.machine.next_deadline(self.now).unwrap();
+        let due = self.machine.next_deadline().unwrap();
         self.pass(due.since(self.now.mono));
         self.machine.tick(self.now);
         assert_eq!(self.attempt(ok), Next::Delivered);

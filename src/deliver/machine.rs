@@ -94,6 +94,8 @@ pub struct Machine {
     /// The store cannot write: an outcome could not be kept.
     held: bool,
     expired_left: bool,
+    /// When it last looked at what may start. Deadlines count from here: what has become due since is one that has passed.
+    looked_at: Now,
     failing_since: Option<Timestamp>,
     last_success_at: Option<Timestamp>,
     random: fastrand::Rng,
@@ -129,6 +131,7 @@ impl Machine {
             draining: false,
             held: false,
             expired_left: false,
+            looked_at: now,
             failing_since: record.failing_since,
             last_success_at,
             random: fastrand::Rng::with_seed(seed),
@@ -262,8 +265,9 @@ impl Machine {
         std::mem::take(&mut self.effects)
     }
 
-    /// When [`Machine::tick`] must be called, if nothing else happens before.
-    pub fn next_deadline(&self, now: Now) -> Option<Mono> {
+    /// When [`Machine::tick`] must be called, if nothing else happens before. It may have passed.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        let now = self.looked_at;
         if self.draining || self.state != State::Active {
             return None;
         }
@@ -322,7 +326,7 @@ impl Machine {
     pub fn snapshot(&self, now: Now) -> Snapshot {
         let (breaker, breaker_open_until) = self.breaker.shown();
         let (window_fresh, window_retries) = self.queue.len();
-        let next = self.next_deadline(now);
+        let next = self.next_deadline();
         Snapshot {
             breaker,
             breaker_open_until,
@@ -340,6 +344,7 @@ impl Machine {
     /// Starts what may be started, and asks the store for more.
     fn pump(&mut self, now: Now) {
         self.expired_left = false;
+        self.looked_at = now;
         if self.draining || self.state != State::Active {
             return;
         }

@@ -301,7 +301,7 @@ impl Delivery {
         self.tell_drained();
         let now = self.parts.clock.now();
         self.rest.note(self.machine.is_as_new(now.mono), now.mono);
-        let deadlines = [self.machine.next_deadline(now), self.cut_at, Some(self.rest.look_at())];
+        let deadlines = [self.machine.next_deadline(), self.cut_at, Some(self.rest.look_at())];
         self.alarm.set(deadlines.into_iter().flatten().min(), &self.parts.clock, ctx, Self::ring);
     }
 
