@@ -258,7 +258,11 @@ impl fmt::Debug for EndpointBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{Auth, Encoding, TextSecret, debounce::DebouncePolicy, policy::Backoff};
+    use crate::endpoint::{
+        Auth, Encoding, TextSecret,
+        debounce::DebouncePolicy,
+        policy::{Backoff, Policy},
+    };
 
     fn build(builder: EndpointBuilder) -> Result<(EndpointId, Settings), Invalid> {
         builder.build(|_, _| Ok(()))

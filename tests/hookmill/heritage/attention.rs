@@ -144,9 +144,8 @@ fn without_a_timeout_it_is_ten_seconds_and_zero_is_refused() {
         let default = attention(way, json!({}), |_| Script::status(200)).await;
         let own = attention(way, json!({"timeout": "3s"}), |_| Script::status(200)).await;
         assert_eq!((default.settings().policy.timeout, own.settings().policy.timeout), (seconds(10), seconds(3)));
-        let refused = default
-            .hooks
-            .create_endpoint(None, &json!({"preset": "attention", "url": "https://a.example/", "timeout": "0s"}));
+        let zero = json!({"preset": "attention", "url": "https://a.example/", "timeout": "0s"});
+        let refused = default.hooks.create_endpoint(None, &zero);
         assert!(refused.await.unwrap_err().to_string().contains("#/timeout"));
     });
 }
