@@ -251,7 +251,7 @@ fn the_body_has_what_the_alert_and_the_hosts_resolver_say_in_order_and_nothing_t
         let bodies: Vec<_> = attention.bodies().iter().map(Value::to_string).collect();
         let first = r#"{"alert":"waiting","session":"my build/7","session_uuid":"6f1c","workdir":"/home/ada","#
             .to_owned()
-            + r#""details":"a question","ts":"2026-01-01T00:00:01Z","ui_url":"https://ui.example/s/my%20build%2F7"}"#;
+            + r#""details":"a question","ts":"2026-01-01T00:00:01.000Z","ui_url":"https://ui.example/s/my%20build%2F7"}"#;
         let second = r#"{"alert":"failed","session":"other","ts":"2026-01-01T00:00:00.000Z","#.to_owned()
             + r#""ui_url":"https://ui.example/s/other"}"#;
         assert_eq!(bodies, [first, second]);
