@@ -94,6 +94,8 @@ pub struct Machine {
     /// The store cannot write: an outcome could not be kept.
     held: bool,
     expired_left: bool,
+    /// When it last looked at what may start. Deadlines count from here: what has become due since is one that has passed.
+    looked_at: Now,
     failing_since: Option<Timestamp>,
     last_success_at: Option<Timestamp>,
     random: fastrand::Rng,
@@ -129,6 +131,7 @@ impl Machine {
             draining: false,
             held: false,
             expired_left: false,
+            looked_at: now,
             failing_since: record.failing_since,
             last_success_at,
             random: fastrand::Rng::with_seed(seed),
@@ -262,8 +265,9 @@ impl Machine {
         std::mem::take(&mut self.effects)
     }
 
-    /// When [`Machine::tick`] must be called, if nothing else happens before.
-    pub fn next_deadline(&self, now: Now) -> Option<Mono> {
+    /// When [`Machine::tick`] must be called, if nothing else happens before. It may have passed.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        let now = self.looked_at;
         if self.draining || self.state != State::Active {
             return None;
         }
@@ -297,6 +301,11 @@ impl Machine {
         self.in_flight.is_empty() && self.queue.is_empty()
     }
 
+    /// Whether nothing is in flight, and nothing starts unless time passes or something comes.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && (self.draining || !self.queue.is_paging())
+    }
+
     /// Whether a new machine with the same settings and breaker, that knows of nothing in the store, would do the same from
     /// now on: nothing waits or is in flight, no failure counts, and the rate allows a whole burst. A ramp is over once all that
     /// an outage left behind is gone.
@@ -322,7 +331,7 @@ impl Machine {
     pub fn snapshot(&self, now: Now) -> Snapshot {
         let (breaker, breaker_open_until) = self.breaker.shown();
         let (window_fresh, window_retries) = self.queue.len();
-        let next = self.next_deadline(now);
+        let next = self.next_deadline();
         Snapshot {
             breaker,
             breaker_open_until,
@@ -340,6 +349,7 @@ impl Machine {
     /// Starts what may be started, and asks the store for more.
     fn pump(&mut self, now: Now) {
         self.expired_left = false;
+        self.looked_at = now;
         if self.draining || self.state != State::Active {
             return;
         }

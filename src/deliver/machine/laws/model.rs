@@ -381,14 +381,14 @@ impl World {
         let target = self.elapsed + by;
         // A clock that finds a deadline every millisecond for ever is a breach that `look` notes.
         for _ in 0..1000 {
-            let Some(deadline) = self.machine.next_deadline(self.now()).filter(|_| prompt) else { break };
+            let Some(deadline) = self.machine.next_deadline().filter(|_| prompt) else { break };
             let deadline = deadline.since(Mono::default());
             if deadline >= target {
                 break;
             }
             self.move_to(deadline);
         }
-        let early = self.machine.next_deadline(self.now()).is_none_or(|deadline| deadline > at(target).mono);
+        let early = self.machine.next_deadline().is_none_or(|deadline| deadline > at(target).mono);
         self.elapsed = target;
         self.machine.tick(self.now());
         let effects = self.machine.take_effects();
@@ -403,7 +403,7 @@ impl World {
     }
 
     fn skip_to_deadline(&mut self) {
-        if let Some(deadline) = self.machine.next_deadline(self.now()) {
+        if let Some(deadline) = self.machine.next_deadline() {
             self.move_to(deadline.since(Mono::default()));
         }
     }
@@ -564,7 +564,7 @@ impl World {
             self.deliver_page(rows);
         } else if !self.in_flight.is_empty() {
             self.finish_all(0);
-        } else if self.machine.next_deadline(self.now()).is_some() {
+        } else if self.machine.next_deadline().is_some() {
             self.skip_to_deadline();
         } else {
             return false;

@@ -67,7 +67,7 @@ impl World {
         let late = |row: &Row| now > ready(row).after(batch.flush_interval);
         let ready_head = self.store.all_pending().next().filter(|(_, row)| row.due.is_none() && late(row));
         let head = ready_head.map(|(key, _)| *key);
-        let waits = head.filter(|_| self.machine.next_deadline(self.now()).is_none_or(|next| next > self.now().mono));
+        let waits = head.filter(|_| self.machine.next_deadline().is_none_or(|next| next > self.now().mono));
         self.hold_to(Law::Company, waits.is_none(), || format!("{waits:?} has waited for too long"));
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 impl World {
     pub(super) fn check_deadline(&mut self) {
         let now = self.now();
-        let passed = |machine: &Machine| machine.next_deadline(now).is_some_and(|deadline| deadline <= now.mono);
+        let passed = |machine: &Machine| machine.next_deadline().is_some_and(|deadline| deadline <= now.mono);
         let quiet = !passed(&self.machine);
         self.machine.tick(now);
         let effects = self.carry_out_all();
