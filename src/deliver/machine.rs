@@ -301,6 +301,11 @@ impl Machine {
         self.in_flight.is_empty() && self.queue.is_empty()
     }
 
+    /// Whether nothing is in flight, and nothing starts unless time passes or something comes.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && (self.draining || !self.queue.is_paging())
+    }
+
     /// Whether a new machine with the same settings and breaker, that knows of nothing in the store, would do the same from
     /// now on: nothing waits or is in flight, no failure counts, and the rate allows a whole burst. A ramp is over once all that
     /// an outage left behind is gone.

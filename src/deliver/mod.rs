@@ -423,8 +423,9 @@ impl Delivery {
     }
 
     fn tell_drained(&mut self) {
-        let settled = self.machine.in_flight() == 0;
-        if let Some(drain) = self.drained.take_if(|drain| settled && (!drain.empty || self.machine.is_empty())) {
+        let (idle, empty) = (self.machine.is_idle(), self.machine.is_empty());
+        if let Some(drain) = self.drained.take_if(|drain| idle && (!drain.empty || empty)) {
+            self.machine.drain();
             let _gone = drain.done.send(());
         }
     }
@@ -535,13 +536,15 @@ impl Handler<Drain> for Delivery {
     type Result = ();
 
     fn handle(&mut self, drain: Drain, ctx: &mut Self::Context) {
-        if !drain.empty || self.endpoint.settings.state != State::Active {
-            self.machine.drain();
-        } else {
+        let active = self.endpoint.settings.state == State::Active;
+        // What only waits for company goes out with a disk too.
+        if active && (drain.empty || self.endpoint.settings.policy.batch.is_some()) {
             self.machine.hold(!self.parts.store.writable());
             self.machine.hurry(self.parts.clock.now());
+        } else {
+            self.machine.drain();
         }
-        self.drained = Some(Drain { empty: drain.empty && self.endpoint.settings.state == State::Active, ..drain });
+        self.drained = Some(Drain { empty: drain.empty && active, ..drain });
         let now = self.parts.clock.now().mono;
         self.cut_at = self.endpoint.settings.policy.drain.map(|drain| now.after(drain));
         if self.cut_at == Some(now) {

@@ -110,3 +110,23 @@ fn a_restart_keeps_the_windows_of_an_endpoint_and_forgets_them_when_its_setting_
         assert_eq!(sums, [(2, 0, 1), (3, 1, 1), (5, 1, 1), (7, 1, 0)]);
     });
 }
+
+#[test]
+fn what_waits_for_company_goes_out_at_the_end_with_a_disk_too() {
+    block_on(async {
+        let home = tempfile::tempdir().unwrap();
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let batch = json!({"batch": {"max_items": 100, "flush_interval": "1h"}});
+        let down = Endpoint::http("down", "https://down.example/").unsigned().settings(json!({"state": "paused"}));
+        let builder = Hookmill::builder().data_dir(home.path()).transport(receiver.factory());
+        let builder = builder.endpoint(Endpoint::http("crm", "https://crm.example/").unsigned().settings(batch));
+        let hooks = builder.endpoint(down).start().await.unwrap();
+        for _ in 0..5 {
+            hooks.publish(Event::new("a", &1).unwrap()).await.unwrap();
+        }
+        hooks.stats().await.unwrap();
+        let report = hooks.shutdown(Duration::from_secs(30)).await;
+        assert_eq!((report.delivered, report.kept, report.cancelled), (5, 5, 0));
+        assert_eq!(receiver.made().iter().map(|made| made.seqs.clone()).collect::<Vec<_>>(), [[1, 2, 3, 4, 5]]);
+    });
+}

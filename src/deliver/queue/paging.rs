@@ -92,6 +92,11 @@ impl Queue {
         len == 0 || (!self.starved && len <= bound / LOW)
     }
 
+    /// Whether a page is on its way.
+    pub fn is_paging(&self) -> bool {
+        self.paging.is_some()
+    }
+
     /// A page could not be read; it will be asked for again.
     pub fn page_failed(&mut self, now: Mono) {
         if let Some(paging) = self.paging.take() {

@@ -10,21 +10,15 @@ use crate::{
     endpoint::debounce::{DebouncePolicy, EDGES, Edge, MAX_POINTERS, WINDOW},
 };
 
-/// What a rule has and an endpoint has not, with the only value that it may have here.
-const OF_RULES: [(&str, fn(&Value) -> bool); 3] = [
-    ("max_wait", |_| false),
-    ("reset_on", |value| value.as_array().is_some_and(Vec::is_empty)),
-    ("release_on_failure", |value| value.as_bool() == Some(false)),
-];
-
 pub(super) fn debounce(fields: &mut Fields<'_>) -> Option<DebouncePolicy> {
     let key = fields.take("key").map_or_else(|| Some(Vec::new()), |field| field.parsed(0..=MAX_POINTERS));
     let window = fields.require("window").and_then(|field| field.duration(WINDOW));
     if let Some(field) = fields.take("edge") {
         edge(&field);
     }
-    for (name, stands_for_none) in OF_RULES {
-        if let Some(field) = fields.take(name).filter(|field| !stands_for_none(field.value())) {
+    // What a rule has and an endpoint has not, as it is written where it is nothing.
+    for (name, nothing) in [("max_wait", Value::Null), ("reset_on", json!([])), ("release_on_failure", json!(false))] {
+        if let Some(field) = fields.take(name).filter(|field| *field.value() != nothing) {
             field.fault("is for debounce rules alone: an endpoint's own debounce has a key and a window");
         }
     }

@@ -31,7 +31,7 @@ fn verdict(seq: u64, dropped: &[bool]) -> Verdict {
         endpoint: EndpointKey(endpoint),
         disposition: match dropped {
             false => Disposition::Deliver,
-            true if seq % 2 == 0 => Disposition::Suppress,
+            true if seq.is_multiple_of(2) => Disposition::Suppress,
             true => Disposition::Drop(DropReason::EndpointDisabled),
         },
         queue: QueuePolicy::default(),
