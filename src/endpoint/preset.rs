@@ -155,12 +155,13 @@ mod tests {
 
     fn preset(preset: Preset, more: Value) -> Settings {
         let mut settings = json!({"preset": preset.as_str(), "url": "https://example.org/"});
-        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let Value::Object(more) = more else { panic!("no object") };
+        settings.as_object_mut().unwrap().extend(more);
         parse(&settings).unwrap()
     }
 
-    fn patched(settings: &Settings, patch: Value) -> Settings {
-        settings.patched(&patch, Origin::Code, |_, _| Ok(())).unwrap()
+    fn patched(settings: &Settings, patch: &Value) -> Settings {
+        settings.patched(patch, Origin::Code, |_, _| Ok(())).unwrap()
     }
 
     #[test]
@@ -232,16 +233,16 @@ mod tests {
     #[test]
     fn a_patch_with_a_preset_takes_over_all_that_it_says() {
         let old = with(json!({"name": "CRM", "timeout": "1m", "disable_after": "never"})).unwrap();
-        let new = patched(&old, json!({"preset": "audit", "in_flight": 2}));
+        let new = patched(&old, &json!({"preset": "audit", "in_flight": 2}));
         let audit = preset(Preset::Audit, json!({"name": "CRM", "disable_after": "never", "in_flight": 2}));
         assert!(new == audit, "{new:?}");
-        let other = patched(&new, json!({"timeout": "7s"}));
+        let other = patched(&new, &json!({"timeout": "7s"}));
         assert_eq!((other.preset, other.policy.timeout), (Some(Preset::Audit), Duration::from_secs(7)));
     }
 
     #[test]
     fn a_patch_that_takes_the_preset_away_leaves_what_it_said() {
-        let new = patched(&preset(Preset::Audit, json!({})), json!({"preset": null}));
+        let new = patched(&preset(Preset::Audit, json!({})), &json!({"preset": null}));
         assert!(new == Settings { preset: None, ..preset(Preset::Audit, json!({})) });
     }
 
