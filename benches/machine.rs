@@ -20,12 +20,12 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_ma
 use hookmill::{
     Accepted, Clock, Endpoint, Event, Timestamp,
     clock::{Mono, Now},
-    debounce::{
-        Rule,
+    debounce::Rule,
+    deliver::machine::{Bounds, Effect, Machine, Origin},
+    dispatch::{
+        routes::Routes,
         window::{Ruling, Windows},
     },
-    deliver::machine::{Bounds, Effect, Machine, Origin},
-    dispatch::routes::Routes,
     endpoint::{
         EndpointKey, State, TenantScope,
         policy::{Policy, Retry},
@@ -196,7 +196,7 @@ fn debounce(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("debounce");
     let mut turn = events.iter().cycle();
     group.bench_function("key_of_1_KiB", |bencher| bencher.iter(|| turn.next().map(|event| rule.key_of(event))));
-    let mut windows = Windows::new(&rule, 2 * KEYS);
+    let mut windows = Windows::new(rule.terms(), 2 * KEYS);
     let (mut turn, mut at) = (keys.iter().cycle(), Timestamp::default());
     let mut judge = || {
         let key = turn.next().unwrap();

@@ -44,7 +44,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // The repeat is left out; the first one is tried again a second after the 503.
     receiver.bodies(4).await;
     let stats = hooks.stats().await?;
-    println!("{} alerts, {} repeats left out", stats.accepted, stats.suppressed + stats.deliveries.suppressed);
+    println!("alerts: {}, left out as repeats: {}", stats.accepted, stats.suppressed + stats.deliveries.suppressed);
     // Alerts are of no use later: what is in flight is cancelled at once.
     hooks.shutdown(Duration::ZERO).await;
     receiver.stop().await;

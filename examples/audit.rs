@@ -21,7 +21,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let hooks = Hookmill::builder().allow_loopback(true).start().await?;
     let audit = Audit::new(hooks.clone(), "audit".parse()?);
 
-    println!("{:?}", audit.set_webhook(Some(&collector.url("entries"))).await?);
+    let webhook = audit.set_webhook(Some(&collector.url("entries"))).await?;
+    println!("the webhook: {}", serde_json::to_string(&webhook)?);
     audit.emit("user.login", Some(&json!({"user": "ada", "session_token": "hush"})));
     audit.emit("user.logout", None);
     collector.bodies(2).await;
@@ -35,8 +36,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     println!("the collector takes everything now; what it refused is sent again");
     hooks.replay_dead_letters(DeadLetterSelection::default(), 100.0).await?;
     collector.bodies(3).await;
-    let report = hooks.shutdown(Duration::from_secs(5)).await;
-    println!("{} delivered while stopping, {} lost", report.delivered, report.abandoned);
+    while audit.webhook().await?.delivered < 2 {
+        actix_web::rt::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("what became of them: {}", serde_json::to_string(&audit.webhook().await?)?);
+    hooks.shutdown(Duration::from_secs(5)).await;
     collector.stop().await;
     Ok(())
 }

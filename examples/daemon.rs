@@ -36,9 +36,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     second.bodies(3).await; // one attempt more, a second later, and in order
 
     println!("kept for the next start: {}", std::fs::read_to_string(&url_file)?.trim());
-    println!("{:?}", hook.counters().await?);
+    println!("so far: {}", serde_json::to_string(&hook.counters().await?)?);
     hook.close().await;
-    hook.set_url("").await.unwrap_or_else(|error| println!("after the close: {error}"));
+    hook.emit("job.started", &json!({"job": 3})); // of no effect, and no error
     first.stop().await;
     second.stop().await;
     Ok(std::fs::remove_dir_all(state)?)

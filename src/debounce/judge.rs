@@ -8,21 +8,18 @@ mod laws;
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use super::{
-    Rule, RuleName,
-    window::{Passing, Ruling, Windows},
-};
+use super::{Rule, RuleName};
 use crate::{
     clock::{Mono, Now},
-    dispatch::{Fate, Judged},
+    dispatch::{
+        Fate, Judged,
+        window::{MAX_KEYS, Passing, Ruling, Windows},
+    },
     event::Accepted,
     intake::Permit,
     quota::{Quota, Share},
     store::{Admitted, Debounced, WindowChange},
 };
-
-/// Keys of one rule at most; events of further keys pass.
-const MAX_KEYS: usize = 100_000;
 
 /// The rules, their windows, and what they hold.
 pub struct Judge {
@@ -315,7 +312,7 @@ impl Judge {
 }
 
 fn with_windows(rule: Rule) -> (Rule, Windows) {
-    let windows = Windows::new(&rule, MAX_KEYS);
+    let windows = Windows::new(rule.terms(), MAX_KEYS);
     (rule, windows)
 }
 

@@ -2,9 +2,7 @@
 
 mod builder;
 pub mod judge;
-pub mod key;
 pub mod rule;
-pub mod window;
 
 use std::sync::{
     Arc,
@@ -13,6 +11,7 @@ use std::sync::{
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 
+pub use crate::endpoint::debounce::Edge;
 use crate::{
     actor::{Alarm, Yielder, told, yield_now},
     clock::Clock,
@@ -24,7 +23,7 @@ use crate::{
 };
 pub use builder::Debounce;
 use judge::{Effects, Judge};
-pub use rule::{Edge, Rule, RuleName};
+pub use rule::{Rule, RuleName};
 
 /// Bytes of events that are held, over all rules; beyond it events pass.
 const HELD_BYTES: usize = 64 << 20;

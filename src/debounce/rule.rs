@@ -1,6 +1,6 @@
 //! Debounce rules, validated.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,16 @@ use crate::{
         duration,
         fields::{Fields, read},
     },
+    dispatch::window::Terms,
+    endpoint::debounce::{
+        EDGES, Edge, MAX_POINTERS, WINDOW,
+        key::{Carried, key_of},
+    },
     error::Invalid,
-    event::{Accepted, TopicPattern, is_identifier, name, pointer::Pointer},
+    event::{
+        Accepted, TopicPattern, is_identifier, name,
+        pointer::{Pointer, View},
+    },
 };
 
 name!(
@@ -20,37 +28,8 @@ name!(
 
 /// Most topic patterns in `topics`, and in `reset_on`.
 pub const MAX_TOPICS: usize = 256;
-/// Most pointers in a key.
-pub const MAX_POINTERS: usize = 8;
-/// The shortest and the longest window.
-pub const WINDOW: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(30 * 86_400);
 /// `max_wait` is so many windows unless given.
 const WAITS: u32 = 10;
-
-/// Which of the events that fall together pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Edge {
-    /// The first, at once; later ones inside the window are suppressed.
-    #[default]
-    Leading,
-    /// The last, when the key has been quiet for the window.
-    Trailing,
-    /// The first and the last.
-    Both,
-}
-
-impl Edge {
-    /// As a rule names it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Leading => "leading",
-            Self::Trailing => "trailing",
-            Self::Both => "both",
-        }
-    }
-}
-
-const EDGES: [(&str, Edge); 3] = [("leading", Edge::Leading), ("trailing", Edge::Trailing), ("both", Edge::Both)];
 
 /// Which events fall together, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +45,7 @@ pub struct Rule {
     /// The longest that the last one is waited for, from the first that was held on; within [`WINDOW`]. Never with the
     /// leading edge, which holds nothing. [`Rule::longest_wait`] says what is so without it.
     pub max_wait: Option<Duration>,
-    /// Events that clear the keys they carry: see [`key::Carried`](super::key::Carried).
+    /// Events that clear the keys they carry: see [`Carried`].
     pub reset_on: Vec<TopicPattern>,
     /// Whether the window ends when no delivery of the event that opened it succeeded. Of no effect with the trailing edge,
     /// where what passes opens no window.
@@ -103,6 +82,22 @@ impl Rule {
     /// Whether `event` clears the keys that it carries.
     pub fn resets(&self, event: &Accepted) -> bool {
         self.reset_on.iter().any(|pattern| pattern.matches(&event.topic))
+    }
+
+    /// What `event` must share with another to fall together with it: see [`key_of`].
+    pub fn key_of(&self, event: &Accepted) -> String {
+        key_of(&self.key, event, &View::of(event))
+    }
+
+    /// What `event` carries of this rule's key; `None` when that is nothing.
+    pub fn carried_by(&self, event: &Accepted) -> Option<Carried> {
+        Carried::by(event, &self.key)
+    }
+
+    /// How its windows go.
+    pub fn terms(&self) -> Terms {
+        let (longest_wait, frees) = (self.longest_wait(), self.release_on_failure);
+        Terms { window: self.window, edge: self.edge, longest_wait, frees }
     }
 
     /// The longest that an event is held, from the first that it stands for on.

@@ -3,9 +3,12 @@
 #[cfg(feature = "testing")]
 pub(crate) mod death;
 mod full;
+mod keeping;
+pub mod muting;
 mod placement;
 pub mod routes;
 mod trial;
+pub mod window;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,10 +30,12 @@ use crate::{
     clock::Timestamp,
     deliver::{self, Birth, Delivery, Died, Idle, Obituary, Parts, machine::Snapshot},
     endpoint::{Endpoint, EndpointKey, State, filter::Filter, queue::QueuePolicy},
-    event::Accepted,
-    store::{BreakerRecord, Debounced, DeliveryId, DropReason, Ruling, Target, Verdict, WindowChange},
+    event::{Accepted, pointer::View},
+    store::{BreakerRecord, Debounced, DeliveryId, Disposition, DropReason, Ruling, Target, Verdict, WindowChange},
 };
 pub use full::Full;
+pub use keeping::{KeepWindows, Keys};
+use muting::Muting;
 pub use placement::Placement;
 use routes::Routes;
 use trial::Trials;
@@ -64,8 +69,6 @@ pub enum Fate {
 
 /// Judged events, in the order of their seqs, but for those that were held.
 pub struct Dispatch(pub Vec<Judged>);
-/// Debounce windows that changed by no event.
-pub struct KeepWindows(pub Vec<WindowChange>);
 /// An endpoint is new or has changed. Answered once no attempt starts with what was before.
 pub struct Configure(pub Arc<Endpoint>);
 /// An endpoint has been deleted. Answered once no attempt starts any more.
@@ -86,7 +89,7 @@ pub struct Cancel;
 /// Answers how an endpoint's Delivery stands, or would if it had one; `None` when there is no such endpoint.
 pub struct Inspect(pub EndpointKey);
 
-told!(Dispatch, KeepWindows, Barrier, Replayed);
+told!(Dispatch, Barrier, Replayed);
 impl Message for Configure {
     type Result = ();
 }
@@ -114,6 +117,7 @@ pub struct Dispatcher {
     parts: Parts,
     placement: Placement,
     routes: Routes,
+    muting: Muting,
     endpoints: HashMap<EndpointKey, Slot>,
     incarnations: u64,
     random: fastrand::Rng,
@@ -166,17 +170,19 @@ struct Ways {
     pushes: BTreeMap<EndpointKey, Vec<Arc<Accepted>>>,
     /// To Deliveries that have seen later ones, and read these from the store.
     late: Vec<DeliveryId>,
-    /// Nowhere: every delivery was dropped at once.
+    /// Nowhere: every delivery was dropped at once, but for those that are suppressed.
     failed: Vec<u64>,
 }
 
 impl Ways {
     fn add(&mut self, event: &Arc<Accepted>, targets: &[Target], late: bool) {
         let seq = event.seq;
-        if targets.iter().all(|target| target.dropped.is_some()) {
+        let delivered = targets.iter().filter(|target| target.disposition == Disposition::Deliver);
+        let drops = |target: &Target| matches!(target.disposition, Disposition::Drop(_));
+        if delivered.clone().next().is_none() && targets.iter().any(drops) {
             self.failed.push(seq);
         }
-        for Target { endpoint, .. } in targets.iter().filter(|target| target.dropped.is_none()) {
+        for Target { endpoint, .. } in delivered {
             if late {
                 self.late.push(DeliveryId { seq, endpoint: *endpoint, run: 0 });
             } else {
@@ -187,19 +193,22 @@ impl Ways {
 }
 
 impl Dispatcher {
-    /// A Dispatcher for these endpoints.
-    pub fn new(known: Vec<Known>, parts: Parts, placement: Placement, seed: u64) -> Self {
-        let mut routes = Routes::default();
+    /// A Dispatcher for these endpoints, with what was kept of the windows of their own debounce.
+    pub fn new(known: Vec<Known>, windows: Vec<WindowChange>, parts: Parts, placement: Placement, seed: u64) -> Self {
+        let (mut routes, mut muting) = (Routes::default(), Muting::default());
         let slot = |Known { endpoint, breaker, pending }| {
             routes.insert(endpoint.key, &endpoint.settings);
+            muting.set(endpoint.key, endpoint.settings.debounce.as_ref());
             (endpoint.key, Slot::new(endpoint, breaker, pending))
         };
         let endpoints = known.into_iter().map(slot).collect();
+        muting.restore(windows, parts.clock.now());
         let random = fastrand::Rng::with_seed(seed);
         Self {
             parts,
             placement,
             routes,
+            muting,
             endpoints,
             incarnations: 0,
             random,
@@ -211,23 +220,27 @@ impl Dispatcher {
     }
 
     /// Routes one event; notes for whom it is.
-    fn judge(&self, judged: Judged, ways: &mut Ways) -> Verdict {
-        let Judged { event, fate, debounced, permit } = judged;
+    fn judge(&mut self, judged: Judged, ways: &mut Ways) -> Verdict {
+        let Judged { event, fate, mut debounced, permit } = judged;
         let (ruling, released_at) = match fate {
-            Fate::Passed => (self.route(&event), None),
-            Fate::Released(at) => (self.route(&event), Some(at)),
+            Fate::Passed => (self.route(&event, event.accepted_at), None),
+            Fate::Released(at) => (self.route(&event, at), Some(at)),
             Fate::Suppressed => (Ruling::Suppressed, None),
             Fate::Held => (Ruling::Held, None),
         };
         if let Ruling::Routed(targets) = &ruling {
             ways.add(&event, targets, released_at.is_some());
         }
+        debounced.windows.append(&mut self.muting.take_changes());
         Verdict { event, ruling, debounced, released_at, permit }
     }
 
-    fn route(&self, event: &Accepted) -> Ruling {
-        let keys = self.routes.wanting(event, |key| self.filter(key)).into_iter();
-        let targets: Vec<_> = keys.filter(|key| self.may_get(*key, event)).map(|key| self.target(key)).collect();
+    /// Whom an event is for that goes on at this moment.
+    fn route(&mut self, event: &Accepted, at: Timestamp) -> Ruling {
+        let view = View::of(event);
+        let mut keys = self.routes.wanting(event, &view, |key| self.filter(key));
+        keys.retain(|key| self.may_get(*key, event));
+        let targets: Vec<_> = keys.into_iter().map(|key| self.target(key, event, &view, at)).collect();
         if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets) }
     }
 
@@ -239,14 +252,17 @@ impl Dispatcher {
         self.endpoints.get(&endpoint).is_some_and(|slot| slot.endpoint.id.may_get(&event.topic))
     }
 
-    fn target(&self, endpoint: EndpointKey) -> Target {
+    fn target(&mut self, endpoint: EndpointKey, event: &Accepted, view: &View<'_>, at: Timestamp) -> Target {
         let settings = self.endpoints.get(&endpoint).map(|slot| &slot.endpoint.settings);
-        let disabled = settings.is_some_and(|settings| settings.state == State::Disabled);
-        Target {
-            endpoint,
-            dropped: disabled.then_some(DropReason::EndpointDisabled),
-            queue: settings.map_or_else(QueuePolicy::default, |settings| settings.policy.queue),
-        }
+        let queue = settings.map_or_else(QueuePolicy::default, |settings| settings.policy.queue);
+        let disposition = if settings.is_some_and(|settings| settings.state == State::Disabled) {
+            Disposition::Drop(DropReason::EndpointDisabled)
+        } else if self.muting.mutes(endpoint, event, view, at, self.parts.clock.now()) {
+            Disposition::Suppress
+        } else {
+            Disposition::Deliver
+        };
+        Target { endpoint, disposition, queue }
     }
 
     /// An endpoint with its Delivery, started if need be.
@@ -304,6 +320,7 @@ impl Actor for Dispatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.keep_windows();
         self.start_stored(ctx);
     }
 }
@@ -327,14 +344,6 @@ impl Handler<Dispatch> for Dispatcher {
     }
 }
 
-impl Handler<KeepWindows> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, KeepWindows(windows): KeepWindows, _: &mut Self::Context) {
-        self.parts.store.keep_windows(windows);
-    }
-}
-
 impl Handler<Barrier> for Dispatcher {
     type Result = ();
 
@@ -352,6 +361,7 @@ impl Handler<Configure> for Dispatcher {
             self.routes.remove(key, &slot.endpoint.settings);
         }
         self.routes.insert(key, &endpoint.settings);
+        self.mute(key, endpoint.settings.debounce.as_ref());
         let new = || Slot::new(Arc::clone(&endpoint), BreakerRecord::default(), false);
         let slot = self.endpoints.entry(key).or_insert_with(new);
         slot.endpoint = Arc::clone(&endpoint);
@@ -366,6 +376,7 @@ impl Handler<Remove> for Dispatcher {
 
     fn handle(&mut self, Remove(key): Remove, _: &mut Self::Context) -> Self::Result {
         let slot = self.endpoints.remove(&key);
+        self.mute(key, None);
         if let Some(slot) = &slot {
             self.routes.remove(key, &slot.endpoint.settings);
         }

@@ -141,6 +141,14 @@ impl EndpointBuilder {
         self.set("drain", duration::print(deadline))
     }
 
+    /// Leaves repeats out for this endpoint alone: of events that agree at these JSON Pointers into the event, beside tenant
+    /// and topic, the first is delivered at once, and those inside the window after it are suppressed. Parts of a millisecond
+    /// round up.
+    pub fn debounce<T: Into<String>>(self, key: impl IntoIterator<Item = T>, window: Duration) -> Self {
+        let key: Vec<String> = key.into_iter().map(Into::into).collect();
+        self.set("debounce", json!({"key": key, "window": duration::print(window)}))
+    }
+
     /// Sets how many dead letters are kept; 10 000 unless set. The oldest fall off, and are counted.
     pub fn dead_letters(self, most: u64) -> Self {
         self.set("dead_letters", json!({"max_items": most}))
@@ -188,11 +196,13 @@ impl EndpointBuilder {
         self.set("filter", filter)
     }
 
-    /// Merges settings written as in the API's JSON into these (RFC 7396: members replace, `null` removes; a `format` or a
-    /// `filter` is replaced as a whole).
+    /// Merges settings written as in the API's JSON into these (RFC 7396: members replace; a `format` or a `filter` is replaced
+    /// as a whole). `null` takes back what was set and stands for the default, whatever the preset says.
     pub fn settings(mut self, json: Value) -> Self {
         if json.is_object() {
+            let nulls = json.clone();
             merge_settings(&mut self.json, json);
+            keep_nulls(&mut self.json, &nulls);
         } else {
             self.faults.push(Fault::new("#", "must be an object"));
         }
@@ -224,6 +234,21 @@ impl EndpointBuilder {
     }
 }
 
+/// What users name themselves: nothing stands there by default.
+const NAMED_BY_USERS: [&str; 4] = ["headers", "metadata", "format", "filter"];
+
+/// Has `document` say `null` where `merged` does, which merging has taken away: it stands above a preset.
+fn keep_nulls(document: &mut Value, merged: &Value) {
+    let (Some(document), Some(merged)) = (document.as_object_mut(), merged.as_object()) else { return };
+    for (name, value) in merged {
+        if value.is_null() {
+            document.insert(name.clone(), Value::Null);
+        } else if let Some(inner) = document.get_mut(name).filter(|_| !NAMED_BY_USERS.contains(&name.as_str())) {
+            keep_nulls(inner, value);
+        }
+    }
+}
+
 impl fmt::Debug for EndpointBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EndpointBuilder").field("id", &self.id).finish_non_exhaustive()
@@ -233,7 +258,11 @@ impl fmt::Debug for EndpointBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{Auth, Encoding, TextSecret, policy::Backoff};
+    use crate::endpoint::{
+        Auth, Encoding, TextSecret,
+        debounce::DebouncePolicy,
+        policy::{Backoff, Policy},
+    };
 
     fn build(builder: EndpointBuilder) -> Result<(EndpointId, Settings), Invalid> {
         builder.build(|_, _| Ok(()))
@@ -250,6 +279,7 @@ mod tests {
             .retry_delays([Duration::from_secs(60)])
             .in_flight(1)
             .dead_letters(100)
+            .debounce(["/data/k"], Duration::from_secs(5))
             .header("X-A", "1")
             .header("X-B", "2")
             .bearer("token")
@@ -266,6 +296,8 @@ mod tests {
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
         assert_eq!(settings.dead_letters.max_items, 100);
+        let debounce = DebouncePolicy { key: vec!["/data/k".parse().unwrap()], window: Duration::from_secs(5) };
+        assert_eq!(settings.debounce, Some(debounce));
         assert_eq!(settings.policy.batch.unwrap().count_header.as_deref(), Some("x-count"));
         assert_eq!((settings.policy.queue.max_items, settings.policy.drain), (7, Some(Duration::ZERO)));
         assert_eq!(settings.policy.ordered, super::super::queue::Ordered::Key);
@@ -300,6 +332,21 @@ mod tests {
         let builder = Endpoint::http("a", "https://a.b").secret(Secret::generate().unwrap()).hmac(hmac.clone());
         assert_eq!(build(builder.clone()).unwrap().1.signing, Signing::Hmac(hmac));
         assert_eq!(build(builder.unsigned()).unwrap().1.signing, Signing::None);
+    }
+
+    #[test]
+    fn null_takes_back_what_was_set_and_what_the_preset_says() {
+        let preset = Endpoint::http("a", "https://a.b").preset(Preset::BatchHooks);
+        let nulls = json!({"timeout": null, "batch": null, "retry": {"exhausted": null}, "headers": {"x-a": null}});
+        let settings = build(preset.header("x-a", "1").timeout(Duration::from_secs(3)).settings(nulls)).unwrap().1;
+        let default = Policy::default();
+        assert_eq!((settings.policy.timeout, &settings.policy.batch), (default.timeout, &None));
+        assert_eq!((settings.policy.retry.exhausted, settings.headers.len()), (default.retry.exhausted, 0));
+        assert_eq!(settings.policy.retry.backoff.longest(), Duration::from_secs(30), "of the preset");
+        let again = Endpoint::http("a", "https://a.b").preset(Preset::Audit).settings(json!({"retry": null}));
+        let again = again.retry_delays([Duration::from_secs(7)]).batch(Batch::default());
+        let policy = build(again).unwrap().1.policy;
+        assert_eq!((policy.retry.backoff.longest(), policy.batch), (Duration::from_secs(7), Some(Batch::default())));
     }
 
     #[test]

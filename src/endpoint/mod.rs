@@ -1,6 +1,7 @@
 //! What a user configures to be delivered to, validated.
 
 mod builder;
+pub mod debounce;
 pub mod filter;
 pub mod format;
 pub mod policy;
@@ -20,6 +21,7 @@ use crate::{
     event::{Accepted, MAX_NAME_BYTES, Tenant, Topic, TopicPattern, is_identifier, name, pointer::View},
 };
 pub use builder::EndpointBuilder;
+use debounce::DebouncePolicy;
 use filter::Filter;
 use format::Format;
 use policy::{DeadLetters, Guard, Policy};
@@ -158,13 +160,15 @@ pub struct Settings {
     pub policy: Policy,
     /// How many dead letters are kept.
     pub dead_letters: DeadLetters,
+    /// Which repeats are left out for this endpoint alone; none without.
+    pub debounce: Option<DebouncePolicy>,
 }
 
 /// Of headers their names alone: values may be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, preset, tenant, target, topics, filter, state, format, .. } = self;
-        let Self { method, headers, metadata, auth, signing, guard, policy, dead_letters, .. } = self;
+        let Self { method, headers, metadata, auth, signing, guard, policy, dead_letters, debounce, .. } = self;
         let headers: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Settings")
             .field("name", name)
@@ -183,6 +187,7 @@ impl fmt::Debug for Settings {
             .field("guard", guard)
             .field("policy", policy)
             .field("dead_letters", dead_letters)
+            .field("debounce", debounce)
             .finish()
     }
 }

@@ -140,3 +140,125 @@ fn batch_hooks() -> Value {
         "batch": {"max_items": 100, "flush_interval": "5s", "count_header": "x-batch-size"}
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::endpoint::{
+        Origin, Settings, Signing,
+        format::Format,
+        policy::{BreakerPolicy, Policy, Success, Unit},
+        settings::laws::{parse, places, with},
+    };
+
+    fn preset(preset: Preset, more: Value) -> Settings {
+        let mut settings = json!({"preset": preset.as_str(), "url": "https://example.org/"});
+        let Value::Object(more) = more else { panic!("no object") };
+        settings.as_object_mut().unwrap().extend(more);
+        parse(&settings).unwrap()
+    }
+
+    fn patched(settings: &Settings, patch: &Value) -> Settings {
+        settings.patched(patch, Origin::Code, |_, _| Ok(())).unwrap()
+    }
+
+    #[test]
+    fn a_url_is_enough_for_every_preset() {
+        for (name, known) in PRESETS {
+            let settings = preset(known, json!({}));
+            assert_eq!((settings.preset, known.to_string().as_str()), (Some(known), name));
+            assert!(matches!(settings.format, Format::Map(_)) && settings.signing == Signing::None);
+        }
+        assert_eq!(places(with(json!({"preset": "demon"}))), ["#/preset"]);
+    }
+
+    #[test]
+    fn what_a_preset_says_and_nothing_more_is_another_than_the_default() {
+        let plain = with(json!({})).unwrap().to_json();
+        for (_, known) in PRESETS {
+            let said = known.settings();
+            for (name, value) in preset(known, json!({})).to_json().as_object().unwrap() {
+                let changed = *value != plain[name];
+                assert!(name == "preset" || !changed || said.get(name).is_some(), "{known}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_endpoint_says_stands_above_its_preset() {
+        let more = json!({
+            "timeout": "3s", "success": "2xx", "topics": ["job.*"], "breaker": {"failures": 20}, "format": "raw",
+            "signing": {"type": "hmac", "header": "x-s", "secret": "hush"}
+        });
+        let own = preset(Preset::Daemon, more);
+        assert_eq!((own.policy.timeout, own.policy.success), (Duration::from_secs(3), Success::Status2xx));
+        assert_eq!((own.format, own.topics.len()), (Format::Raw, 1));
+        assert!(matches!(own.signing, Signing::Hmac(_)));
+        let breaker = own.policy.breaker;
+        assert_eq!((breaker.failures, breaker.unit), (20, Unit::Event), "the rest of it is as the preset has it");
+        let secret = json!({"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"});
+        assert!(matches!(preset(Preset::Daemon, secret).signing, Signing::Standard(secrets) if secrets.len() == 1));
+    }
+
+    #[test]
+    fn null_is_the_default() {
+        let said = Preset::BatchHooks.settings();
+        let nulls = said.as_object().unwrap().keys().map(|name| (name.clone(), Value::Null)).collect();
+        let own = preset(Preset::BatchHooks, Value::Object(nulls));
+        assert_eq!((own.policy, own.format), (Policy::default(), Format::Standard));
+        let own = preset(Preset::Daemon, json!({"breaker": {"failures": null, "min_events": null}}));
+        let default = BreakerPolicy::default();
+        assert_eq!(
+            (own.policy.breaker.failures, own.policy.breaker.min_events),
+            (default.failures, default.min_events)
+        );
+        assert_eq!(own.policy.breaker.unit, Unit::Event);
+    }
+
+    #[test]
+    fn a_file_takes_what_is_not_about_requests() {
+        let file = |known: Preset| parse(&json!({"preset": known.as_str(), "file": "/var/log/a.jsonl"})).unwrap();
+        for (_, known) in PRESETS {
+            assert_eq!(file(known).preset, Some(known));
+        }
+        let (of_file, of_url) = (file(Preset::BatchHooks), preset(Preset::BatchHooks, json!({})));
+        assert_eq!(of_file.format, of_url.format);
+        assert_eq!((&of_file.policy.retry, of_file.policy.queue), (&of_url.policy.retry, of_url.policy.queue));
+        let (of_file, of_url) = (of_file.policy.batch.unwrap(), of_url.policy.batch.unwrap());
+        assert_eq!((of_file.max_items, of_file.count_header), (of_url.max_items, None));
+    }
+
+    #[test]
+    fn a_patch_with_a_preset_takes_over_all_that_it_says() {
+        let old = with(json!({"name": "CRM", "timeout": "1m", "disable_after": "never"})).unwrap();
+        let new = patched(&old, &json!({"preset": "audit", "in_flight": 2}));
+        let audit = preset(Preset::Audit, json!({"name": "CRM", "disable_after": "never", "in_flight": 2}));
+        assert!(new == audit, "{new:?}");
+        let other = patched(&new, &json!({"timeout": "7s"}));
+        assert_eq!((other.preset, other.policy.timeout), (Some(Preset::Audit), Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_patch_that_takes_the_preset_away_leaves_what_it_said() {
+        let new = patched(&preset(Preset::Audit, json!({})), &json!({"preset": null}));
+        assert!(new == Settings { preset: None, ..preset(Preset::Audit, json!({})) });
+    }
+
+    #[test]
+    fn what_is_stored_reads_back_the_same() {
+        for (_, known) in PRESETS {
+            let settings = preset(known, json!({"timeout": null, "in_flight": 3}));
+            assert!(Settings::restore(&settings.to_json(), Origin::Code).unwrap() == settings, "{known}");
+            assert!(parse(&settings.to_json()).unwrap() == settings, "{known}: written back by hand");
+        }
+    }
+
+    #[test]
+    fn people_are_shown_the_preset_and_what_it_stands_for() {
+        let shown = preset(Preset::Daemon, json!({})).to_masked_json();
+        assert_eq!((&shown["preset"], &shown["timeout"]), (&json!("daemon"), &json!("5s")));
+        assert_eq!(with(json!({})).unwrap().to_masked_json()["preset"], Value::Null);
+    }
+}

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{Hookmill, ManageError};
 use crate::{
-    endpoint::{Endpoint, EndpointId, State, Target},
+    endpoint::{Endpoint, EndpointId, Preset, State, Target},
     error::StoreError,
     event::{Accepted, Event, EventId, redact::redacted},
     store::{DeadLetterFilter, DeadLetterSelection},
@@ -90,8 +90,7 @@ impl Audit {
 
     /// Sends entries to this address from now on, or to nobody. What waits goes to the new address; counters, dead letters
     /// and backoff stay. Switching off drops what waits, counted as `endpoint_disabled`. The first address makes the endpoint,
-    /// with three attempts of 5 s, one at a time, repeated after transport failures and 5xx, and 100 dead letters; its
-    /// other settings can be changed as those of any endpoint.
+    /// with the settings of [`Preset::Audit`], which can be changed as those of any endpoint.
     ///
     /// # Errors
     /// As for [`Hookmill::create_endpoint`]; a bad address changes nothing.
@@ -170,22 +169,7 @@ impl Audit {
 }
 
 fn settings(url: &str) -> Value {
-    json!({
-        "url": url,
-        "topics": [ENTRY],
-        "format": {"map": {
-            "event_id": {"from": "/id"},
-            "action": {"from": "/data/action"},
-            "timestamp": {"from": "/timestamp"},
-            "details": {"from": "/data/details"},
-        }},
-        "signing": {"type": "none"},
-        "success": "below_400",
-        "timeout": "5s",
-        "in_flight": 1,
-        "retry": {"delays": ["1s", "2s"], "when": ["transport", "5xx"]},
-        "dead_letters": {"max_items": 100},
-    })
+    json!({"preset": Preset::Audit.as_str(), "url": url})
 }
 
 fn webhook(endpoint: Option<&Endpoint>) -> Webhook {

@@ -31,7 +31,7 @@ use crate::{
         Parts,
         machine::{Bounds, Disabled},
     },
-    dispatch::{Barrier, Dispatcher, Full, Known, Placement},
+    dispatch::{Barrier, Dispatcher, Full, Known, Placement, muting::is_own},
     endpoint::{Endpoint, EndpointBuilder, EndpointId, Origin, Settings, State},
     error::{Fault, Invalid, StoreError},
     event::new_id,
@@ -273,10 +273,12 @@ impl Builder {
         // Sink first: each stage is started with the address of the one behind it.
         let known = known(&endpoints, &loaded);
         let placement = Placement::new(arbiters, transport);
-        let dispatcher = Dispatcher::new(known, parts.clone(), placement, self.seed).start();
+        let windows = std::mem::take(&mut loaded.windows);
+        let (of_endpoints, windows) = windows.into_iter().partition(|window| is_own(&window.rule));
+        let dispatcher = Dispatcher::new(known, of_endpoints, parts.clone(), placement, self.seed).start();
         let told = dispatcher.clone();
         store.watch_queues(Arc::clone(&parts.flights), Box::new(move |dropped| told.do_send(Full(dropped))));
-        let Loaded { windows, held, judged_through, .. } = loaded;
+        let Loaded { held, judged_through, .. } = loaded;
         let rule_list = rules.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
         let kept = Kept { windows, held };
         let debouncer = Debouncer::new(rule_list, kept, dispatcher.clone(), Arc::clone(&store), self.clock);

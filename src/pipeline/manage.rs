@@ -290,7 +290,9 @@ impl Hookmill {
     /// # Errors
     /// When the store cannot be read.
     pub async fn rule_totals(&self) -> Result<BTreeMap<String, RuleTotals>, StoreError> {
-        self.0.store.rule_totals().await
+        let mut totals = self.0.store.rule_totals().await?;
+        totals.retain(|name, _| !dispatch::muting::is_own(name));
+        Ok(totals)
     }
 
     /// Puts a rule in the place of `old`; tells whether that changes anything.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::PoisonError};
 use super::Hookmill;
 use crate::{
     clock::Timestamp,
-    debounce,
+    debounce, dispatch,
     endpoint::{EndpointKey, State},
     error::StoreError,
     metrics::{
@@ -160,7 +160,8 @@ impl Hookmill {
     }
 
     async fn write_intake(&self, text: &mut Text) {
-        let keys = self.0.debouncer.send(debounce::Keys).await.unwrap_or(0);
+        let of_rules = self.0.debouncer.send(debounce::Keys).await.unwrap_or(0);
+        let keys = of_rules + self.0.dispatcher.send(dispatch::Keys).await.unwrap_or(0);
         text.single("debounce_keys", Gauge, "Keys with an open debounce window.", keys);
         let intake = &self.0.intake;
         text.single("intake_events", Gauge, "Events let in without a recorded verdict.", intake.waiting());

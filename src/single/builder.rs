@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::{ENDPOINT, Single, file::Kept};
 use crate::{
-    config::merge::merge,
     endpoint::{Endpoint, EndpointBuilder, Preset},
     pipeline::{Builder, Hookmill, StartError},
 };
@@ -23,7 +22,8 @@ pub struct SingleBuilder(Plan);
 pub(super) struct Plan {
     url: String,
     pub(super) topics: Vec<String>,
-    settings: Value,
+    /// In this order.
+    settings: Vec<Value>,
     pub(super) file: Option<PathBuf>,
     pub(super) node_id: Option<u32>,
     pub(super) drain: Duration,
@@ -35,7 +35,7 @@ impl SingleBuilder {
         Self(Plan {
             url,
             topics: Vec::new(),
-            settings: json!({}),
+            settings: Vec::new(),
             file: None,
             node_id: None,
             drain: DRAIN,
@@ -70,7 +70,7 @@ impl SingleBuilder {
 
     /// Other settings than those of [`Preset::Daemon`], written as in the API's JSON.
     pub fn settings(mut self, settings: Value) -> Self {
-        merge(&mut self.0.settings, settings);
+        self.0.settings.push(settings);
         self
     }
 
@@ -116,7 +116,8 @@ impl Plan {
     pub(super) fn endpoint(&self, target: &Kept) -> EndpointBuilder {
         let endpoint = Endpoint::http(ENDPOINT, &target.url).preset(Preset::Daemon);
         let endpoint = if target.topics.is_empty() { endpoint } else { endpoint.topics(target.topics.clone()) };
-        endpoint.settings(json!({"state": "active"})).settings(self.settings.clone())
+        let endpoint = endpoint.settings(json!({"state": "active"}));
+        self.settings.iter().cloned().fold(endpoint, EndpointBuilder::settings)
     }
 }
 

@@ -66,6 +66,8 @@ macro_rules! contract {
             what_an_event_carries_comes_back_with_it,
             rules_count_what_they_suppress_and_replace,
             an_event_has_failed_when_no_delivery_can_arrive_any_more,
+            an_endpoint_may_suppress_for_itself_alone,
+            a_suppressed_delivery_neither_fails_nor_succeeds,
         );
         $crate::store::contract::contract!($open, cancelling;
             cancelling_drops_what_is_pending,

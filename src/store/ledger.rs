@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{DeliveryId, Ruling, Settlement, Verdict, WindowChange};
+use super::{DeliveryId, Disposition, Ruling, Settlement, Verdict, WindowChange};
 use crate::clock::Mono;
 
 #[cfg(test)]
@@ -154,6 +154,6 @@ fn targets(verdict: &Verdict) -> usize {
 fn awaited(verdict: &Verdict) -> impl Iterator<Item = (usize, DeliveryId)> {
     let targets = if let Ruling::Routed(targets) = &verdict.ruling { targets.as_slice() } else { &[] };
     let seq = verdict.event.seq;
-    let kept = targets.iter().enumerate().filter(|(_, target)| target.dropped.is_none());
+    let kept = targets.iter().enumerate().filter(|(_, target)| target.disposition == Disposition::Deliver);
     kept.map(move |(place, target)| (place, DeliveryId { seq, endpoint: target.endpoint, run: 0 }))
 }

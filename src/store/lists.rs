@@ -42,6 +42,8 @@ pub enum DeliveryState {
     DeadLettered,
     /// It was given up for a reason of our own.
     Dropped,
+    /// The endpoint's own debounce suppressed it: it is a repeat of one shortly before.
+    Suppressed,
 }
 
 /// Which events to list. Every condition given must hold.

@@ -17,6 +17,7 @@ mod space;
 pub mod sqlite;
 mod totals;
 mod vitals;
+mod windows;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,6 +39,7 @@ pub use rows::*;
 pub use space::*;
 pub use totals::*;
 pub use vitals::*;
+pub use windows::*;
 
 /// What a call answers, later.
 pub type Reply<T> = BoxFuture<'static, Result<T, StoreError>>;
@@ -119,7 +121,7 @@ pub trait Store: Send + Sync {
 
     /// Writes verdicts down, in the order of their events' seqs, without gaps; but those on events that were held, which
     /// come once each held event is released, and without effect on one that is not held any more. A target whose endpoint
-    /// was deleted or told to drop what is pending in the meantime becomes a dropped delivery with that reason. What then
+    /// was deleted or told to drop what is pending in the meantime becomes a dropped delivery with that reason, unless it is suppressed. What then
     /// waits for a target beyond its bounds is dropped in the same step, reason `queue_full`: what is pending, but for what is
     /// in flight.
     fn record(&self, verdicts: Vec<Verdict>);
@@ -199,7 +201,7 @@ pub trait Store: Send + Sync {
     /// What each debounce rule has come to.
     fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>>;
 
-    /// Those of these events of whose deliveries none is pending or delivered, and at least one was made.
+    /// Those of these events of whose deliveries none is pending or delivered, and at least one is not suppressed.
     fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>>;
 
     /// Events without a recorded verdict, by seq, from above `after`.

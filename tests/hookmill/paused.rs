@@ -45,17 +45,17 @@ fn host(attempt: &Attempt) -> Option<&str> {
     attempt.endpoint.settings.target.url()?.host_str()
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
-fn seconds(seconds: u64) -> Duration {
+pub(super) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn millis(millis: u64) -> Duration {
+pub(super) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-async fn pass(time: Duration) {
+pub(super) async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
@@ -84,14 +84,14 @@ async fn publish(hooks: &Hookmill, count: u64) {
 }
 
 /// The sums at this moment, which add up.
-async fn look(hooks: &Hookmill) -> Totals {
+pub(super) async fn look(hooks: &Hookmill) -> Totals {
     let totals = hooks.stats().await.unwrap();
     assert!(totals.add_up(), "{totals:?}");
     totals
 }
 
 /// Looks again and again until `enough` holds.
-async fn until(hooks: &Hookmill, enough: impl Fn(&Totals) -> bool) -> Totals {
+pub(super) async fn until(hooks: &Hookmill, enough: impl Fn(&Totals) -> bool) -> Totals {
     loop {
         let totals = look(hooks).await;
         if enough(&totals) {
@@ -102,25 +102,25 @@ async fn until(hooks: &Hookmill, enough: impl Fn(&Totals) -> bool) -> Totals {
 }
 
 /// The sums once nothing waits and nothing is in flight.
-async fn settled(hooks: &Hookmill) -> Totals {
+pub(super) async fn settled(hooks: &Hookmill) -> Totals {
     until(hooks, |totals| totals.unrouted + totals.deliveries.pending + totals.deliveries.in_flight == 0).await
 }
 
-async fn dead_letters(hooks: &Hookmill) -> Vec<DeadLetterRow> {
+pub(super) async fn dead_letters(hooks: &Hookmill) -> Vec<DeadLetterRow> {
     let filter = DeadLetterFilter { limit: 10_000, ..DeadLetterFilter::default() };
     testing::store(hooks).dead_letters(filter).await.unwrap()
 }
 
-fn id(id: &str) -> EndpointId {
+pub(super) fn id(id: &str) -> EndpointId {
     id.parse().unwrap()
 }
 
 /// When attempts started, in milliseconds after the first.
-fn starts(made: &[Made]) -> Vec<u128> {
+pub(super) fn starts(made: &[Made]) -> Vec<u128> {
     made.iter().map(|one| one.at.since(made[0].at).as_millis()).collect()
 }
 
-fn seqs(made: &[Made]) -> Vec<u64> {
+pub(super) fn seqs(made: &[Made]) -> Vec<u64> {
     made.iter().map(|one| one.seq).collect()
 }
 

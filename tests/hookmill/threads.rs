@@ -88,6 +88,30 @@ fn a_restart_takes_the_programs_own_as_they_are_and_forgets_windows_of_a_rule_th
 }
 
 #[test]
+fn a_restart_keeps_the_windows_of_an_endpoint_and_forgets_them_when_its_setting_changed() {
+    block_on(async {
+        let home = tempfile::tempdir().unwrap();
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let mut sums = Vec::new();
+        for hours in [1, 1, 2, 0] {
+            let calm = Endpoint::http("calm", "http://127.0.0.1:9/").unsigned();
+            let window = Duration::from_secs(hours * 3600);
+            let calm = if hours > 0 { calm.debounce(["/data"], window) } else { calm };
+            let eager = Endpoint::http("eager", "http://127.0.0.1:9/").unsigned();
+            let builder = Hookmill::builder().data_dir(home.path()).endpoint(calm).endpoint(eager);
+            let hooks = builder.transport(receiver.factory()).start().await.unwrap();
+            hooks.publish(Event::new("a", &1).unwrap()).await.unwrap();
+            settled(&hooks).await;
+            let deliveries = hooks.stats().await.unwrap().deliveries;
+            let windows = hookmill::testing::store(&hooks).load().await.unwrap().windows.len();
+            sums.push((deliveries.delivered, deliveries.suppressed, windows));
+            hooks.shutdown(Duration::from_secs(30)).await;
+        }
+        assert_eq!(sums, [(2, 0, 1), (3, 1, 1), (5, 1, 1), (7, 1, 0)]);
+    });
+}
+
+#[test]
 fn what_waits_for_company_goes_out_at_the_end_with_a_disk_too() {
     block_on(async {
         let home = tempfile::tempdir().unwrap();

@@ -188,6 +188,39 @@ fn deliveries_attempts_and_state_are_shown() {
 }
 
 #[test]
+fn an_endpoint_has_a_debounce_of_its_own() {
+    run(async {
+        let client = Client::new(204).await;
+        let debounce = json!({"key": ["/data/k"], "window": "1h"});
+        let calm = json!({"id": "calm", "url": URL, "debounce": debounce});
+        let made = client.post("/v1/endpoints", &calm).await.value(StatusCode::CREATED);
+        assert_eq!(made["debounce"], json!({"key": ["/data/k"], "window": "1h", "edge": "leading"}));
+        let eager = client.post("/v1/endpoints", &json!({"id": "eager", "url": URL})).await.value(StatusCode::CREATED);
+        assert_eq!(eager["debounce"], Value::Null);
+        for (n, k) in [(0, "a"), (1, "a"), (2, "b")] {
+            let event = json!({"id": format!("e{n}"), "topic": "t", "data": {"k": k}});
+            client.post("/v1/events", &event).await.value(StatusCode::ACCEPTED);
+        }
+        let stats = client.until("/v1/stats", |stats| stats["deliveries"]["delivered"] == 5).await;
+        assert_eq!((&stats["suppressed"], &stats["deliveries"]["suppressed"]), (&json!(0), &json!(1)));
+        let shown = client.get("/v1/events/e1").await.value(StatusCode::OK);
+        let states = [0, 1].map(|place| &shown["deliveries"][place]["state"]);
+        assert_eq!((&shown["state"], states), (&json!("routed"), [&json!("suppressed"), &json!("delivered")]));
+        assert_eq!((&shown["deliveries"][0]["attempts"], &shown["deliveries"][0]["reason"]), (&json!(0), &Value::Null));
+        let state = client.get("/v1/endpoints/calm/state").await.value(StatusCode::OK);
+        assert_eq!(state["totals"]["suppressed"], 1);
+        let metrics = client.get("/metrics").await;
+        let line = r#"hookmill_deliveries_settled_total{state="suppressed",reason=""} 1"#;
+        assert!(String::from_utf8_lossy(&metrics.body).contains(line));
+        let rules = client.get("/v1/debounce-rules").await.value(StatusCode::OK);
+        assert_eq!(rules["items"], json!([]));
+        let held = json!({"debounce": {"edge": "trailing"}});
+        let patch = client.json(Method::PATCH, "/v1/endpoints/calm", &held).await;
+        assert_eq!(patch.problem(422, "invalid-request"), ["#/debounce/edge"]);
+    });
+}
+
+#[test]
 fn a_dead_letter_is_shown_and_replayed_once() {
     run(async {
         let client = Client::new(500).await;

@@ -186,7 +186,7 @@ mod tests {
     fn the_example_has_no_mistakes() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hookmill.toml");
         let file = ConfigFile::read(&path).map_err(|error| error.to_string()).unwrap();
-        assert_eq!(file.declared.counts(), (3, 1));
+        assert_eq!(file.declared.counts(), (4, 1));
     }
 
     #[test]

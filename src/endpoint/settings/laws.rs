@@ -10,6 +10,7 @@ use super::{MASK, Origin};
 use crate::{
     endpoint::{
         Auth, Encoding, Hmac, LogFile, Rotation, Secret, Settings, Signing, State, Target, TenantScope, TextSecret,
+        debounce::DebouncePolicy,
         filter::tests::a_filter,
         format::{Format, tests::format},
         policy::{
@@ -129,6 +130,10 @@ fn json_value() -> impl Strategy<Value = Value> {
             "from",
             "default",
             "dead_letters",
+            "debounce",
+            "key",
+            "window",
+            "edge",
             "max_items",
             "filter",
             "pointer",
@@ -236,6 +241,15 @@ fn dead_letters() -> impl Strategy<Value = DeadLetters> {
         .prop_map(|(max_items, max_bytes, max_age)| DeadLetters { max_items, max_bytes, max_age })
 }
 
+fn debounce() -> impl Strategy<Value = Option<DebouncePolicy>> {
+    let key = vec(select(vec!["/topic", "/key", "/data/a", "/data/a~1b/0", "/metadata"]), 0..=8);
+    let debounce = (key, millis(1..=2_592_000_000)).prop_map(|(key, window)| {
+        let key = key.iter().map(|pointer| pointer.parse().unwrap()).collect();
+        DebouncePolicy { key, window }
+    });
+    option::of(debounce)
+}
+
 fn auth() -> impl Strategy<Value = Option<Auth>> {
     prop_oneof![
         Just(None),
@@ -321,9 +335,9 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
     let place = (url(), vec(topic, 1..5), state, method, metadata());
     let presets = PRESETS.iter().map(|(_, preset)| *preset).collect::<Vec<_>>();
     let carried = (option::of(a_filter()), format(), option::of(select(presets)));
-    let kept = (policy(), dead_letters());
+    let kept = (policy(), dead_letters(), debounce());
     (who(), place, carried, kept, any::<bool>(), select(ORIGINS.to_vec())).prop_map(
-        |(who, place, (filter, format, preset), (policy, dead_letters), private, origin)| {
+        |(who, place, (filter, format, preset), (policy, dead_letters, debounce), private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (target, topics, state, method, metadata) = place;
             let guard = if private { origin.private() } else { origin.public() };
@@ -347,6 +361,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
                 guard,
                 policy,
                 dead_letters,
+                debounce,
             };
             (settings, origin)
         },

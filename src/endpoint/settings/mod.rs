@@ -3,6 +3,7 @@
 mod access;
 mod batch;
 mod dead_letters;
+mod debounce;
 mod headers;
 #[cfg(test)]
 pub(super) mod laws;

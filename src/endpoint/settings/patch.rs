@@ -49,7 +49,12 @@ pub(super) fn completed(preset: Preset, settings: &Value) -> Value {
     if is_given(settings, "secret") {
         remove(&mut document, "", &["signing"]);
     }
-    overlaid(document, settings.clone())
+    let mut document = overlaid(document, settings.clone());
+    // No preset has any: what is given stands as it is, with what is null in it.
+    if let (Some(members), Some(metadata)) = (document.as_object_mut(), settings.get("metadata")) {
+        members.insert("metadata".to_owned(), metadata.clone());
+    }
+    document
 }
 
 /// What a preset says, without what belongs to requests where there are none.
@@ -217,6 +222,13 @@ mod tests {
         assert_eq!((new.format.to_json(), new.filter.unwrap().to_json()), (format, at("/id")));
         let none = patch(&old, json!({"format": null, "filter": null})).unwrap();
         assert_eq!((none.format, none.filter), (Format::Standard, None));
+    }
+
+    #[test]
+    fn metadata_beside_a_preset_keeps_what_is_null_in_it() {
+        let settings = settings(json!({"preset": "daemon", "metadata": {"a": null}}));
+        assert_eq!(settings.metadata["a"], Value::Null);
+        assert_eq!(with(settings.to_json()).unwrap().metadata, settings.metadata);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     MASK,
     access::ENCODINGS,
-    batch,
+    batch, debounce,
     parse::STATES,
     policy::{EXHAUSTED, NEVER, SUCCESSES, UNITS, WHILE_OPEN},
     queue,
@@ -55,6 +55,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
         "dead_letters": settings.dead_letters.to_json(),
+        "debounce": settings.debounce.as_ref().map(debounce::print),
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
         "batch": policy.batch.as_ref().map(batch::print),
         "ordered": name_of(&policy.ordered, &queue::ORDERED),

@@ -158,6 +158,44 @@ pub(in crate::store) fn rules_count_what_they_suppress_and_replace(bench: &Bench
     assert_eq!(counts(bench), [1, 1, 1, 0, 0]);
 }
 
+/// A delivery that the endpoint's own debounce suppresses.
+fn muted(endpoint: EndpointKey) -> Target {
+    Target { disposition: Disposition::Suppress, ..target(endpoint) }
+}
+
+pub(in crate::store) fn an_endpoint_may_suppress_for_itself_alone(bench: &Bench) {
+    let (one, other) = (bench.endpoint("one"), bench.endpoint("other"));
+    let event = bench.accept(event("a", "t"));
+    bench.judge(&event, Ruling::Routed(vec![muted(one), target(other)]));
+    assert_eq!((bench.pending(one), bench.pending(other)), (vec![], vec![(event.seq, 0)]));
+    bench.settle(delivery(&event, one), success(1, 5), Next::Delivered);
+    let totals = bench.totals();
+    assert_eq!((totals.suppressed, totals.routed), (0, 1), "the event itself is not suppressed");
+    let DeliveryTotals { created, suppressed, pending, delivered, .. } = totals.deliveries;
+    assert_eq!((created, suppressed, pending, delivered), (2, 1, 1, 0));
+    let of_endpoint = |key| get(bench.store.endpoint_totals(key)).0.suppressed;
+    assert_eq!([one, other].map(of_endpoint), [1, 0]);
+    let shown = bench.detail("a");
+    assert_eq!((shown.state, shown.deliveries[0].state), (EventState::Routed, DeliveryState::Suppressed));
+    assert_eq!((&shown.deliveries[0].reason, shown.deliveries[0].attempts), (&None, 0));
+    let filter = EventFilter { delivery: Some(DeliveryState::Suppressed), limit: 9, ..EventFilter::default() };
+    assert_eq!(get(bench.store.events(filter)).len(), 1);
+    assert_eq!(get(bench.store.replay(delivery(&event, one))), ReplayOutcome::Unknown);
+    get(bench.store.delete_endpoint(one));
+    assert_eq!(get(bench.store.endpoint_totals(one)).0.suppressed, 1);
+}
+
+pub(in crate::store) fn a_suppressed_delivery_neither_fails_nor_succeeds(bench: &Bench) {
+    let (one, other) = (bench.endpoint("one"), bench.endpoint("other"));
+    let [alone, beside] = ["a", "b"].map(|id| bench.accept(event(id, "t")));
+    bench.judge(&alone, Ruling::Routed(vec![muted(one)]));
+    bench.judge(&beside, Ruling::Routed(vec![muted(one), target(other)]));
+    let failed = || get(bench.store.failed(vec![alone.seq, beside.seq]));
+    assert_eq!(failed(), [0; 0]);
+    bench.settle(delivery(&beside, other), attempt(1, 5), DEAD);
+    assert_eq!(failed(), [beside.seq]);
+}
+
 pub(in crate::store) fn an_event_has_failed_when_no_delivery_can_arrive_any_more(bench: &Bench) {
     let (one, two) = (bench.endpoint("one"), bench.endpoint("two"));
     let event = bench.routed("a", &[one, two]);

@@ -22,13 +22,13 @@ use crate::{
 pub(in crate::store) enum Op {
     /// A group of events: id, whether with a tenant, data.
     Append(Vec<(u8, bool, bool)>),
-    /// The verdict on the next event: no endpoint wants it, or these of those created so far, some dropped at once.
-    Record(Vec<(Index, bool)>),
+    /// The verdict on the next event: no endpoint wants it, or these of those created so far, some dropped at once or suppressed.
+    Record(Vec<(Index, Disposition)>),
     Suppress,
     /// Holds the next event, in the place of one that is held, if any is.
     Hold(Index),
     /// The same verdicts as by `Record` on an event that is held.
-    Release(Index, Vec<(Index, bool)>),
+    Release(Index, Vec<(Index, Disposition)>),
     /// With an attempt or without, and what comes next.
     Settle(Index, bool, Fate),
     Replay(Index),
@@ -66,6 +66,16 @@ fn job() -> impl Strategy<Value = Op> {
     job.prop_map(|(which, all, kind, most)| Op::Job(which, all, kind, most))
 }
 
+/// Fewer than `most`.
+fn targets(most: usize) -> impl Strategy<Value = Vec<(Index, Disposition)>> {
+    let disposition = prop_oneof![
+        8 => Just(Disposition::Deliver),
+        1 => Just(Disposition::Drop(DropReason::EndpointDisabled)),
+        1 => Just(Disposition::Suppress),
+    ];
+    prop::collection::vec((any::<Index>(), disposition), 0..most)
+}
+
 /// Histories of up to `most` steps.
 pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     let one = (0..12_u8, prop::bool::weighted(0.3), prop::bool::weighted(0.1));
@@ -76,10 +86,10 @@ pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
     ];
     let op = prop_oneof![
         6 => prop::collection::vec(one, 1..4).prop_map(Op::Append),
-        8 => prop::collection::vec((any::<Index>(), prop::bool::weighted(0.1)), 0..4).prop_map(Op::Record),
+        8 => targets(4).prop_map(Op::Record),
         1 => Just(Op::Suppress),
         2 => any::<Index>().prop_map(Op::Hold),
-        2 => (any::<Index>(), prop::collection::vec((any::<Index>(), prop::bool::weighted(0.1)), 0..3))
+        2 => (any::<Index>(), targets(3))
             .prop_map(|(which, targets)| Op::Release(which, targets)),
         10 => (any::<Index>(), prop::bool::weighted(0.9), fate).prop_map(settle),
         3 => any::<Index>().prop_map(Op::Replay),
@@ -227,12 +237,13 @@ impl World {
         }
     }
 
-    fn ruling(&self, targets: &[(Index, bool)]) -> Ruling {
-        let picked = targets.iter().filter_map(|(which, dropped)| Some((pick(which, &self.endpoints)?, *dropped)));
+    fn ruling(&self, targets: &[(Index, Disposition)]) -> Ruling {
+        let picked =
+            targets.iter().filter_map(|(which, disposition)| Some((pick(which, &self.endpoints)?, *disposition)));
         let targets: BTreeMap<_, _> = picked.collect();
-        let target = |(endpoint, dropped): (EndpointKey, bool)| Target {
+        let target = |(endpoint, disposition): (EndpointKey, Disposition)| Target {
             endpoint,
-            dropped: dropped.then_some(DropReason::EndpointDisabled),
+            disposition,
             queue: queue(endpoint),
         };
         if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets.into_iter().map(target).collect()) }
@@ -255,7 +266,7 @@ impl World {
     }
 
     /// A verdict on an event that was held, and then another, which is without effect.
-    fn release(&self, store: &dyn Store, seq: u64, targets: &[(Index, bool)], step: i64) -> Answer {
+    fn release(&self, store: &dyn Store, seq: u64, targets: &[(Index, Disposition)], step: i64) -> Answer {
         let Some(event) = get(store.load()).held.into_iter().find(|event| event.seq == seq) else {
             return Answer::Nothing;
         };
@@ -348,7 +359,7 @@ impl World {
     fn made(&mut self, seq: u64, target: Target) {
         let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
         self.deliveries.push(id);
-        if target.dropped.is_none() && !self.dropping.contains(&id.endpoint) {
+        if target.disposition == Disposition::Deliver && !self.dropping.contains(&id.endpoint) {
             self.pending.insert(id, None);
             self.keep_within(id, target.queue);
         }
@@ -547,6 +558,7 @@ fn lists(store: &dyn Store) -> Vec<String> {
         EventFilter { state: Some(EventState::Debouncing), ..all() },
         EventFilter { state: Some(EventState::Coalesced), ..all() },
         EventFilter { delivery: Some(DeliveryState::DeadLettered), ..all() },
+        EventFilter { delivery: Some(DeliveryState::Suppressed), ..all() },
         EventFilter { delivery: Some(DeliveryState::Dropped), topic: Some("t2.x".parse().unwrap()), ..all() },
     ];
     for filter in filters {

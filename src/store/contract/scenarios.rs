@@ -151,7 +151,7 @@ pub(in crate::store) fn a_late_outcome_is_without_effect(bench: &Bench) {
 pub(in crate::store) fn targets_can_be_dropped_at_once(bench: &Bench) {
     let (disabled, active) = (bench.endpoint("disabled"), bench.endpoint("active"));
     let event = bench.accept(event("a", "t"));
-    let dropped = Target { dropped: Some(DropReason::EndpointDisabled), ..target(disabled) };
+    let dropped = Target { disposition: Disposition::Drop(DropReason::EndpointDisabled), ..target(disabled) };
     bench.judge(&event, Ruling::Routed(vec![dropped, target(active)]));
     assert!(bench.pending(disabled).is_empty());
     assert_eq!(bench.pending(active), [(1, 0)]);

@@ -29,7 +29,11 @@ fn verdict(seq: u64, dropped: &[bool]) -> Verdict {
     let event = Event::from_json("t", "1").validate(Timestamp::default()).unwrap();
     let target = |(endpoint, dropped): (i64, &bool)| Target {
         endpoint: EndpointKey(endpoint),
-        dropped: dropped.then_some(DropReason::EndpointDisabled),
+        disposition: match dropped {
+            false => Disposition::Deliver,
+            true if seq.is_multiple_of(2) => Disposition::Suppress,
+            true => Disposition::Drop(DropReason::EndpointDisabled),
+        },
         queue: QueuePolicy::default(),
     };
     let targets: Vec<_> = (1..).zip(dropped).map(target).collect();

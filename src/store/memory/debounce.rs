@@ -53,8 +53,8 @@ impl State {
     pub(super) fn failed(&self, mut seqs: Vec<u64>) -> Vec<u64> {
         let failed = |state| !matches!(state, DeliveryState::Pending | DeliveryState::Delivered);
         seqs.retain(|seq| {
-            let mut states =
-                self.deliveries.range(all_of(*seq)).map(|(_, delivery)| delivery.standing.state()).peekable();
+            let states = self.deliveries.range(all_of(*seq)).map(|(_, delivery)| delivery.standing.state());
+            let mut states = states.filter(|state| *state != DeliveryState::Suppressed).peekable();
             states.peek().is_some() && states.all(failed)
         });
         seqs

@@ -212,6 +212,7 @@ impl Standing {
             Self::Delivered => DeliveryState::Delivered,
             Self::Dead { .. } => DeliveryState::DeadLettered,
             Self::Dropped(_) => DeliveryState::Dropped,
+            Self::Suppressed => DeliveryState::Suppressed,
         }
     }
 
@@ -219,14 +220,14 @@ impl Standing {
         match self {
             Self::Dead { reason, .. } => Some(reason.as_str()),
             Self::Dropped(reason) => Some(reason.as_str()),
-            Self::Pending { .. } | Self::Delivered => None,
+            Self::Pending { .. } | Self::Delivered | Self::Suppressed => None,
         }
     }
 
     fn due(&self) -> Option<Timestamp> {
         match self {
             Self::Pending { due, .. } => *due,
-            Self::Delivered | Self::Dead { .. } | Self::Dropped(_) => None,
+            Self::Delivered | Self::Dead { .. } | Self::Dropped(_) | Self::Suppressed => None,
         }
     }
 }

@@ -62,6 +62,7 @@ pub(super) enum Standing {
     Delivered,
     Dead { reason: DeadReason, since: Timestamp, replayed_as: Option<u32> },
     Dropped(DropReason),
+    Suppressed,
 }
 
 /// One endpoint.
@@ -187,7 +188,7 @@ impl State {
                 for target in targets {
                     let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
                     let created_at = released_at.unwrap_or(event.accepted_at);
-                    self.create(id, target.dropped, Origin::Routed, created_at);
+                    self.create(id, target.disposition, Origin::Routed, created_at);
                     dropped.extend(self.keep_within(target.endpoint, target.queue, seq, flights));
                 }
             }
@@ -197,14 +198,8 @@ impl State {
         dropped
     }
 
-    /// Makes a delivery, pending or dropped at once.
-    pub(super) fn create(
-        &mut self,
-        id: DeliveryId,
-        dropped: Option<DropReason>,
-        origin: Origin,
-        created_at: Timestamp,
-    ) {
+    /// Makes a delivery: pending, dropped at once or suppressed.
+    pub(super) fn create(&mut self, id: DeliveryId, disposition: Disposition, origin: Origin, created_at: Timestamp) {
         let weight = self.weight(id.seq);
         let Some(endpoint) = self.endpoints.get_mut(&id.endpoint) else {
             tracing::error!(delivery = %id, "no such endpoint was ever there");
@@ -214,12 +209,16 @@ impl State {
             Origin::Routed => endpoint.totals.created += 1,
             Origin::Replayed => endpoint.totals.replayed += 1,
         }
-        let standing = match dropped.or(endpoint.dropping) {
-            Some(reason) => {
+        let standing = match disposition.or_drop(endpoint.dropping) {
+            Disposition::Drop(reason) => {
                 endpoint.count_dropped(reason);
                 Standing::Dropped(reason)
             }
-            None => {
+            Disposition::Suppress => {
+                endpoint.totals.suppressed += 1;
+                Standing::Suppressed
+            }
+            Disposition::Deliver => {
                 endpoint.totals.pending += 1;
                 endpoint.pending.insert(id, None, weight);
                 Standing::Pending { due: None, asked: false }

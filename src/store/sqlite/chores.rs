@@ -146,7 +146,7 @@ impl Chores {
             params![first, STEP],
             |row| row.get(0),
         )?;
-        let old = "seq BETWEEN ?1 AND ?2 AND (state IN (1, 3) OR replayed_as > 0) AND created_at < ?3";
+        let old = "seq BETWEEN ?1 AND ?2 AND (state IN (1, 3, 4) OR replayed_as > 0) AND created_at < ?3";
         db.execute(
             &format!(
                 "DELETE FROM attempts WHERE (seq, endpoint, run) IN (SELECT seq, endpoint, run FROM deliveries WHERE {old})"
@@ -199,7 +199,7 @@ mod tests {
     const DAY: i64 = 24 * 3600 * 1000;
 
     /// `count` judged events, accepted a day apart, each with one delivery and one attempt; every fourth is pending, the next
-    /// a dead letter, the next dropped, the next delivered.
+    /// a dead letter, the next dropped, the next delivered or suppressed.
     fn history(count: i64) -> (tempfile::TempDir, rusqlite::Connection) {
         let dir = tempfile::tempdir().unwrap();
         let db = schema::open_writer(&dir.path().join("a.db")).unwrap();
@@ -211,7 +211,7 @@ mod tests {
             )
             .unwrap();
             db.execute("INSERT INTO batches VALUES (1, ?1, 'batch_', 1, ?1, ?1, ?2, NULL, NULL)", [seq, at]).unwrap();
-            let state = [0, 2, 3, 1][usize::try_from(seq).unwrap() % 4];
+            let state = [0, 2, 3, 1, 0, 2, 3, 4][usize::try_from(seq).unwrap() % 8];
             db.execute(
                 "INSERT INTO deliveries (seq, endpoint, run, state, created_at) VALUES (?1, 1, 0, ?2, ?3)",
                 params![seq, state, at],

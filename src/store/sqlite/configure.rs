@@ -10,7 +10,7 @@ use super::{
 use crate::{
     endpoint::{EndpointId, EndpointKey, policy::DeadLetters},
     error::StoreError,
-    store::{DeliveryId, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
+    store::{DeliveryId, Disposition, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
 };
 
 /// A change of configuration, made in a transaction. It tells how to answer once that has been committed, or not. Given an
@@ -154,9 +154,9 @@ impl Writer<'_> {
         )?;
         let replay = DeliveryId { run: newest + 1, ..id };
         self.count_delivery(endpoint, "replayed", 1);
-        let dropped = self.cache.dropping.get(&endpoint).copied();
+        let disposition = Disposition::Deliver.or_drop(self.cache.dropping.get(&endpoint).copied());
         let content = Content { bytes, key: key.as_deref() };
-        self.insert_delivery(replay, Birth::Late(self.now), content, dropped, &[])?;
+        self.insert_delivery(replay, Birth::Late(self.now), content, disposition, &[])?;
         Ok(ReplayOutcome::Replayed(replay))
     }
 

@@ -128,7 +128,7 @@ pub(super) fn rule_totals(db: &Connection) -> Sql<BTreeMap<String, RuleTotals>> 
 
 pub(super) fn failed(db: &Connection, seqs: &[u64]) -> Sql<Vec<u64>> {
     let mut select = db.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1)
+        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND state <> 4)
              AND NOT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND state IN (0, 1))",
     )?;
     let mut failed = Vec::new();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{
-    codes::{COALESCED, DEAD, DELIVERED, DROPPED, HELD, PENDING, SUPPRESSED, signed, unsigned},
+    codes::{COALESCED, DEAD, DELIVERED, DROPPED, HELD, MUTED, PENDING, SUPPRESSED, signed, unsigned},
     read::{AFTER_EVENT, EVENT, Sql, accepted, limit, meta, moment, moment_or_none, named, parsed},
 };
 use crate::{
@@ -50,6 +50,7 @@ fn delivery_state(code: i64) -> DeliveryState {
         PENDING => DeliveryState::Pending,
         DELIVERED => DeliveryState::Delivered,
         DEAD => DeliveryState::DeadLettered,
+        MUTED => DeliveryState::Suppressed,
         _ => DeliveryState::Dropped,
     }
 }
@@ -60,6 +61,7 @@ fn delivery_state_code(state: DeliveryState) -> i64 {
         DeliveryState::Delivered => DELIVERED,
         DeliveryState::DeadLettered => DEAD,
         DeliveryState::Dropped => DROPPED,
+        DeliveryState::Suppressed => MUTED,
     }
 }
 

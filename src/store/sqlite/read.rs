@@ -320,6 +320,7 @@ fn add(totals: &mut DeliveryTotals, name: &str, value: u64) {
         "replayed" => totals.replayed = value,
         "pending" => totals.pending = value,
         "delivered" => totals.delivered = value,
+        "muted" => totals.suppressed = value,
         "dead_lettered" => totals.dead_lettered = value,
         "dead_kept" => totals.dead_letters.kept = value,
         "dead_bytes" => totals.dead_letters.bytes = value,

@@ -10,14 +10,14 @@ use crate::{
     endpoint::{EndpointKey, policy::DeadLetters},
     event::{Accepted, ValidEvent},
     store::{
-        AppendError, AttemptRecord, BreakerRecord, DeliveryId, DropReason, Next, Receipt, Ruling, Settlement, Verdict,
-        ledger::Held,
+        AppendError, AttemptRecord, BreakerRecord, DeliveryId, Disposition, DropReason, Next, Receipt, Ruling,
+        Settlement, Verdict, ledger::Held,
     },
 };
 
 use super::{
     batches,
-    codes::{DEAD, DELIVERED, DROPPED, HELD, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
+    codes::{DEAD, DELIVERED, DROPPED, HELD, MUTED, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
     limits::Routed,
 };
 
@@ -197,11 +197,11 @@ impl<'a> Writer<'a> {
                 let birth = released_at.map_or(Birth::InOrder(event.accepted_at), Birth::Late);
                 for (target, outcomes) in targets.iter().zip(&held.outcomes) {
                     let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
-                    let dropped = target.dropped.or_else(|| self.cache.dropping.get(&target.endpoint).copied());
+                    let dropping = self.cache.dropping.get(&target.endpoint).copied();
                     self.count_delivery(target.endpoint, "created", 1);
                     let content = Content { bytes: signed(event.weight() as u64), key: event.key.as_deref() };
                     self.routed.add(target.endpoint, target.queue, event.seq);
-                    self.insert_delivery(id, birth, content, dropped, outcomes)?;
+                    self.insert_delivery(id, birth, content, target.disposition.or_drop(dropping), outcomes)?;
                 }
             }
         }
@@ -220,31 +220,35 @@ impl<'a> Writer<'a> {
         id: DeliveryId,
         birth: Birth,
         content: Content<'_>,
-        dropped: Option<DropReason>,
+        disposition: Disposition,
         outcomes: &[Settlement],
     ) -> rusqlite::Result<()> {
         // The commonest way by far: the first attempt succeeded before the verdict was written.
-        if let ([only], None) = (outcomes, dropped)
+        if let ([only], Disposition::Deliver) = (outcomes, disposition)
             && let (Next::Delivered, Some(attempt)) = (only.next, &only.attempt)
             && attempt.number == 1
         {
             return self.insert_delivered(id, birth.at(), only, attempt);
         }
-        let state = if dropped.is_some() { DROPPED } else { PENDING };
-        let settled_at = dropped.map(|_| self.now.as_millis());
+        let (state, reason) = match disposition {
+            Disposition::Deliver => (PENDING, None),
+            Disposition::Drop(reason) => (DROPPED, Some(reason.as_str())),
+            Disposition::Suppress => (MUTED, None),
+        };
+        let settled_at = (state != PENDING).then_some(self.now.as_millis());
         let mut insert = self.db.prepare_cached(
             "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes, key, late)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
-        let reason = dropped.map(DropReason::as_str);
         let DeliveryId { seq, endpoint, run } = id;
         let (created_at, late) = (birth.at().as_millis(), matches!(birth, Birth::Late(_)).then_some(1));
         let Content { bytes, key } = content;
         let values = params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, bytes, key, late];
         insert.execute(values)?;
-        match dropped {
-            Some(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
-            None => self.count_pending(endpoint, 1, bytes),
+        match disposition {
+            Disposition::Deliver => self.count_pending(endpoint, 1, bytes),
+            Disposition::Drop(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
+            Disposition::Suppress => self.count_delivery(endpoint, "muted", 1),
         }
         outcomes.iter().try_for_each(|outcome| self.settle(outcome))
     }

@@ -67,6 +67,7 @@ fn settings(url: &str) -> Settings {
         guard: Guard::Private,
         policy: Policy { timeout: Duration::from_secs(60), ..Policy::default() },
         dead_letters: DeadLetters::default(),
+        debounce: None,
     }
 }
 

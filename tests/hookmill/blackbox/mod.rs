@@ -19,7 +19,7 @@ mod isolation;
 mod jobs;
 mod lifecycle;
 mod process;
-mod receiver;
+pub(super) mod receiver;
 mod refusals;
 mod server;
 

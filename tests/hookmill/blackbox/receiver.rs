@@ -19,10 +19,12 @@ use super::{PATIENCE, http, until};
 
 /// What a request is answered with.
 #[derive(Clone)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Status(u16),
     /// 200 with this body.
     Body(String),
+    /// 302 to this URL.
+    Moved(String),
     /// Nothing, until the sender goes.
     Never,
     /// 200 once the gate is open.
@@ -31,10 +33,10 @@ pub(super) enum Reply {
 
 /// Keeps answers back until it is opened.
 #[derive(Clone, Default)]
-pub(super) struct Gate(Arc<AtomicBool>);
+pub(crate) struct Gate(Arc<AtomicBool>);
 
 impl Gate {
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.0.store(true, Ordering::Release);
     }
 
@@ -45,33 +47,33 @@ impl Gate {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) path: String,
+pub(crate) struct Request {
+    pub(crate) path: String,
     headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// When it had been read as a whole.
-    pub(super) at: Instant,
+    pub(crate) at: Instant,
     /// The status that was decided on, if any.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map_or("", |(_, value)| value)
     }
 
     /// The event's id.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.header("webhook-id")
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 
     /// Whether the signature is the one that the reference implementation makes.
-    pub(super) fn is_signed_with(&self, secret: &str) -> bool {
+    pub(crate) fn is_signed_with(&self, secret: &str) -> bool {
         let at = self.header("webhook-timestamp").parse().unwrap();
         let expected = Webhook::new(secret).unwrap().sign(self.id(), at, &self.body).unwrap();
         self.header("webhook-signature").split(' ').any(|signature| signature == expected)
@@ -87,7 +89,7 @@ struct Shared {
 }
 
 /// Listens until it is dropped.
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     addr: SocketAddr,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
@@ -95,7 +97,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     /// A receiver that answers by `script`.
-    pub(super) fn new(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let shared =
@@ -107,26 +109,26 @@ impl Receiver {
         Self { addr, shared, acceptor: Some(acceptor) }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
     /// Every request so far, in the order of their arrival.
-    pub(super) fn seen(&self) -> Vec<Request> {
+    pub(crate) fn seen(&self) -> Vec<Request> {
         self.shared.seen.lock().unwrap().clone()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.shared.seen.lock().unwrap().len()
     }
 
     /// How many requests came in since.
-    pub(super) fn count_since(&self, since: Instant) -> usize {
+    pub(crate) fn count_since(&self, since: Instant) -> usize {
         self.shared.seen.lock().unwrap().iter().filter(|request| request.at >= since).count()
     }
 
     /// The ids that came to this path and were answered 200.
-    pub(super) fn taken(&self, path: &str) -> BTreeSet<String> {
+    pub(crate) fn taken(&self, path: &str) -> BTreeSet<String> {
         let seen = self.shared.seen.lock().unwrap();
         let taken = seen.iter().filter(|request| request.path == path && request.status == Some(200));
         taken.map(|request| request.id().to_owned()).collect()
@@ -145,7 +147,7 @@ impl Drop for Receiver {
 }
 
 /// Nobody listens on this port.
-pub(super) const REFUSING: &str = "http://127.0.0.1:1/";
+pub(crate) const REFUSING: &str = "http://127.0.0.1:1/";
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for stream in listener.incoming() {
@@ -171,11 +173,12 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         request.status = match reply {
             Reply::Status(status) => Some(status),
             Reply::Behind(_) | Reply::Body(_) => Some(200),
+            Reply::Moved(_) => Some(302),
             Reply::Never => None,
         };
         let status = request.status;
         shared.seen.lock().unwrap().push(request);
-        let mut text = String::new();
+        let (mut text, mut location) = (String::new(), String::new());
         match reply {
             Reply::Never => {
                 let _until_it_goes = stream.read(&mut [0])?;
@@ -183,10 +186,11 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             }
             Reply::Behind(gate) => gate.pass(),
             Reply::Body(body) => text = body,
+            Reply::Moved(url) => location = format!("location: {url}\r\n"),
             Reply::Status(_) => {}
         }
         let status = status.unwrap_or_default();
         let length = text.len();
-        write!(stream.get_mut(), "HTTP/1.1 {status} Scripted\r\ncontent-length: {length}\r\n\r\n{text}")?;
+        write!(stream.get_mut(), "HTTP/1.1 {status} Scripted\r\n{location}content-length: {length}\r\n\r\n{text}")?;
     }
 }

@@ -1,6 +1,7 @@
 //! Debounce rules.
 
 mod held;
+mod own;
 
 use hookmill::{
     Debounce,

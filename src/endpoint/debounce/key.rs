@@ -2,7 +2,6 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Rule;
 use crate::event::{
     Accepted, Tenant,
     pointer::{Pointer, View},
@@ -24,29 +23,28 @@ pub struct Carried {
     rest: Vec<Option<String>>,
 }
 
-impl Rule {
-    /// What `event` must share with another to fall together with it: tenant, topic, and what each pointer of the key
-    /// points at. A member that is missing differs from one that is `null`. A pure function of the event, at most 1 KiB
-    /// long; the event's data is read only when a pointer goes there.
-    pub fn key_of(&self, event: &Accepted) -> String {
-        let view = View::of(event);
-        let mut key = start(event.tenant.as_ref());
-        for pointer in &self.key {
-            key.push_str(part(&view, pointer).as_deref().unwrap_or(MISSING));
-            key.push(END);
-        }
-        key.push_str(event.topic.as_str());
-        key
+/// What `event` must share with another to fall together with it: tenant, topic, and what each of the pointers points at. A
+/// member that is missing differs from one that is `null`. A pure function of the event, of which `view` is one, at most 1 KiB
+/// long; the event's data is read only when a pointer goes there.
+pub fn key_of(pointers: &[Pointer], event: &Accepted, view: &View<'_>) -> String {
+    let mut key = start(event.tenant.as_ref());
+    for pointer in pointers {
+        key.push_str(part(view, pointer).as_deref().unwrap_or(MISSING));
+        key.push(END);
     }
+    key.push_str(event.topic.as_str());
+    key
+}
 
-    /// What `event` carries of this rule's key; `None` when that is nothing.
-    pub fn carried_by(&self, event: &Accepted) -> Option<Carried> {
+impl Carried {
+    /// What `event` carries of a key with these pointers; `None` when that is nothing.
+    pub fn by(event: &Accepted, pointers: &[Pointer]) -> Option<Self> {
         let view = View::of(event);
-        let parts: Vec<_> = self.key.iter().map(|pointer| part(&view, pointer)).collect();
+        let parts: Vec<_> = pointers.iter().map(|pointer| part(&view, pointer)).collect();
         if !parts.is_empty() && parts.iter().all(Option::is_none) {
             return None;
         }
-        let mut carried = Carried { start: start(event.tenant.as_ref()), rest: Vec::new() };
+        let mut carried = Self { start: start(event.tenant.as_ref()), rest: Vec::new() };
         let mut parts = parts.into_iter().peekable();
         while let Some(part) = parts.next_if(Option::is_some).flatten() {
             carried.start.push_str(&part);
@@ -55,9 +53,7 @@ impl Rule {
         carried.rest = parts.collect();
         Some(carried)
     }
-}
 
-impl Carried {
     /// What the keys that are meant begin with.
     pub fn start(&self) -> &str {
         &self.start
@@ -95,22 +91,23 @@ mod tests {
     use super::*;
     use crate::{clock::Timestamp, event::Event};
 
-    fn rule(key: &[&str]) -> Rule {
-        Rule::parse(&json!({"topics": ["a.*"], "key": key, "window": "60s"})).unwrap()
+    fn pointers(key: &[&str]) -> Vec<Pointer> {
+        key.iter().map(|pointer| pointer.parse().unwrap()).collect()
     }
 
     fn accepted(event: &Event) -> Accepted {
         Accepted::new(1, Timestamp::default(), event.validate(Timestamp::default()).unwrap())
     }
 
-    fn key(rule: &Rule, event: &Event) -> String {
-        rule.key_of(&accepted(event))
+    fn key(pointers: &[Pointer], event: &Event) -> String {
+        let event = accepted(event);
+        key_of(pointers, &event, &View::of(&event))
     }
 
     /// Whether a reset with this data means the key of an event with that data.
-    fn means(pointers: &[&str], reset: &Event, event: &Event) -> bool {
-        let rule = rule(pointers);
-        rule.carried_by(&accepted(reset)).is_some_and(|carried| carried.means(&key(&rule, event)))
+    fn means(key_at: &[&str], reset: &Event, event: &Event) -> bool {
+        let pointers = pointers(key_at);
+        Carried::by(&accepted(reset), &pointers).is_some_and(|carried| carried.means(&key(&pointers, event)))
     }
 
     #[test]
@@ -144,16 +141,16 @@ mod tests {
 
     #[test]
     fn tenant_and_topic_are_always_part_of_the_key() {
-        let rule = rule(&[]);
+        let pointers = pointers(&[]);
         let event = |topic: &str| Event::from_json(topic, "1");
         let keys = [event("a.b"), event("a.c"), event("a.b").tenant("t"), event("a.b").tenant("u")];
-        let keys: std::collections::HashSet<_> = keys.iter().map(|event| key(&rule, event)).collect();
+        let keys: std::collections::HashSet<_> = keys.iter().map(|event| key(&pointers, event)).collect();
         assert_eq!(keys.len(), 4);
     }
 
     #[test]
     fn missing_null_and_texts_alike_are_different_keys() {
-        let rule = rule(&["/data/a", "/data/b"]);
+        let pointers = pointers(&["/data/a", "/data/b"]);
         let data = [
             r#"{}"#,
             r#"{"a":null}"#,
@@ -167,16 +164,16 @@ mod tests {
             r#"{"a":12345678901234567890124}"#,
         ];
         let keys: std::collections::HashSet<_> =
-            data.iter().map(|data| key(&rule, &Event::from_json("a.b", *data))).collect();
+            data.iter().map(|data| key(&pointers, &Event::from_json("a.b", *data))).collect();
         assert_eq!(keys.len(), data.len());
     }
 
     #[test]
     fn a_long_key_is_a_short_one_and_still_its_own() {
-        let rule = rule(&["/data"]);
+        let pointers = pointers(&["/data"]);
         let long = |last: char| Event::new("a.b", &format!("{}{last}", "x".repeat(10_000))).unwrap();
-        assert!(key(&rule, &long('a')).len() <= 2 * LONGEST_PART);
-        assert_ne!(key(&rule, &long('a')), key(&rule, &long('b')));
+        assert!(key(&pointers, &long('a')).len() <= 2 * LONGEST_PART);
+        assert_ne!(key(&pointers, &long('a')), key(&pointers, &long('b')));
     }
 
     proptest! {
@@ -184,20 +181,20 @@ mod tests {
         fn events_fall_together_exactly_when_the_key_agrees(
             a in ".{0,4}", b in ".{0,4}", c in ".{0,4}", d in ".{0,4}", noise in any::<(u32, u32)>(),
         ) {
-            let rule = rule(&["/data/x", "/data/y"]);
+            let pointers = pointers(&["/data/x", "/data/y"]);
             let event = |x: &str, y: &str, noise: u32| {
                 Event::new("a.b", &json!({"x": x, "y": y, "noise": noise})).unwrap()
             };
-            let (one, other) = (key(&rule, &event(&a, &b, noise.0)), key(&rule, &event(&c, &d, noise.1)));
+            let (one, other) = (key(&pointers, &event(&a, &b, noise.0)), key(&pointers, &event(&c, &d, noise.1)));
             prop_assert_eq!(one == other, (a, b) == (c, d));
         }
 
         #[test]
         fn spelling_and_order_do_not_change_a_key(x in any::<i32>(), y in "[a-z]{0,5}") {
-            let rule = rule(&["/data"]);
+            let pointers = pointers(&["/data"]);
             let one = format!(r#"{{"x":{x},"y":"{y}"}}"#);
             let other = format!(" {{ \"y\" : \"{y}\" ,\n\"\\u0078\": {x} }} ");
-            prop_assert_eq!(key(&rule, &Event::from_json("a.b", one)), key(&rule, &Event::from_json("a.b", other)));
+            prop_assert_eq!(key(&pointers, &Event::from_json("a.b", one)), key(&pointers, &Event::from_json("a.b", other)));
         }
     }
 }

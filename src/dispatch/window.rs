@@ -1,4 +1,4 @@
-//! The windows of one rule, without a clock: events are judged by when they were accepted, so that judging them again after
+//! The windows of one debounce rule, or of one endpoint's own, without a clock: events are judged by when they were accepted, so that judging them again after
 //! a crash comes to the same. Only when what is held is let go follows the monotonic clock.
 
 use std::{
@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Edge, Rule, key::Carried};
 use crate::{
     clock::{Mono, Now, Timestamp},
+    endpoint::debounce::{Edge, key::Carried},
     store::{HeldSlot, WindowSlot},
 };
 
@@ -33,14 +33,23 @@ pub struct Passing {
     pub replaced: Option<u64>,
 }
 
+/// How windows go.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long one is.
+    pub window: Duration,
+    /// Which events pass.
+    pub edge: Edge,
+    /// The longest that an event is held.
+    pub longest_wait: Duration,
+    /// Whether slots remember who took them.
+    pub frees: bool,
+}
+
 /// Keys of one rule with their windows, bounded in number.
 #[derive(Clone, Debug)]
 pub struct Windows {
-    window: Duration,
-    edge: Edge,
-    longest_wait: Duration,
-    /// Whether slots remember who took them.
-    frees: bool,
+    terms: Terms,
     max_keys: usize,
     slots: BTreeMap<String, Slot>,
     /// The keys that hold nothing and count nothing, by when their window began: for pruning.
@@ -59,17 +68,16 @@ struct Slot {
     due: Option<Mono>,
 }
 
+/// Keys of one rule, or of one endpoint, at most; events of further keys pass.
+pub const MAX_KEYS: usize = 100_000;
 /// Windows that have ended and are forgotten with each event; two, so that their number falls.
 const PRUNED_AT_ONCE: usize = 2;
 
 impl Windows {
     /// No windows yet. Beyond `max_keys` keys, events of others pass.
-    pub fn new(rule: &Rule, max_keys: usize) -> Self {
+    pub fn new(terms: Terms, max_keys: usize) -> Self {
         Self {
-            window: rule.window,
-            edge: rule.edge,
-            longest_wait: rule.longest_wait(),
-            frees: rule.release_on_failure,
+            terms,
             max_keys,
             slots: BTreeMap::new(),
             idle: BTreeSet::new(),
@@ -92,7 +100,7 @@ impl Windows {
     pub fn judge(&self, key: &str, at: Timestamp) -> Ruling {
         let slot = self.slots.get(key);
         let open = slot.is_some_and(|slot| self.is_open(&slot.kept, at));
-        match self.edge {
+        match self.terms.edge {
             Edge::Leading if open => Ruling::Suppress,
             Edge::Both if open => Ruling::Hold,
             Edge::Trailing if self.has_room(key) => Ruling::Hold,
@@ -111,10 +119,10 @@ impl Windows {
     pub fn passed(&mut self, key: &str, seq: u64, at: Timestamp, now: Now) -> Passing {
         let old = self.kept(key);
         let found = Passing { count: old.suppressed, replaced: old.held.map(|held| held.seq) };
-        let slot = match self.edge {
+        let slot = match self.terms.edge {
             Edge::Trailing => WindowSlot::default(),
             Edge::Leading | Edge::Both => {
-                WindowSlot { from: Some(at), taken_by: self.frees.then_some(seq), ..WindowSlot::default() }
+                WindowSlot { from: Some(at), taken_by: self.terms.frees.then_some(seq), ..WindowSlot::default() }
             }
         };
         if self.has_room(key) {
@@ -142,7 +150,7 @@ impl Windows {
     /// Takes note that an event passed that was held here. It carries on how many did not pass, which is told.
     pub fn released(&mut self, key: &str, seq: u64, now: Now) -> u64 {
         let kept = self.kept(key);
-        let taken_by = if self.frees && kept.from.is_some() { Some(seq) } else { kept.taken_by };
+        let taken_by = if self.terms.frees && kept.from.is_some() { Some(seq) } else { kept.taken_by };
         self.put(key, WindowSlot { suppressed: 0, taken_by, ..kept }, now);
         kept.suppressed
     }
@@ -151,7 +159,7 @@ impl Windows {
     pub fn let_go(&mut self, key: &str, only: Option<u64>, now: Now) -> Option<u64> {
         let kept = self.kept(key);
         let seq = kept.held.map(|held| held.seq).filter(|seq| only.is_none_or(|only| only == *seq))?;
-        let from = kept.from.filter(|_| self.edge == Edge::Both);
+        let from = kept.from.filter(|_| self.terms.edge == Edge::Both);
         self.put(key, WindowSlot { held: None, from, ..kept }, now);
         Some(seq)
     }
@@ -243,7 +251,7 @@ impl Windows {
     }
 
     fn is_near(&self, from: Timestamp, at: Timestamp) -> bool {
-        at < from.after(self.window) && from <= at.after(self.window)
+        at < from.after(self.terms.window) && from <= at.after(self.terms.window)
     }
 
     fn has_room(&self, key: &str) -> bool {
@@ -254,7 +262,7 @@ impl Windows {
     fn due(&self, slot: &WindowSlot) -> Option<Timestamp> {
         let held = slot.held?;
         let from = slot.from.unwrap_or(held.since);
-        Some(from.after(self.window).min(held.since.after(self.longest_wait)))
+        Some(from.after(self.terms.window).min(held.since.after(self.terms.longest_wait)))
     }
 
     fn kept(&self, key: &str) -> WindowSlot {
@@ -272,7 +280,7 @@ impl Windows {
             return;
         }
         // However the wall clock was set, a quiet key waits for a window at most.
-        let due = self.due(&kept).map(|due| now.mono.after(due.since(now.wall).min(self.window)));
+        let due = self.due(&kept).map(|due| now.mono.after(due.since(now.wall).min(self.terms.window)));
         match due {
             Some(due) => self.due.insert((due, key.to_owned())),
             None if kept.suppressed > 0 => self.counting.insert((kept.from, key.to_owned())),
@@ -303,13 +311,12 @@ impl Windows {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
     fn windows(edge: Edge, max_keys: usize) -> Windows {
-        let rule = json!({"topics": ["*"], "window": "100ms", "edge": edge.as_str(), "release_on_failure": true});
-        Windows::new(&Rule::parse(&rule).unwrap(), max_keys)
+        let (window, longest_wait) = (Duration::from_millis(100), Duration::from_secs(1));
+        Windows::new(Terms { window, edge, longest_wait, frees: true }, max_keys)
     }
 
     fn now(at: i64) -> Now {
