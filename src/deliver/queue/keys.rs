@@ -3,15 +3,17 @@
 //! A key with anything in memory or in flight has a line. Its head may be attempted, and is among the fresh ones or the retries
 //! of the queue; few more stand behind it. What finds no room there is left to the store: the line is *parked* from that place
 //! on, pages leave its key out, and once nothing of it is in memory it is read by itself. So a key that is blocked takes next to
-//! no memory, however much there is of it. With [`MAX_PARKED`] lines parked nothing new is read: the endpoint waits for them.
+//! no memory, however much there is of it. What only waits for its turn is not parked, unless heads are scarce: while there are
+//! some to attempt, nothing more is read until there is room. With too many lines parked nothing new is read either: the
+//! endpoint waits for them.
 //!
 //! All that lies at or below the queue's `cursor` is in memory, or in flight, or of a parked line at or above its place, or a
-//! retry without a key that the queue's `horizon` stands for. Events without a key have no order among themselves.
+//! retry without a key that the queue's `horizon` stands for. No line is parked above the cursor: pages leave out all of its
+//! key. Events without a key have no order among themselves.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::Arc,
-};
+mod lines;
+
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     KEEP, MAX_DELAYED, Queue,
@@ -22,216 +24,15 @@ use crate::{
     clock::{Mono, Now},
     event::Accepted,
     quota::Share,
-    store::{Cursor, Page},
+    store::{Cursor, Page, PendingRow},
 };
+pub(super) use lines::Lines;
+use lines::{LINE, Name, Spot};
 
-/// Deliveries behind one head, at most.
-const LINE: usize = 64;
-/// Parked lines, at most, but for those that a failure parks.
-const MAX_PARKED: usize = 1024;
-
-/// An event's key.
-type Name = Arc<str>;
-
-/// The lines of one endpoint.
-#[derive(Debug, Default)]
-pub(super) struct Lines {
-    lines: HashMap<Name, Line>,
-    /// The line of each head, and of each that is in flight.
-    names: HashMap<Key, Name>,
-    /// Behind heads, in all lines.
-    waiting: usize,
-    parked: usize,
-    /// Parked lines of which nothing is in memory, and when to read them.
-    thirsty: BTreeSet<(Mono, Name)>,
-}
-
-#[derive(Debug, Default)]
-struct Line {
-    head: Option<Key>,
-    /// In flight. More than one only where they started when there was no order.
-    flying: Vec<Key>,
-    waiting: BTreeMap<Key, Item>,
-    /// From here on it is in the store alone.
-    parked: Option<Key>,
-    /// When it is to be read, if it is thirsty.
-    look_at: Option<Mono>,
-}
-
-/// Where a delivery of a line goes.
-enum Spot {
-    Head,
-    Behind,
-    Parked,
-}
-
-impl Line {
-    fn is_busy(&self) -> bool {
-        self.head.is_some() || !self.flying.is_empty()
-    }
-}
-
-impl Lines {
-    pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
-    /// Deliveries behind heads.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting
-    }
-
-    pub(super) fn has_parked(&self) -> bool {
-        self.parked > 0
-    }
-
-    /// Whether nothing new can be read.
-    pub(super) fn are_full(&self) -> bool {
-        self.parked >= MAX_PARKED
-    }
-
-    /// When the first thirsty line is to be read.
-    pub(super) fn look_at(&self) -> Option<Mono> {
-        self.thirsty.first().map(|(moment, _)| *moment)
-    }
-
-    fn spot(&self, name: &Name, key: Key) -> Spot {
-        match self.lines.get(name) {
-            None => Spot::Head,
-            Some(line) if !line.is_busy() && line.waiting.is_empty() && line.parked.is_none() => Spot::Head,
-            Some(line) if line.parked.is_some_and(|from| from <= key) => Spot::Parked,
-            Some(_) => Spot::Behind,
-        }
-    }
-
-    fn set_head(&mut self, name: &Name, key: Key) {
-        self.lines.entry(Arc::clone(name)).or_default().head = Some(key);
-        self.names.insert(key, Arc::clone(name));
-    }
-
-    /// The attempt for a head starts.
-    pub(super) fn fly(&mut self, key: Key) {
-        if let Some(line) = self.names.get(&key).and_then(|name| self.lines.get_mut(name)) {
-            line.head = None;
-            line.flying.push(key);
-        }
-    }
-
-    /// A head, or one in flight, leaves its line, which may have to be advanced.
-    fn leave(&mut self, key: Key) -> Option<Name> {
-        let name = self.names.remove(&key)?;
-        let line = self.lines.get_mut(&name)?;
-        line.head = line.head.filter(|head| *head != key);
-        line.flying.retain(|flying| *flying != key);
-        Some(name)
-    }
-
-    fn has_room(&self, name: &Name, all: usize) -> bool {
-        self.waiting < all && self.lines.get(name).is_some_and(|line| line.waiting.len() < LINE && line.is_busy())
-    }
-
-    /// Leaves everything of a line from `from` on to the store, but for its head and what is in flight. Tells what waited.
-    fn park(&mut self, name: &Name, from: Key, look_at: Mono) -> BTreeMap<Key, Item> {
-        let line = self.lines.entry(Arc::clone(name)).or_default();
-        self.parked += usize::from(line.parked.is_none());
-        line.parked = Some(line.parked.map_or(from, |parked| parked.min(from)));
-        let gone = line.waiting.split_off(&from);
-        self.waiting -= gone.len();
-        self.thirst(name, look_at);
-        gone
-    }
-
-    /// A line that is parked and has nothing else is to be read at this moment, unless that is known already.
-    fn thirst(&mut self, name: &Name, look_at: Mono) {
-        let Some(line) = self.lines.get_mut(name) else { return };
-        if line.is_busy() || !line.waiting.is_empty() || line.parked.is_none() || line.look_at.is_some() {
-            return;
-        }
-        line.look_at = Some(look_at);
-        self.thirsty.insert((look_at, Arc::clone(name)));
-    }
-
-    fn quench(&mut self, name: &Name) {
-        if let Some(look_at) = self.lines.get_mut(name).and_then(|line| line.look_at.take()) {
-            self.thirsty.remove(&(look_at, Arc::clone(name)));
-        }
-    }
-
-    fn unpark(&mut self, name: &Name) -> Option<Key> {
-        self.quench(name);
-        let parked = self.lines.get_mut(name).and_then(|line| line.parked.take());
-        self.parked -= usize::from(parked.is_some());
-        parked
-    }
-
-    /// The next of a line that nobody holds up any more.
-    fn next(&mut self, name: &Name) -> Option<Item> {
-        let line = self.lines.get_mut(name).filter(|line| !line.is_busy())?;
-        if let Some((_, item)) = line.waiting.pop_first() {
-            self.waiting -= 1;
-            return Some(item);
-        }
-        if line.parked.is_some() {
-            self.thirst(name, Mono::default());
-        } else {
-            self.lines.remove(name);
-        }
-        None
-    }
-
-    /// All parked lines: what a page leaves out.
-    pub(super) fn parked(&self) -> BTreeSet<Name> {
-        self.lines.iter().filter(|(_, line)| line.parked.is_some()).map(|(name, _)| Arc::clone(name)).collect()
-    }
-
-    /// Which line to read now, and from where on.
-    pub(super) fn take_thirsty(&mut self, now: Mono) -> Option<(Name, Key)> {
-        let (_, name) = self.thirsty.first().filter(|(moment, _)| *moment <= now)?;
-        let name = Arc::clone(name);
-        self.quench(&name);
-        let from = self.lines.get(&name)?.parked?;
-        Some((name, from))
-    }
-
-    /// Every thirsty line is to be read at once.
-    pub(super) fn hurry(&mut self) {
-        for (_, name) in std::mem::take(&mut self.thirsty) {
-            if let Some(line) = self.lines.get_mut(&name) {
-                line.look_at = Some(Mono::default());
-                self.thirsty.insert((Mono::default(), name));
-            }
-        }
-    }
-
-    /// Waits behind heads in no line any more: the keys of what did, and where each line goes on.
-    fn first_waiting(&self) -> Vec<(Name, Key)> {
-        let first = |line: &Line| line.waiting.first_key_value().map(|(key, _)| *key);
-        self.lines.iter().filter_map(|(name, line)| Some((Arc::clone(name), first(line)?))).collect()
-    }
-
-    /// Forgets what lies above `last` and is not in flight; tells what that was.
-    fn forget_above(&mut self, last: Option<Key>) -> HashSet<Key> {
-        let (mut gone, above) = (HashSet::new(), |key: &Key| last.is_none_or(|last| *key > last));
-        let names: Vec<_> = self.lines.keys().cloned().collect();
-        for name in names {
-            if self.lines.get(&name).and_then(|line| line.parked).is_some_and(|parked| above(&parked)) {
-                self.unpark(&name);
-            }
-            let Some(line) = self.lines.get_mut(&name) else { continue };
-            let waiting: Vec<_> = line.waiting.extract_if(.., |key, _| above(key)).map(|(key, _)| key).collect();
-            self.waiting -= waiting.len();
-            gone.extend(waiting);
-            if let Some(head) = line.head.take_if(|head| above(head)) {
-                self.names.remove(&head);
-                gone.insert(head);
-            }
-            if !line.is_busy() && line.waiting.is_empty() && line.parked.is_none() {
-                self.lines.remove(&name);
-            }
-        }
-        gone
-    }
-}
+/// Below this share of their bound heads are scarce.
+const SCARCE: usize = 16;
+/// So many lines are looked at each second that find no room, about.
+const POLLED: usize = 32;
 
 impl Queue {
     /// In order of keys: these are in flight.
@@ -239,15 +40,27 @@ impl Queue {
         let Some(lines) = &mut self.lines else { return };
         for item in in_flight {
             if let Some(name) = &item.event.key {
-                lines.lines.entry(Arc::clone(name)).or_default().flying.push(item.key());
-                lines.names.insert(item.key(), Arc::clone(name));
+                lines.adopt(name, item.key());
             }
         }
     }
 
+    /// Whether enough waits behind heads, and there are some to attempt: nothing more is read.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.lines.as_ref().is_some_and(|lines| lines.waiting() > self.window() / 2 && !self.heads_are_scarce())
+    }
+
+    fn heads_are_scarce(&self) -> bool {
+        self.fresh.len() <= self.window() / SCARCE
+    }
+
+    fn are_full(&self) -> bool {
+        self.lines.as_ref().is_some_and(Lines::are_full)
+    }
+
     pub(super) fn push_keyed(&mut self, event: Arc<Accepted>) {
         let (key, name) = ((event.seq, 0), event.key.clone());
-        if self.lines.as_ref().is_some_and(Lines::are_full) {
+        if self.are_full() {
             self.behind = true;
             return;
         }
@@ -274,27 +87,24 @@ impl Queue {
         item: impl FnOnce(Share) -> Item,
     ) -> bool {
         let spot = name.zip(self.lines.as_ref()).map(|(name, lines)| lines.spot(name, key));
-        match (spot, name) {
-            (Some(Spot::Parked), _) => true,
-            (Some(Spot::Behind), Some(name)) => self.admit_behind(key, name, weight, item),
-            (_, name) => match due {
-                None => self.admit_fresh(key, name, weight, item),
-                Some(due) => self.admit_retry(key, name, weight, due, now, item),
-            },
+        match (spot, name, due) {
+            (Some(Spot::Parked), ..) => true,
+            (Some(Spot::Behind), Some(name), _) => self.admit_behind(key, name, weight, item),
+            (_, name, None) => self.admit_fresh(key, name, weight, item),
+            (_, name, Some(due)) => self.admit_retry(key, name, weight, due, now, item),
         }
     }
 
     fn admit_behind(&mut self, key: Key, name: &Name, weight: usize, item: impl FnOnce(Share) -> Item) -> bool {
-        let all = self.window() / 2;
+        let (room, scarce) = (self.window(), self.heads_are_scarce());
         let Some(lines) = &mut self.lines else { return false };
-        let share = lines.has_room(name, all).then(|| self.budget.take(weight)).flatten();
-        if let (Some(share), Some(line)) = (share, lines.lines.get_mut(name)) {
-            line.waiting.insert(key, item(share));
-            lines.waiting += 1;
+        let has_room = lines.has_room(name);
+        if let Some(share) = (has_room && lines.waiting() < room).then(|| self.budget.take(weight)).flatten() {
+            lines.stand_behind(name, item(share));
             self.held.insert(key);
             return true;
         }
-        self.park_if_allowed(name, key, Mono::default())
+        (scarce || !has_room) && self.park_if_allowed(name, key, Mono::default())
     }
 
     fn admit_fresh(&mut self, key: Key, name: Option<&Name>, weight: usize, item: impl FnOnce(Share) -> Item) -> bool {
@@ -324,8 +134,12 @@ impl Queue {
             (None, Some(name)) if ahead > KEEP => {
                 self.park_if_allowed(name, key, now.after(ahead.saturating_sub(AHEAD)))
             }
-            // There is no room. Others have to make some first.
-            (None, Some(name)) => self.park_if_allowed(name, key, now.after(ahead.max(AHEAD))),
+            // There is no room. Others have to make some first; where many wait for that, each looks more seldom.
+            (None, Some(name)) => {
+                let crowd = self.lines.as_ref().map_or(0, Lines::thirsty) / POLLED;
+                let seldom = AHEAD.saturating_mul(1 + u32::try_from(crowd).unwrap_or(u32::MAX - 1));
+                self.park_if_allowed(name, key, now.after(ahead.max(seldom)))
+            }
             (None, None) => {
                 self.leave(due.wall);
                 true
@@ -340,7 +154,7 @@ impl Queue {
     }
 
     fn park_if_allowed(&mut self, name: &Name, from: Key, look_at: Mono) -> bool {
-        let allowed = self.lines.as_ref().is_some_and(|lines| !lines.are_full());
+        let allowed = !self.are_full();
         if allowed {
             self.park(name, from, look_at);
         }
@@ -353,6 +167,22 @@ impl Queue {
                 self.held.remove(key);
             }
         }
+    }
+
+    /// Leaves what waits in a line to the store.
+    fn park_waiting(&mut self, name: &Name) {
+        if let Some(from) = self.lines.as_ref().and_then(|lines| lines.first_waiting(name)) {
+            self.park(name, from, Mono::default());
+        }
+    }
+
+    /// Leaves what waits in all lines to the store.
+    pub(super) fn park_all(&mut self) {
+        self.line_names().iter().for_each(|name| self.park_waiting(name));
+    }
+
+    fn line_names(&self) -> Vec<Name> {
+        self.lines.as_ref().map_or_else(Vec::new, Lines::names)
     }
 
     /// One that was in flight is no more; the next of its line has its turn.
@@ -383,32 +213,50 @@ impl Queue {
     ) -> Option<Item> {
         let key = item.key();
         let Some(name) = self.lines.as_mut().and_then(|lines| lines.leave(key)) else { return Some(item) };
-        let line = self.lines.as_ref().and_then(|lines| lines.lines.get(&name));
-        let (busy, next) = line.map_or((false, None), |line| (line.is_busy(), line.waiting.keys().next().copied()));
         let crowded = (crowded && !self.delayed.is_empty()) || self.delayed.len() >= MAX_DELAYED;
-        if busy || crowded || at.delay > KEEP {
+        if !self.is_first_of_line(&name, key) {
+            self.leave_in_line(&name, key);
+        } else if crowded || at.delay > KEEP {
             self.park(&name, key, now.mono.after(at.delay.saturating_sub(AHEAD)));
         } else {
-            self.set_head(Some(&name), key);
-            self.insert_delayed(item, due);
             // They would only take the room of others.
-            if let Some(next) = next {
-                self.park(&name, next, Mono::default());
+            let gone = self.lines.as_mut().map(|lines| lines.hold_up(&name, key)).unwrap_or_default();
+            for key in gone.keys() {
+                self.held.remove(key);
             }
+            self.insert_delayed(item, due);
         }
+        self.advance_line(&name);
         None
     }
 
     /// One that was in flight waits in the store alone, if it is there still. Tells whether it has a line.
     pub(super) fn leave_line_to_store(&mut self, key: Key) -> bool {
         let Some(name) = self.lines.as_mut().and_then(|lines| lines.leave(key)) else { return false };
-        self.park(&name, key, Mono::default());
+        self.leave_in_line(&name, key);
+        self.advance_line(&name);
         true
     }
 
+    fn is_first_of_line(&self, name: &Name, key: Key) -> bool {
+        !self.is_unplaced(key) && self.lines.as_ref().is_some_and(|lines| lines.is_first(name, key))
+    }
+
+    /// It is read again in its turn.
+    fn leave_in_line(&mut self, name: &Name, key: Key) {
+        if self.is_unplaced(key) {
+            self.rewind(key);
+        } else {
+            self.park(name, key, Mono::default());
+        }
+    }
+
     pub(super) fn forget_lines_above(&mut self, last: Option<Key>) {
-        let Some(lines) = &mut self.lines else { return };
-        let gone = lines.forget_above(last);
+        let mut gone = HashSet::new();
+        for name in self.line_names() {
+            gone.extend(self.lines.iter_mut().flat_map(|lines| lines.forget_above(&name, last)));
+            self.advance_line(&name);
+        }
         self.delayed.retain(|(_, key), _| !gone.contains(key));
         self.held.retain(|key| !gone.contains(key));
         if let Some(paging) = self.paging.as_mut().filter(|paging| paging.line.is_some()) {
@@ -416,19 +264,12 @@ impl Queue {
         }
     }
 
-    /// Leaves what waits behind heads to the store.
-    pub(super) fn park_all(&mut self) {
-        let waiting = self.lines.as_ref().map_or_else(Vec::new, Lines::first_waiting);
-        waiting.iter().for_each(|(name, from)| self.park(name, *from, Mono::default()));
-    }
-
     /// These wait no longer.
     pub(super) fn forget_in_lines(&mut self, keys: &HashSet<Key>) {
-        let Some(lines) = &mut self.lines else { return };
-        for line in lines.lines.values_mut() {
-            lines.waiting -= line.waiting.extract_if(.., |key, _| keys.contains(key)).count();
+        if let Some(lines) = &mut self.lines {
+            lines.forget(keys);
+            keys.iter().for_each(|key| self.advance(*key));
         }
-        keys.iter().for_each(|key| self.advance(*key));
     }
 
     /// A page in the order of the store, without what is parked.
@@ -439,14 +280,8 @@ impl Queue {
     pub(super) fn loaded_keyed(&mut self, page: Page, paging: &mut Paging, now: Now) {
         for row in page.rows {
             let key = (row.event.seq, row.run);
-            if !self.held.contains(&key) && !paging.touched.contains(&key) {
-                let (due, name) = (row.due.map(|wall| self.due(&row, wall, now)), row.event.key.clone());
-                let weight = row.event.weight();
-                if !self.admit(key, name.as_ref(), weight, due, now.mono, |share| stored_item(row, due, share)) {
-                    let full = self.lines.as_ref().is_some_and(Lines::are_full);
-                    self.starved = !full && self.fresh.len() < self.window();
-                    return;
-                }
+            if !self.admit_row(row, paging, now) {
+                return;
             }
             self.reach(key);
         }
@@ -465,32 +300,44 @@ impl Queue {
         }
     }
 
-    /// What a line has left to the store.
-    pub(super) fn loaded_line(&mut self, name: &Name, page: Page, paging: &Paging, now: Now) {
+    /// Takes in what was read, unless it is known already.
+    fn admit_row(&mut self, row: PendingRow, paging: &Paging, now: Now) -> bool {
+        let (key, weight, name) = ((row.event.seq, row.run), row.event.weight(), row.event.key.clone());
+        if self.held.contains(&key) || paging.touched.contains(&key) {
+            return true;
+        }
+        let due = row.due.map(|wall| self.due(&row, wall, now));
+        let admitted = self.admit(key, name.as_ref(), weight, due, now.mono, |share| stored_item(row, due, share));
+        self.starved |= !admitted && !self.are_full() && !self.is_crowded() && self.fresh.len() < self.window();
+        admitted
+    }
+
+    /// What a line has left to the store: of what is there a part, so that other lines find room too.
+    pub(super) fn loaded_line(&mut self, name: &Name, mut page: Page, paging: &Paging, now: Now) {
         if self.lines.as_mut().and_then(|lines| lines.unpark(name)).is_none() {
             return;
         }
-        let (mut after, mut ended) = (None, page.end && !paging.overflow);
+        let room = self.window().saturating_sub(self.lines.as_ref().map_or(0, Lines::waiting)) / 2;
+        let part = 1 + room.min(LINE);
+        if page.rows.len() > part {
+            page.rows.truncate(part);
+            page.end = false;
+        }
+        let mut rest = paging.from.filter(|_| !page.end || paging.overflow);
         for row in page.rows {
             let key = (row.event.seq, row.run);
             if self.cursor < Some(key) {
                 // It is read in its turn.
-                ended = true;
+                rest = None;
                 break;
             }
-            if !self.held.contains(&key) && !paging.touched.contains(&key) {
-                let due = row.due.map(|wall| self.due(&row, wall, now));
-                let weight = row.event.weight();
-                if !self.admit(key, Some(name), weight, due, now.mono, |share| stored_item(row, due, share)) {
-                    self.starved = self.fresh.len() < self.window();
-                    after = Some(key);
-                    ended = false;
-                    break;
-                }
+            if !self.admit_row(row, paging, now) {
+                rest = Some(key);
+                break;
             }
-            after = Some((key.0, key.1.saturating_add(1)));
+            rest = rest.map(|_| (key.0, key.1.saturating_add(1)));
         }
-        if !ended && let Some(from) = after.or(paging.from) {
+        if let Some(from) = rest {
             self.park(name, from, Mono::default());
         }
         self.advance_line(name);

@@ -27,7 +27,7 @@ use keys::Lines;
 use paging::{Paging, Place, earliest};
 pub use run::Run;
 
-/// Fresh deliveries in memory, at most.
+/// Fresh deliveries in memory, at most. In order of keys: heads of lines, and as many again behind heads.
 const WINDOW: usize = 512;
 /// The same while the receiver does not work: others need the room.
 const SMALL_WINDOW: usize = 8;

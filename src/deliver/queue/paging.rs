@@ -79,13 +79,18 @@ impl Queue {
     /// Takes turns with other pages.
     fn line_page(&mut self, now: Now, others: bool) -> Option<Cursor> {
         let turn = std::mem::replace(&mut self.line_page_turn, true) || !others;
-        if !turn || !self.wants(self.fresh.len(), self.window()) {
+        if !turn || !self.wants_line(now.mono) {
             return None;
         }
         let (name, from) = self.lines.as_mut()?.take_thirsty(now.mono)?;
         self.line_page_turn = false;
         self.paging = Some(Paging { line: Some(Arc::clone(&name)), from: Some(from), ..Paging::default() });
         Some(Cursor::OfKey { key: name, after: before(from) })
+    }
+
+    /// Whether a line is to be read at this moment. While the receiver does not work one that may be attempted is enough.
+    fn wants_line(&self, at: Mono) -> bool {
+        self.wants(self.fresh.len(), self.window()) && !self.is_crowded() && !(self.small && self.is_ready(at))
     }
 
     pub(super) fn wants(&self, len: usize, bound: usize) -> bool {
@@ -215,7 +220,7 @@ impl Queue {
         let place = self.horizon.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
         let place = place.map(|place| now.mono.after(place.due.since(now.wall.after(AHEAD)).min(self.longest)));
         let line = self.lines.as_ref().and_then(Lines::look_at).map(|moment| moment.max(now.mono));
-        let line = line.filter(|_| self.wants(self.fresh.len(), self.window()));
+        let line = line.filter(|moment| self.wants_line(*moment));
         place.into_iter().chain(line).min()
     }
 }

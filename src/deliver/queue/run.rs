@@ -1,8 +1,10 @@
 //! Deliveries that may go out together.
 
+use std::time::Duration;
+
 use super::{
     Queue,
-    item::{Due, Item},
+    item::{Due, Item, RetryAt},
 };
 use crate::{
     clock::{Mono, Now, Timestamp},
@@ -61,6 +63,9 @@ impl Queue {
 
     /// One of a batch that was taken apart goes back. What has the same due time, which is not in the future, stays together.
     pub fn put_apart(&mut self, item: Item, due: Timestamp, now: Now) {
+        if self.lines.is_some() {
+            return self.put_back(item, RetryAt { delay: Duration::ZERO, asked: false }, now);
+        }
         self.finish(item.key());
         self.place(item, Due { mono: now.mono, wall: due, asked: false }, false, now);
     }
@@ -68,7 +73,7 @@ impl Queue {
     /// Whether fresh ones are to be read.
     pub(super) fn wants_fresh(&self) -> bool {
         let (len, window) = (self.fresh.len(), self.window());
-        self.wants(len, window) || (!self.starved && len < self.together.min(window))
+        (self.wants(len, window) || (!self.starved && len < self.together.min(window))) && !self.is_crowded()
     }
 }
 

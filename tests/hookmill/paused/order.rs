@@ -78,6 +78,36 @@ fn in_order_of_keys_a_retry_holds_up_its_key_alone() {
 }
 
 #[test]
+fn a_key_that_fails_for_an_hour_holds_up_no_other_and_goes_on_in_order() {
+    paused(async {
+        let well = Switch::default();
+        let seen = well.clone();
+        let receiver = ScriptedTransport::new(move |attempt| match attempt.event().key.as_deref() {
+            Some("bad") if !seen.is_on() => Script::status(500),
+            _ => Script::status(200).after(millis(10)),
+        });
+        let patient = json!({"retry": {"delays": ["10m", "50m", "10m"], "jitter": 0}});
+        let hooks = start_with(endpoint("crm").settings(patient).in_flight(4).ordered_by_key(), &receiver).await;
+        for n in 0..300 {
+            hooks.publish(event("a.b").key(["bad", "one", "two"][n % 3])).await.unwrap();
+        }
+        pass(seconds(30)).await;
+        assert_eq!(look(&hooks).await.deliveries.delivered, 200, "the others are through");
+        pass(HOUR - seconds(60)).await;
+        let tried: Vec<_> = receiver.made().iter().filter(|one| one.seq % 3 == 1).map(|one| one.seq).collect();
+        assert_eq!(tried, [1, 1], "what comes after it has not been tried");
+        well.on();
+        assert_eq!(settled(&hooks).await.deliveries.delivered, 300);
+        let made = receiver.made();
+        for key in 0..3 {
+            let line: Vec<_> = made.iter().filter(|one| one.seq % 3 == key).collect();
+            assert!(line.is_sorted_by_key(|one| (one.seq, one.number)), "{line:?}");
+            assert!(line.windows(2).all(|pair| pair[0].ended.unwrap() <= pair[1].at), "one of a key at a time");
+        }
+    });
+}
+
+#[test]
 fn a_replay_goes_before_what_waits_of_its_key() {
     paused(async {
         let receiver = ScriptedTransport::new(|attempt| match attempt.event().seq {

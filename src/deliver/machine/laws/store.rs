@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -12,8 +13,8 @@ use crate::{
     store::{Cursor, Next, Page, PageRequest, PendingRow, Settlement},
 };
 
-/// Left out of one page at most: few, so that pages come to nothing.
-const LOOKED_AT: usize = 5;
+/// Left out of one page at most: few where pages are short, so that they come to nothing.
+const LOOKED_AT: RangeInclusive<usize> = 5..=4096;
 
 /// A pending delivery.
 pub(super) type Row = PendingRow;
@@ -124,7 +125,8 @@ impl FakeStore {
         let most = request.items.min(rows).max(1);
         let mut found = self.matching(&request.cursor);
         if let Cursor::Keyed { without, .. } = &request.cursor {
-            return Self::keyed_page(without, found, most, request.bytes);
+            let looked_at = rows.clamp(*LOOKED_AT.start(), *LOOKED_AT.end());
+            return Self::keyed_page(without, found, most, request.bytes, looked_at);
         }
         let (mut page, mut bytes) = (Page::default(), 0);
         found.reverse();
@@ -140,11 +142,11 @@ impl FakeStore {
     }
 
     /// What is left out is looked at too, so much of it at most.
-    fn keyed_page(without: &BTreeSet<Arc<str>>, found: Vec<&Row>, most: usize, bytes: usize) -> Page {
+    fn keyed_page(without: &BTreeSet<Arc<str>>, found: Vec<&Row>, most: usize, bytes: usize, looked_at: usize) -> Page {
         let (mut page, mut weight, mut left_out) = (Page::default(), 0, 0);
         for row in found {
             if row.event.key.as_ref().is_some_and(|key| without.contains(key)) {
-                if left_out == LOOKED_AT {
+                if left_out == looked_at {
                     return page;
                 }
                 left_out += 1;

@@ -112,7 +112,9 @@ impl World {
 
     fn check_time(&mut self, key: Key, row: &Row, number: u32) {
         let now = self.now().wall;
-        let released = !row.asked && self.released.zip(row.attempted_at).is_some_and(|(free, ended)| ended <= free);
+        // The store rounds up when an attempt ended.
+        let ended = |free: Timestamp| free.after(Duration::from_millis(1));
+        let released = !row.asked && self.released.zip(row.attempted_at).is_some_and(|(free, at)| at <= ended(free));
         let on_time = released || row.due.is_none_or(|due| now >= due);
         self.hold_to(Law::NotEarly, on_time, || format!("{key:?} started at {now}, due {:?}", row.due));
         self.hold_to(Law::Allowed, number == row.attempts + 1, || format!("attempt {number} after {}", row.attempts));
