@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{
     Hookmill, ManageError, Owner,
-    builder::{change, endpoint_of, new_endpoint_id, print},
+    found::{change, endpoint_of, new_endpoint_id, print},
     operational::DISABLED,
 };
 use crate::{

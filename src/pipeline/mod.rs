@@ -8,6 +8,7 @@ mod chains;
 mod declared;
 mod enrich;
 mod error;
+mod found;
 mod jobs;
 mod manage;
 mod operational;

@@ -295,6 +295,28 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_in_an_older_file_is_counted_and_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(VERSION_1).unwrap();
+        db.execute_batch(
+            "INSERT INTO events VALUES (1, 'a', '', 't', 'k', NULL, 0, 0, x'31', NULL), (2, 'b', '', 't', NULL, NULL, 0, 0, x'3131', NULL);
+             INSERT INTO deliveries (seq, endpoint, run, state, created_at) VALUES
+                 (1, 1, 0, 1, 0), (1, 1, 1, 0, 5), (1, 2, 0, 0, 0), (2, 2, 0, 0, 0);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(db);
+        let db = open_writer(&path).unwrap();
+        let one = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
+        let bytes = "SELECT value FROM totals WHERE name = 'pending_bytes' AND endpoint = ";
+        assert_eq!([1, 2].map(|endpoint| one(&format!("{bytes}{endpoint}"))), [257, 257 + 258]);
+        assert_eq!(one("SELECT count(*) FROM deliveries WHERE state = 0 AND key = 'k'"), 2);
+        assert_eq!(one("SELECT sum(run) FROM deliveries WHERE state = 0 AND late = 1"), 1, "the replay");
+    }
+
+    #[test]
     fn a_newer_file_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.db");

@@ -1,0 +1,166 @@
+//! What a start finds in the store, and what becomes of it.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use serde_json::Value;
+use tracing::info;
+
+use super::{StartError, declared::DeclaredEndpoint};
+use crate::{
+    chain::{self, ChainName, Plan, plan::Step},
+    clock::Clock,
+    debounce::{Rule, RuleName},
+    deliver::machine::Disabled,
+    dispatch::Known,
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State},
+    error::StoreError,
+    event::new_id,
+    hub::{Hub, Publish},
+    store::{Admitted, DropReason, EndpointChange, EndpointRow, Loaded, Store},
+};
+
+/// Events read at a time for recovery.
+const RECOVERY: usize = 1000;
+
+/// What the store holds, with the endpoints of the program and the file as they are to be.
+pub(super) async fn endpoints(
+    store: &dyn Store,
+    loaded: &Loaded,
+    own: Vec<DeclaredEndpoint>,
+    chains: &[(ChainName, Plan)],
+    allow_loopback: bool,
+) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
+    let mut endpoints = BTreeMap::new();
+    let of_callers: HashSet<_> = chains.iter().flat_map(|(_, plan)| plan.endpoints()).map(Step::endpoint).collect();
+    for row in &loaded.endpoints {
+        // Only chains of the API's callers are stored; the others are of the program or the file.
+        let of_others = row.id.is_of_chain() && !of_callers.contains(&row.id);
+        let is_own = of_others || own.iter().any(|declared| declared.id == row.id);
+        let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback, file_root: true } };
+        let endpoint = read_endpoint(row, origin)?;
+        endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
+    }
+    for declared in own {
+        let id = declared.id.clone();
+        let endpoint = match endpoints.get(&id) {
+            Some(old) => {
+                let settings = declared.over(old);
+                if print(&settings) == print(&old.settings) {
+                    Endpoint { settings, ..Endpoint::clone(old) }
+                } else {
+                    let row = store.update_endpoint(old.key, change(old, &settings, None)).await?;
+                    endpoint_of(&row, settings)
+                }
+            }
+            None => {
+                let settings = with_secret(declared.settings)?;
+                let row = store.create_endpoint(id.clone(), print(&settings)).await?;
+                endpoint_of(&row, settings)
+            }
+        };
+        endpoints.insert(id, Arc::new(endpoint));
+    }
+    Ok(endpoints)
+}
+
+/// The change from `old` to `settings`, for the store.
+pub(super) fn change(old: &Endpoint, settings: &Settings, reason: Option<Disabled>) -> EndpointChange {
+    let state = settings.state;
+    EndpointChange {
+        settings: print(settings),
+        state_changed: state != old.settings.state,
+        state_reason: reason.map(|reason| reason.as_str().to_owned()),
+        drop_pending: (state == State::Disabled).then_some(DropReason::EndpointDisabled),
+    }
+}
+
+pub(super) fn with_secret(settings: Settings) -> Result<Settings, StartError> {
+    settings.with_generated_secret().map_err(|source| StartError::System { what: "no randomness for a secret", source })
+}
+
+/// Settings as the store keeps them.
+pub(super) fn print(settings: &Settings) -> String {
+    settings.to_json().to_string()
+}
+
+pub(super) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
+    let EndpointRow { key, id, version, created_at, updated_at, state_since, state_reason, .. } = row.clone();
+    Endpoint { key, id, settings, version, created_at, updated_at, state_since, state_reason }
+}
+
+pub(super) fn read_endpoint(row: &EndpointRow, origin: Origin) -> Result<Endpoint, StartError> {
+    let unusable = |detail: String| StoreError::Unusable(format!("endpoint {}: {detail}", row.id));
+    let value: Value = serde_json::from_str(&row.settings).map_err(|error| unusable(error.to_string()))?;
+    // Its addresses and its files are judged again at each attempt.
+    let settings = Settings::restore(&value, origin);
+    Ok(endpoint_of(row, settings.map_err(|invalid| unusable(invalid.to_string()))?))
+}
+
+/// What the store holds, with the program's own rules as they are to be; those that change forget their windows.
+pub(super) async fn rules(
+    store: &dyn Store,
+    loaded: &mut Loaded,
+    own: Vec<(RuleName, Rule)>,
+) -> Result<BTreeMap<RuleName, Rule>, StartError> {
+    let mut rules = BTreeMap::new();
+    for (name, rule) in &loaded.rules {
+        let unusable = |detail: String| StoreError::Unusable(format!("debounce rule {name}: {detail}"));
+        let value: Value = serde_json::from_str(rule).map_err(|error| unusable(error.to_string()))?;
+        let rule = Rule::parse(&value).map_err(|invalid| unusable(invalid.to_string()))?;
+        rules.insert(name.parse().map_err(|error| unusable(format!("{error}")))?, rule);
+    }
+    for (name, rule) in own {
+        if rules.get(&name) != Some(&rule) {
+            store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
+            loaded.windows.retain(|window| window.rule != name.as_str());
+        }
+        rules.insert(name, rule);
+    }
+    Ok(rules)
+}
+
+/// The chains that callers of the API have made.
+pub(super) fn stored_chains(loaded: &Loaded, allow_loopback: bool) -> Result<Vec<(ChainName, Plan)>, StoreError> {
+    let read = |(name, chain): &(String, String)| {
+        let unusable = |detail: String| StoreError::Unusable(format!("chain {name}: {detail}"));
+        let value: Value = serde_json::from_str(chain).map_err(|error| unusable(error.to_string()))?;
+        let name: ChainName = name.parse().map_err(|error| unusable(format!("{error}")))?;
+        let plan = chain::restore(&name, &value, Origin::Api { allow_loopback, file_root: true });
+        Ok((name, plan.map_err(|invalid| unusable(invalid.to_string()))?))
+    };
+    loaded.chains.iter().map(read).collect()
+}
+
+pub(super) fn known(endpoints: &BTreeMap<EndpointId, Arc<Endpoint>>, loaded: &Loaded) -> Vec<Known> {
+    let pending: HashSet<_> = loaded.pending.iter().copied().collect();
+    let breakers: BTreeMap<_, _> = loaded.breakers.iter().copied().collect();
+    let known = |endpoint: &Arc<Endpoint>| Known {
+        endpoint: Arc::clone(endpoint),
+        breaker: breakers.get(&endpoint.key).copied().unwrap_or_default(),
+        pending: pending.contains(&endpoint.key),
+    };
+    endpoints.values().map(known).collect()
+}
+
+/// Sends what was accepted and not judged before the last end through the pipeline again, in order.
+pub(super) async fn recover(store: &dyn Store, judged_through: u64, hub: &actix::Addr<Hub>) -> Result<(), StoreError> {
+    let mut after = judged_through;
+    loop {
+        let events = store.unjudged(after, RECOVERY).await?;
+        let Some(last) = events.last() else { break };
+        after = last.seq;
+        hub.do_send(Publish(events.into_iter().map(|event| Admitted { event, permit: None }).collect()));
+    }
+    if after > judged_through {
+        info!(event = "store.recovered", events = after - judged_through, "events accepted before go on their way");
+    }
+    Ok(())
+}
+
+/// A new id for an endpoint that was given none.
+pub(super) fn new_endpoint_id(clock: &Clock) -> String {
+    new_id("ep", clock.now().wall)
+}
