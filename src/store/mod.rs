@@ -11,6 +11,7 @@ mod jobs;
 mod ledger;
 mod lists;
 pub mod memory;
+mod reasons;
 mod rows;
 mod space;
 #[cfg(feature = "sqlite")]
@@ -35,6 +36,7 @@ use crate::{
 pub use flights::{Flight, Flights};
 pub use jobs::*;
 pub use lists::*;
+pub use reasons::*;
 pub use rows::*;
 pub use space::*;
 pub use totals::*;

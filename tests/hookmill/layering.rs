@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "store/flights.rs",
     "store/jobs.rs",
     "store/ledger.rs",
+    "store/reasons.rs",
     "store/rows.rs",
     "store/windows.rs",
     "transport/batch.rs",
