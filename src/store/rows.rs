@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{DeadReason, DropReason};
-use super::{Debounced, WindowChange};
+use super::{DeadReason, Debounced, DropReason, WindowChange};
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey, queue::QueuePolicy},
