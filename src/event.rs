@@ -113,6 +113,11 @@ impl Topic {
     pub fn is_reserved(&self) -> bool {
         self.as_str().starts_with(RESERVED)
     }
+
+    /// Whether it is for a step of a chain alone.
+    pub fn is_of_chain(&self) -> bool {
+        self.as_str().strip_prefix(RESERVED).is_some_and(|own| own.starts_with("chain."))
+    }
 }
 
 /// Which topics: `*` all, `a.*` everything below `a.`, else exactly one. Other wildcards are refused.

@@ -74,9 +74,10 @@ impl Rule {
         })
     }
 
-    /// Whether the rule judges `event`.
+    /// Whether the rule judges `event`. None judges the steps of chains, however its topics are written: each was promised
+    /// to a caller.
     pub fn covers(&self, event: &Accepted) -> bool {
-        self.topics.iter().any(|pattern| pattern.matches(&event.topic))
+        !event.topic.is_of_chain() && self.topics.iter().any(|pattern| pattern.matches(&event.topic))
     }
 
     /// Whether `event` clears the keys that it carries.
@@ -140,6 +141,18 @@ mod tests {
             "max_wait": null, "reset_on": [], "release_on_failure": false
         });
         assert_eq!(Rule::parse(&documented).unwrap().to_json(), documented);
+    }
+
+    #[test]
+    fn no_rule_judges_the_steps_of_chains() {
+        let rule = Rule::parse(&json!({"topics": ["hookmill.*"], "window": "1m"})).unwrap();
+        let covers = |topic: &str| {
+            let event = crate::Event::from_json("a", "1").validate(crate::Timestamp::default()).unwrap();
+            let event = crate::event::ValidEvent { topic: topic.parse().unwrap(), ..event };
+            rule.covers(&Accepted::new(1, crate::Timestamp::default(), event))
+        };
+        assert!(covers("hookmill.endpoint.failing"));
+        assert!(!covers("hookmill.chain.OrderCreated.mail"));
     }
 
     #[test]

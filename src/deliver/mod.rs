@@ -437,18 +437,17 @@ impl Handler<Drain> for Delivery {
 
     fn handle(&mut self, drain: Drain, ctx: &mut Self::Context) {
         let active = self.endpoint.settings.state == State::Active;
-        // What only waits for company goes out with a disk too.
-        if active && (drain.empty || self.endpoint.settings.policy.batch.is_some()) {
+        self.drained = Some(Drain { empty: drain.empty && active, ..drain });
+        let (now, policy) = (self.parts.clock.now(), &self.endpoint.settings.policy);
+        self.cut_at = policy.drain.map(|drain| now.mono.after(drain));
+        if self.cut_at == Some(now.mono) {
+            self.cut_off();
+        } else if active && (drain.empty || policy.batch.is_some()) {
+            // What only waits for company goes out with a disk too.
             self.machine.hold(!self.parts.store.writable());
-            self.machine.hurry(self.parts.clock.now());
+            self.machine.hurry(now);
         } else {
             self.machine.drain();
-        }
-        self.drained = Some(Drain { empty: drain.empty && active, ..drain });
-        let now = self.parts.clock.now().mono;
-        self.cut_at = self.endpoint.settings.policy.drain.map(|drain| now.after(drain));
-        if self.cut_at == Some(now) {
-            self.cut_off();
         }
         self.carry_out(ctx);
     }

@@ -355,7 +355,7 @@ impl Handler<Barrier> for Dispatcher {
 impl Handler<Configure> for Dispatcher {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Configure(endpoint): Configure, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Configure(endpoint): Configure, ctx: &mut Self::Context) -> Self::Result {
         let key = endpoint.key;
         if let Some(slot) = self.endpoints.get(&key) {
             self.routes.remove(key, &slot.endpoint.settings);
@@ -364,8 +364,14 @@ impl Handler<Configure> for Dispatcher {
         self.mute(key, endpoint.settings.debounce.as_ref());
         let new = || Slot::new(Arc::clone(&endpoint), BreakerRecord::default(), false);
         let slot = self.endpoints.entry(key).or_insert_with(new);
-        slot.endpoint = Arc::clone(&endpoint);
+        let was = std::mem::replace(&mut slot.endpoint, Arc::clone(&endpoint)).settings.state;
+        let enabled = was == State::Disabled && endpoint.settings.state != State::Disabled;
         let told = slot.addressed().map(|delivery| delivery.send(deliver::Configure(endpoint)));
+        if enabled && told.is_none() {
+            // Not all that it held need have been dropped yet: the rest goes on.
+            slot.stored = true;
+            self.start(key, ctx);
+        }
         // One that has died meanwhile starts no attempt either.
         Box::pin(async move { drop(join_all(told).await) })
     }

@@ -251,7 +251,7 @@ impl Builder {
         let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
         let mut loaded = store.load().await?;
         let chains = stored_chains(&loaded, self.allow_loopback)?;
-        let endpoints = endpoints(store.as_ref(), &loaded, own, &chains, self.allow_loopback).await?;
+        let endpoints = endpoints(store.as_ref(), &loaded, own, &self.declared.chains, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -300,7 +300,7 @@ impl Builder {
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
-            file_root: !self.file_roots.is_empty(),
+            file_root: self.file_roots.first().cloned(),
             data_dir: self.dir(),
             counters: Counters::default(),
             enricher,

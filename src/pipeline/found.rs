@@ -30,15 +30,14 @@ pub(super) async fn endpoints(
     store: &dyn Store,
     loaded: &Loaded,
     own: Vec<DeclaredEndpoint>,
-    chains: &[(ChainName, Plan)],
+    chains_of_file: &[(ChainName, Plan)],
     allow_loopback: bool,
 ) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
     let mut endpoints = BTreeMap::new();
-    let of_callers: HashSet<_> = chains.iter().flat_map(|(_, plan)| plan.endpoints()).map(Step::endpoint).collect();
+    let steps: HashSet<_> = chains_of_file.iter().flat_map(|(_, plan)| plan.endpoints()).map(Step::endpoint).collect();
     for row in &loaded.endpoints {
-        // Only chains of the API's callers are stored; the others are of the program or the file.
-        let of_others = row.id.is_of_chain() && !of_callers.contains(&row.id);
-        let is_own = of_others || own.iter().any(|declared| declared.id == row.id);
+        // What belonged to a chain and does so no more has no more rights than what the API's callers make.
+        let is_own = steps.contains(&row.id) || own.iter().any(|declared| declared.id == row.id);
         let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback, file_root: true } };
         let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));

@@ -19,7 +19,7 @@ use crate::{
     debounce::{self, Rule, RuleName},
     deliver::machine::{Disabled, Snapshot},
     dispatch,
-    endpoint::{Endpoint, EndpointId, Origin, Settings, State},
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State, Target},
     error::{Invalid, StoreError},
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
     transport::guard,
@@ -89,11 +89,12 @@ impl Hookmill {
 
     /// Whether [`Hookmill::create_endpoint`] would take these settings.
     #[cfg(feature = "api")]
-    pub(crate) fn check_endpoint(&self, settings: &Value) -> Result<(), crate::Invalid> {
+    pub(crate) fn check_endpoint(&self, settings: &Value) -> Result<(), Invalid> {
         Settings::parse(settings, self.origin(Owner::Api), guard::judge_url).map(drop)
     }
 
     pub(super) async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
+        self.expect_undisturbed(&id, &settings)?;
         let settings = with_secret(settings)?;
         let row = self.0.store.create_endpoint(id, print(&settings)).await?;
         info!(event = "endpoint.created", endpoint_id = %row.id, "endpoint created");
@@ -179,6 +180,9 @@ impl Hookmill {
         reason: Option<Disabled>,
     ) -> Result<Arc<Endpoint>, ManageError> {
         let state = settings.state;
+        if settings.target != old.settings.target {
+            self.expect_undisturbed(&old.id, &settings)?;
+        }
         let row = self.0.store.update_endpoint(old.key, change(old, &settings, reason)).await?;
         info!(event = "endpoint.changed", endpoint_id = %row.id, version = row.version, ?state, "endpoint changed");
         Ok(self.put_in_force(&row, settings).await)
@@ -199,6 +203,17 @@ impl Hookmill {
         let data = json!({"endpoint": old.id, "name": old.settings.name, "reason": reason.as_str()});
         self.raise_about(DISABLED, &disabled, &data);
         Ok(())
+    }
+
+    /// A file that several endpoints have is rotated in one way.
+    fn expect_undisturbed(&self, id: &EndpointId, settings: &Settings) -> Result<(), Invalid> {
+        let Target::File(file) = &settings.target else { return Ok(()) };
+        let root = self.0.file_root.as_deref();
+        let disturbed = self.endpoints().into_iter().filter(|other| other.id != *id).find_map(|other| {
+            let Target::File(theirs) = &other.settings.target else { return None };
+            file.disturbs(theirs, root)
+        });
+        disturbed.map_or(Ok(()), |why| Err(Invalid::at("#/file", why)))
     }
 
     /// An endpoint of the program's or the file's can be paused and resumed, nothing else.
@@ -367,7 +382,7 @@ impl Hookmill {
     /// What settings mean that a caller of the API writes for an endpoint of `owner`'s.
     pub(super) fn origin(&self, owner: Owner) -> Origin {
         match owner {
-            Owner::Api => Origin::Api { allow_loopback: self.0.allow_loopback, file_root: self.0.file_root },
+            Owner::Api => Origin::Api { allow_loopback: self.0.allow_loopback, file_root: self.0.file_root.is_some() },
             Owner::Code | Owner::Chain => Origin::Code,
             Owner::File => Origin::Operator,
         }

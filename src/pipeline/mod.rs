@@ -89,8 +89,8 @@ pub(crate) struct Inner {
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
     pub(crate) changes: Mutex<()>,
     pub(crate) allow_loopback: bool,
-    /// Whether files may be made through the API.
-    pub(crate) file_root: bool,
+    /// Below which files may be made through the API.
+    pub(crate) file_root: Option<PathBuf>,
     /// Where it keeps everything, if on disk.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) counters: Counters,

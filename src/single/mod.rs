@@ -172,6 +172,7 @@ impl Single {
     /// # Errors
     /// When it is no URL to deliver to: then nothing changes.
     pub async fn set_url(&self, url: &str) -> Result<(), ManageError> {
+        let _one_at_a_time = self.0.changes.lock().await;
         let topics = self.target().map_or_else(|| self.0.plan.topics.clone(), |target| target.topics);
         self.set(url, topics).await
     }
@@ -182,12 +183,13 @@ impl Single {
     /// # Errors
     /// When one is no topic pattern, or there is no URL: then nothing changes.
     pub async fn set_topics<T: Into<String>>(&self, topics: impl IntoIterator<Item = T>) -> Result<(), ManageError> {
+        let _one_at_a_time = self.0.changes.lock().await;
         let url = self.url().ok_or_else(|| ManageError::Conflict("there is no URL: set it first".to_owned()))?;
         self.set(&url, topics.into_iter().map(Into::into).collect()).await
     }
 
+    /// To be called by whoever holds `changes`.
     async fn set(&self, url: &str, topics: Vec<String>) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
         if self.is_closed() {
             return Err(StoreError::Closed.into());
         }

@@ -34,10 +34,10 @@ impl Flights {
         Flight { flights: Arc::clone(self), delivery }
     }
 
-    /// Those of an endpoint, up to this event.
-    pub(super) fn of(&self, endpoint: EndpointKey, through: u64) -> Vec<(u64, u32)> {
+    /// Those of an endpoint.
+    pub(super) fn of(&self, endpoint: EndpointKey) -> Vec<(u64, u32)> {
         let shard = self.shard(endpoint);
-        shard.get(&endpoint).map_or_else(Vec::new, |all| all.range(..=(through, u32::MAX)).copied().collect())
+        shard.get(&endpoint).map_or_else(Vec::new, |all| all.iter().copied().collect())
     }
 
     fn shard(&self, EndpointKey(key): EndpointKey) -> MutexGuard<'_, Attempted> {

@@ -14,7 +14,10 @@ use super::{
     Chain, ChainError, Hookmill,
 };
 use crate::{
-    chain::run::{Begun, Call, Effect, End, Run},
+    chain::{
+        plan::Step,
+        run::{Begun, Call, Effect, End, Run},
+    },
     clock::Mono,
     deliver::outcome::label,
     dispatch::{Ask, NoTrial},
@@ -165,6 +168,11 @@ impl Invocation {
     /// Stores what the asynchronous steps are given, in one transaction.
     async fn start(&self, begun: Vec<Begun>) -> Result<(), ChainError> {
         let event = self.chain.name().as_str();
+        let steps = begun.iter().filter_map(|begun| self.chain.plan().steps().get(begun.place));
+        if steps.map(Step::endpoint).any(|id| self.hooks.endpoint(id).is_none()) {
+            let reason = "the chain has changed meanwhile".to_owned();
+            return Err(ChainError::NotStarted { event: event.to_owned(), reason });
+        }
         let events: Result<Vec<_>, _> = begun.into_iter().map(|begun| self.addressed(begun)).collect();
         let (reply, result) = oneshot::channel();
         let append = match self.hooks.0.store.is_low() {

@@ -21,7 +21,7 @@ impl State {
         if queue.has_room_for(items, bytes) {
             return Vec::new();
         }
-        let flying = flights.map_or_else(Vec::new, |flights| flights.of(key, newest));
+        let flying = flights.map_or_else(Vec::new, |flights| flights.of(key));
         for weight in flying.iter().filter_map(|place| endpoint.pending.weight(*place)) {
             items -= 1;
             bytes -= weight;

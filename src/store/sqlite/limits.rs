@@ -30,12 +30,11 @@ pub(super) struct Routed<'a> {
     pub(super) dropped: Vec<DeliveryId>,
 }
 
-/// Bounds, and the first and the last event that came.
+/// Bounds, and the first event that came.
 #[derive(Clone, Copy)]
 struct Queue {
     policy: QueuePolicy,
     first: u64,
-    last: u64,
 }
 
 /// What waits.
@@ -56,10 +55,10 @@ impl Depth {
 }
 
 impl Routed<'_> {
-    /// An event is routed to an endpoint with these bounds. They come in the order of their seqs.
+    /// An event is routed to an endpoint with these bounds. Those that were held come out of the order of their seqs.
     pub(super) fn add(&mut self, endpoint: EndpointKey, policy: QueuePolicy, seq: u64) {
-        let queue = self.queues.entry(endpoint).or_insert(Queue { policy, first: seq, last: seq });
-        (queue.policy, queue.last) = (policy, seq);
+        let queue = self.queues.entry(endpoint).or_insert(Queue { policy, first: seq });
+        *queue = Queue { policy, first: queue.first.min(seq) };
     }
 }
 
@@ -80,7 +79,7 @@ impl Writer<'_> {
         if depth.fits(queue.policy) {
             return Ok(());
         }
-        let flying = self.routed.flights.map_or_else(Vec::new, |flights| flights.of(endpoint, queue.last));
+        let flying = self.routed.flights.map_or_else(Vec::new, |flights| flights.of(endpoint));
         let mut weigh = self.db.prepare_cached(
             "SELECT bytes FROM deliveries WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 0",
         )?;

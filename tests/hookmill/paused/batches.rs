@@ -157,6 +157,18 @@ fn an_end_in_memory_waits_for_no_company() {
 }
 
 #[test]
+fn where_a_shutdown_waits_for_nothing_what_waits_for_company_stays() {
+    paused(async {
+        let receiver = taker();
+        let hooks = start_with(batched(100, json!({"drain": "0s"})), &receiver).await;
+        publish(&hooks, 2).await;
+        pass(millis(10)).await;
+        let report = hooks.shutdown(seconds(5)).await;
+        assert_eq!((report.delivered, report.abandoned, receiver.made().len()), (0, 2, 0));
+    });
+}
+
+#[test]
 fn batches_begin_and_end_while_events_flow() {
     paused(async {
         let receiver = taker();
