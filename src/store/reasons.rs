@@ -18,7 +18,7 @@ pub enum DropReason {
     CircuitOpen,
     /// Somebody asked for it: [`Store::cancel`](super::Store::cancel).
     Cancelled,
-    /// More waited for its endpoint than may: [`QueuePolicy`].
+    /// More waited for its endpoint than may: [`QueuePolicy`](crate::endpoint::queue::QueuePolicy).
     QueueFull,
 }
 
