@@ -94,11 +94,12 @@ impl Plan {
         self.asynchronous().map(|(_, step)| step)
     }
 
-    /// Whether the answer of the step at `place` is asked for again.
-    pub(super) fn is_kept(&self, place: usize) -> bool {
-        let of = |step: &Step| step.input == Input::Response(place);
+    /// Whether the answer of the step at `place` is asked for by one at `from` or behind it, by an asynchronous one, or by the
+    /// caller.
+    pub(super) fn is_kept(&self, place: usize, from: usize) -> bool {
+        let asks = |(at, step): (usize, &Step)| (at >= from || step.is_async()) && step.input == Input::Response(place);
         self.steps.get(place).is_some_and(|step| step.kind == Kind::Sync { is_final: true })
-            || self.steps.iter().any(of)
+            || self.steps.iter().enumerate().any(asks)
     }
 }
 

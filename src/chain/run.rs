@@ -112,10 +112,10 @@ impl Run {
     /// The last attempt has ended so. `abandoned` tells that nobody waits for the chain any more: it ends with this step.
     pub fn answered(&mut self, answer: Answer, now: Mono, abandoned: bool) -> Effect {
         let Some(step) = self.plan.steps.get(self.place) else { return Effect::End(End::Abandoned) };
-        match judge(answer, step, self.plan.is_kept(self.place)) {
+        match judge(answer, step, self.plan.is_kept(self.place, self.place)) {
             Ok(_) if abandoned => Effect::End(End::Abandoned),
             Ok(body) => {
-                let kept = body.filter(|_| self.plan.is_kept(self.place));
+                let kept = body.filter(|_| self.plan.is_kept(self.place, self.place));
                 self.responses.iter_mut().skip(self.place).take(1).for_each(|response| *response = kept.clone());
                 self.go_on(self.place + 1, now)
             }
@@ -140,6 +140,9 @@ impl Run {
     /// The first synchronous step from `from` on, or what comes after the last.
     fn go_on(&mut self, from: usize, now: Mono) -> Effect {
         (self.attempts, self.last) = (0, None);
+        for (place, response) in self.responses.iter_mut().enumerate() {
+            response.take_if(|_| !self.plan.is_kept(place, from));
+        }
         if let Some(place) = self.plan.next_sync(from) {
             self.place = place;
             return self.attempt(now);

@@ -55,6 +55,22 @@ fn steps_are_made_in_order_each_with_its_input_and_asynchronous_ones_last() {
 }
 
 #[test]
+fn an_answer_is_forgotten_after_its_last_use() {
+    let (mut run, _) = start(&[
+        step("a", &json!({})),
+        step("b", &json!({"use_data_from": "a"})),
+        step("c", &json!({"use_data_from": "b", "final_response": true})),
+    ]);
+    let of_a = Bytes::from(b"of a".to_vec());
+    let second = run.answered(answer(200, of_a.clone()), at(1), false);
+    assert_eq!(call(&second).body, of_a);
+    drop(second);
+    assert!(!of_a.is_unique());
+    let _third = run.answered(answer(200, "of b"), at(2), false);
+    assert!(of_a.is_unique());
+}
+
+#[test]
 fn asynchronous_steps_alone_start_at_once_and_have_no_response() {
     let (mut run, first) = start(&[step("mail", &json!({"async": true}))]);
     assert!(matches!(&first, Effect::Start(begun) if begun.len() == 1));
