@@ -1,6 +1,11 @@
 //! Bodies that receivers of four older packages expect, as ordinary settings.
 
 use super::*;
+use crate::Preset;
+
+fn preset(preset: Preset) -> Value {
+    preset.settings().get("format").cloned().unwrap()
+}
 
 #[test]
 fn attention() {
@@ -25,15 +30,7 @@ fn attention() {
 
 #[test]
 fn daemon() {
-    let format = || {
-        json!({"map": {
-            "event_id": {"from": "/seq"},
-            "event": {"from": "/topic"},
-            "node_id": {"from": "/source", "as": "number", "default": 0},
-            "timestamp": {"from": "/timestamp"},
-            "data": {"from": "/data"}
-        }})
-    };
+    let format = || preset(Preset::Daemon);
     let expected =
         r#"{"event_id":7,"event":"user.created","node_id":12,"timestamp":"1970-01-01T00:00:01.000Z","data":{ "a":1 }}"#;
     assert_eq!(body(format(), event(r#"{ "a":1 }"#).source("12")), expected);
@@ -43,14 +40,7 @@ fn daemon() {
 
 #[test]
 fn audit() {
-    let format = || {
-        json!({"map": {
-            "event_id": {"from": "/id"},
-            "action": {"from": "/data/action"},
-            "timestamp": {"from": "/timestamp", "as": "seconds"},
-            "details": {"from": "/data/details"}
-        }})
-    };
+    let format = || preset(Preset::Audit);
     let expected = r#"{"event_id":"e1","action":"login","timestamp":1,"details":{"ip":"::1"}}"#;
     assert_eq!(body(format(), event(r#"{"action":"login","details":{"ip":"::1"}}"#)), expected);
     let expected = r#"{"event_id":"e1","action":"login","timestamp":1}"#;
