@@ -4,6 +4,8 @@
 
 mod batches;
 mod cancel;
+#[cfg(feature = "cli")]
+pub(crate) mod care;
 mod checkpoint;
 mod chores;
 mod codes;
