@@ -53,7 +53,6 @@ macro_rules! mortal {
         $(impl Handler<Die> for $actor {
             type Result = ();
 
-            #[expect(clippy::panic, reason = "asked for")]
             fn handle(&mut self, _: Die, _: &mut Context<Self>) {
                 panic!("told to die");
             }
@@ -63,6 +62,7 @@ macro_rules! mortal {
 mortal!(Hub, Debouncer, Dispatcher);
 
 #[cfg(all(test, feature = "testing", feature = "sqlite"))]
+#[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use std::time::Duration;
 
