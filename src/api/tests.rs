@@ -9,6 +9,7 @@ mod formats;
 mod jobs;
 mod metrics;
 mod publishing;
+mod replays;
 mod sockets;
 mod switches;
 

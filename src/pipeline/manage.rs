@@ -365,6 +365,9 @@ impl Hookmill {
             ReplayOutcome::Already(run) => {
                 Err(ManageError::Conflict(format!("{dead_letter} was replayed before, as run {run}")))
             }
+            ReplayOutcome::Waiting(run) => {
+                Err(ManageError::Conflict(format!("{dead_letter} is pending again already, as run {run}")))
+            }
             ReplayOutcome::Gone => {
                 Err(ManageError::Conflict("its endpoint has been deleted, or its event is kept no longer".to_owned()))
             }
@@ -409,7 +412,7 @@ pub(super) fn expect_api(owner: Owner, what: impl Display) -> Result<(), ManageE
     Err(ManageError::Conflict(format!("{what} belongs to {}: it cannot be changed here", owner.in_words())))
 }
 
-fn not_found(id: &EndpointId) -> ManageError {
+pub(super) fn not_found(id: &EndpointId) -> ManageError {
     ManageError::NotFound(format!("endpoint {id}"))
 }
 

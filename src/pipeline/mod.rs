@@ -13,6 +13,7 @@ mod jobs;
 mod manage;
 mod operational;
 mod owner;
+mod replay;
 mod scrape;
 mod trial;
 mod watch;
@@ -63,6 +64,7 @@ pub use manage::{Standing, Switch};
 use operational::Listeners;
 pub use owner::Owner;
 pub(crate) use owner::Owners;
+pub use replay::{EndpointReplay, Only};
 pub use trial::{Tested, Trial};
 pub use watch::EventStream;
 

@@ -11,6 +11,7 @@ pub(in crate::store) mod debouncing;
 pub(in crate::store) mod model;
 pub(in crate::store) mod queues;
 mod reading;
+pub(in crate::store) mod replays;
 pub(in crate::store) mod scenarios;
 pub(in crate::store) mod watching;
 
@@ -85,6 +86,13 @@ macro_rules! contract {
             a_job_purges_what_it_selects,
             a_job_that_was_cancelled_does_no_more,
             a_long_job_goes_in_steps,
+        );
+        $crate::store::contract::contract!($open, replays;
+            an_event_is_delivered_again_unless_it_waits,
+            a_job_replays_what_failed_or_is_missing_or_all,
+            a_job_goes_through_the_events_of_its_time,
+            a_job_on_events_leaves_a_disabled_endpoint_alone,
+            deliveries_of_an_endpoint_newest_event_first,
         );
         $crate::store::contract::contract!($open, batches;
             a_batch_is_read_from_each_of_its_events,
