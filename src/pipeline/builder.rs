@@ -20,7 +20,7 @@ use super::{
     BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError,
     declared::DeclaredEndpoint,
     enrich::{self, Enricher, Hook},
-    found::{endpoints, known, recover, rules, stored_chains},
+    found::{Own, endpoints, known, recover, rules, stored_chains},
     operational::Listeners,
 };
 use crate::{
@@ -251,7 +251,9 @@ impl Builder {
         let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
         let mut loaded = store.load().await?;
         let chains = stored_chains(&loaded, self.allow_loopback)?;
-        let endpoints = endpoints(store.as_ref(), &loaded, own, &self.declared.chains, self.allow_loopback).await?;
+        let (first_of_file, root) = (self.endpoints.len(), self.file_roots.first().map(PathBuf::as_path));
+        let owned = Own { endpoints: own, first_of_file, chains_of_file: &self.declared.chains };
+        let endpoints = endpoints(store.as_ref(), &loaded, owned, root, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
