@@ -86,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) chains: RwLock<BTreeMap<ChainName, Arc<Chain>>>,
     /// Invocations of chains that go on.
     pub(crate) invocations: Arc<Quota>,
+    /// Bytes that they may hold.
+    pub(crate) chain_bytes: Arc<Quota>,
     /// What does not belong to the callers of the API; changed only under `changes`.
     pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.

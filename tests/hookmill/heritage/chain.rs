@@ -12,7 +12,7 @@ use hookmill::{
     endpoint::Auth,
     store::{DeadLetterFilter, Totals},
     testing::{self, Made, Script, ScriptedChains, ScriptedTransport},
-    transport::{Attempt, FailureKind},
+    transport::{Attempt, FailureKind, body::render_all},
 };
 use serde_json::{Value, json};
 
