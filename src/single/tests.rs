@@ -75,6 +75,31 @@ fn a_swap_has_no_gap_and_ids_and_counters_go_on() {
 }
 
 #[test]
+fn a_url_and_topics_that_are_set_at_once_both_stay() {
+    run(async {
+        let receiver = works();
+        let hook = single(A, &receiver).start().await.unwrap();
+        let (url, topics) = futures_util::join!(hook.set_url(B), hook.set_topics(["a.*"]));
+        assert!(url.is_ok() && topics.is_ok());
+        let (topics, url) = futures_util::join!(hook.set_topics(["b.*"]), hook.set_url(A));
+        assert!(url.is_ok() && topics.is_ok());
+        assert_eq!(hook.url().as_deref(), Some(A));
+        for topic in ["a.x", "b.x"] {
+            hook.emit(topic, &1);
+        }
+        receiver.until(|made| !made.is_empty()).await;
+        let settings = hook.hooks().unwrap().endpoint(&endpoint_id().unwrap()).unwrap().settings.clone();
+        assert_eq!(settings.topics.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b.*"]);
+        hook.set_topics(["a.*"]).await.unwrap();
+        let (url, topics) = futures_util::join!(hook.set_url(B), hook.set_topics(["c.*"]));
+        assert!(url.is_ok() && topics.is_ok());
+        assert_eq!(hook.url().as_deref(), Some(B), "the topics bring no URL back");
+        hook.close().await;
+        assert_eq!(urls(&receiver), [A]);
+    });
+}
+
+#[test]
 fn what_waits_goes_to_the_new_url_and_nothing_to_the_old() {
     run(async {
         let receiver = ScriptedTransport::new(|attempt| match attempt.endpoint.settings.target.url().unwrap().path() {

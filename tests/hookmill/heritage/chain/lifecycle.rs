@@ -225,3 +225,23 @@ fn removing_a_chain_drops_what_its_steps_still_have_to_deliver() {
         assert_eq!(totals.deliveries.dropped.values().sum::<u64>(), 2, "{totals:?}");
     });
 }
+
+#[test]
+fn a_step_whose_chain_is_gone_reaches_this_machine_no_more_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let start = async || Hookmill::builder().data_dir(dir.path()).start().await.unwrap();
+        let guard = |hooks: &Hookmill| hooks.endpoint(&"chain.E.c".parse().unwrap()).unwrap().settings.guard;
+        let hooks = start().await;
+        Chains::from_config(&hooks, config(&usual())).await.unwrap();
+        assert_eq!(guard(&hooks), Guard::Private, "the program's may");
+        hooks.shutdown(Duration::from_secs(5)).await;
+        drop(hooks);
+        let hooks = start().await;
+        assert_eq!(guard(&hooks), Guard::PrivateNoLoopback, "nobody's may not");
+        Chains::from_config(&hooks, config(&usual())).await.unwrap();
+        assert_eq!(guard(&hooks), Guard::Private, "the program's may again");
+        hooks.shutdown(Duration::from_secs(5)).await;
+    });
+}
