@@ -79,9 +79,9 @@ fn a_url_and_topics_that_are_set_at_once_both_stay() {
     run(async {
         let receiver = works();
         let hook = single(A, &receiver).start().await.unwrap();
-        let (url, topics) = futures_util::join!(hook.set_url(B), hook.set_topics(["a.*"]));
+        let (url, topics) = futures_util::future::join(hook.set_url(B), hook.set_topics(["a.*"])).await;
         assert!(url.is_ok() && topics.is_ok());
-        let (topics, url) = futures_util::join!(hook.set_topics(["b.*"]), hook.set_url(A));
+        let (topics, url) = futures_util::future::join(hook.set_topics(["b.*"]), hook.set_url(A)).await;
         assert!(url.is_ok() && topics.is_ok());
         assert_eq!(hook.url().as_deref(), Some(A));
         for topic in ["a.x", "b.x"] {
@@ -91,7 +91,7 @@ fn a_url_and_topics_that_are_set_at_once_both_stay() {
         let settings = hook.hooks().unwrap().endpoint(&endpoint_id().unwrap()).unwrap().settings.clone();
         assert_eq!(settings.topics.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b.*"]);
         hook.set_topics(["a.*"]).await.unwrap();
-        let (url, topics) = futures_util::join!(hook.set_url(B), hook.set_topics(["c.*"]));
+        let (url, topics) = futures_util::future::join(hook.set_url(B), hook.set_topics(["c.*"])).await;
         assert!(url.is_ok() && topics.is_ok());
         assert_eq!(hook.url().as_deref(), Some(B), "the topics bring no URL back");
         hook.close().await;
