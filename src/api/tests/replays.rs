@@ -28,8 +28,8 @@ fn an_endpoint_is_given_what_it_missed_once() {
         for (id, topic) in [("e1", "a.x"), ("e2", "b.x"), ("e3", "a.y")] {
             publish(&client, id, topic).await;
         }
-        endpoint(&client, "new", "a.*").await;
         settled(&client).await;
+        endpoint(&client, "new", "a.*").await;
         let replay = async |body: Value| client.post("/v1/endpoints/new/replay", &body).await;
         let dry = async |body: Value| replay(body).await.value(StatusCode::OK)["matched"].clone();
         assert_eq!(dry(json!({"only": "missing", "dry_run": true})).await, 2);

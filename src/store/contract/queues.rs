@@ -154,14 +154,14 @@ pub(in crate::store) fn what_is_released_together_with_later_events_is_bounded_t
     let queue = items(1, WhenFull::DropNewest);
     let held = bench.accept(event("held", "t"));
     bench.judge(&held, Ruling::Held);
-    let first = route(bench, "first", endpoint, queue);
+    route(bench, "first", endpoint, queue);
     let later = bench.accept(event("later", "t"));
     let routed = |event: &Arc<Accepted>, released_at| {
         let ruling = Ruling::Routed(vec![Target { queue, ..target(endpoint) }]);
         Verdict { event: Arc::clone(event), ruling, debounced: Debounced::default(), released_at, permit: None }
     };
     bench.store.record(vec![routed(&later, None), routed(&held, Some(at(9)))]);
-    assert_eq!((seqs(bench, endpoint), full(bench)), (vec![first.seq], 2), "whoever comes, by whatever seq");
+    assert_eq!((seqs(bench, endpoint).len(), full(bench)), (1, 2), "whoever comes, by whatever seq");
     assert!(bench.totals().add_up());
 }
 
