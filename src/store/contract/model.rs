@@ -29,6 +29,8 @@ pub(in crate::store) enum Op {
     Hold(Index),
     /// The same verdicts as by `Record` on an event that is held.
     Release(Index, Vec<(Index, Disposition)>),
+    /// Ends the holding of one delivery: it is suppressed, or let go and carries so many.
+    LetGo(Index, Option<u8>),
     /// With an attempt or without, and what comes next.
     Settle(Index, bool, Fate),
     Replay(Index),
@@ -72,6 +74,7 @@ fn targets(most: usize) -> impl Strategy<Value = Vec<(Index, Disposition)>> {
         8 => Just(Disposition::Deliver),
         1 => Just(Disposition::Drop(DropReason::EndpointDisabled)),
         1 => Just(Disposition::Suppress),
+        2 => Just(Disposition::Hold),
     ];
     prop::collection::vec((any::<Index>(), disposition), 0..most)
 }
@@ -91,6 +94,7 @@ pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
         2 => any::<Index>().prop_map(Op::Hold),
         2 => (any::<Index>(), targets(3))
             .prop_map(|(which, targets)| Op::Release(which, targets)),
+        3 => (any::<Index>(), prop::option::weighted(0.7, 0..3_u8)).prop_map(|(which, goes)| Op::LetGo(which, goes)),
         10 => (any::<Index>(), prop::bool::weighted(0.9), fate).prop_map(settle),
         3 => any::<Index>().prop_map(Op::Replay),
         1 => (any::<Index>(), prop::bool::weighted(0.2)).prop_map(|(which, all)| Op::Cancel(which, all)),
@@ -165,6 +169,8 @@ struct World {
     deliveries: Vec<DeliveryId>,
     /// With their due times.
     pending: BTreeMap<DeliveryId, Option<Timestamp>>,
+    /// Of those, the ones that are held, and others that were.
+    waiting: BTreeSet<DeliveryId>,
     /// Given up on request: they may still arrive.
     cancelled: BTreeSet<DeliveryId>,
     attempts: BTreeMap<DeliveryId, u32>,
@@ -187,6 +193,12 @@ impl World {
             }
             Op::Release(which, targets) => {
                 pick(which, &self.held).map_or(Answer::Nothing, |seq| self.release(store, seq, targets, step))
+            }
+            Op::LetGo(which, goes) => {
+                if let Some(delivery) = pick(which, &self.deliveries) {
+                    store.keep_debounced(let_go(delivery, *goes, step));
+                }
+                Answer::Nothing
             }
             Op::Settle(which, tried, fate) => {
                 if let Some(delivery) = pick(which, &self.deliveries) {
@@ -245,6 +257,7 @@ impl World {
             endpoint,
             disposition,
             queue: queue(endpoint),
+            suppressed: if disposition == Disposition::Deliver { endpoint.0.unsigned_abs() % 2 } else { 0 },
         };
         if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets.into_iter().map(target).collect()) }
     }
@@ -259,7 +272,7 @@ impl World {
         let change = WindowChange { rule: format!("rule{}", seq % 3), key: "k".to_owned(), slot };
         let windows = if seq.is_multiple_of(2) { vec![change] } else { Vec::new() };
         let suppressed_by = (*ruling == Ruling::Suppressed).then(|| format!("rule{}", seq % 2));
-        let debounced = Debounced { windows, suppressed_by, coalesced };
+        let debounced = Debounced { windows, suppressed_by, coalesced, ..Debounced::default() };
         let event = with_count(event, if *ruling == Ruling::Suppressed { 0 } else { seq % 3 });
         store.record(vec![Verdict { event, ruling: ruling.clone(), debounced, released_at: None, permit: None }]);
         Answer::Recorded(seq)
@@ -317,6 +330,14 @@ impl World {
                     targets.iter().for_each(|target| self.made(*seq, *target));
                 }
             }
+            (Op::LetGo(which, goes), _) => {
+                if let Some(delivery) = pick(which, &self.deliveries).filter(|id| self.is_waiting(id)) {
+                    self.waiting.remove(&delivery);
+                    if goes.is_none() {
+                        self.pending.remove(&delivery);
+                    }
+                }
+            }
             (Op::Settle(which, tried, fate), _) => {
                 if let Some(delivery) = pick(which, &self.deliveries) {
                     self.settled(delivery, *tried, *fate);
@@ -359,10 +380,18 @@ impl World {
     fn made(&mut self, seq: u64, target: Target) {
         let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
         self.deliveries.push(id);
-        if target.disposition == Disposition::Deliver && !self.dropping.contains(&id.endpoint) {
+        let waits = matches!(target.disposition, Disposition::Deliver | Disposition::Hold);
+        if waits && !self.dropping.contains(&id.endpoint) {
             self.pending.insert(id, None);
+            if target.disposition == Disposition::Hold {
+                self.waiting.insert(id);
+            }
             self.keep_within(id, target.queue);
         }
+    }
+
+    fn is_waiting(&self, id: &DeliveryId) -> bool {
+        self.waiting.contains(id) && self.pending.contains_key(id)
     }
 
     fn keep_within(&mut self, newest: DeliveryId, queue: QueuePolicy) {
@@ -380,6 +409,9 @@ impl World {
     }
 
     fn settled(&mut self, delivery: DeliveryId, tried: bool, fate: Fate) {
+        if self.is_waiting(&delivery) {
+            return;
+        }
         if matches!(fate, Fate::Delivered) && self.cancelled.remove(&delivery) {
             self.pending.insert(delivery, None);
         }
@@ -419,13 +451,14 @@ impl World {
         view.extend(lists(store));
         view.extend(loaded(store, self.judged));
         view.push(say(&get(store.rule_totals())));
-        view.push(say(&get(store.failed((1..=self.judged).collect()))));
+        view.push(say(&get(store.failed(self.endpoints.first().copied(), (1..=self.judged).collect()))));
+        view.push(say(&get(store.failed(None, (1..=self.judged).collect()))));
         view.extend(self.deliveries.iter().map(|id| say(&get(store.dead_letter(*id)).map(|(row, _)| row))));
         view
     }
 
     fn check_pages(&self, store: &dyn Store, key: EndpointKey) {
-        let mine = || self.pending.iter().filter(|(id, _)| id.endpoint == key);
+        let mine = || self.pending.iter().filter(|(id, _)| id.endpoint == key && !self.is_waiting(id));
         let all: Vec<_> = mine().map(|(id, _)| (id.seq, id.run)).collect();
         let fresh: Vec<_> = mine().filter(|(_, due)| due.is_none()).map(|(id, _)| (id.seq, id.run)).collect();
         let retries: BTreeSet<_> = mine().filter_map(|(id, due)| Some(((*due)?, id.seq, id.run))).collect();
@@ -479,6 +512,16 @@ fn work(store: &dyn Store, selection: DeadLetterSelection, kind: JobKind, most: 
         steps.push(step);
     }
     steps
+}
+
+fn let_go(delivery: DeliveryId, goes: Option<u8>, step: i64) -> Debounced {
+    match goes {
+        None => Debounced { muted: vec![delivery], ..Debounced::default() },
+        Some(count) => {
+            let released = vec![Released { delivery, at: at(step), suppressed: count.into() }];
+            Debounced { released, ..Debounced::default() }
+        }
+    }
 }
 
 fn due(fate: Fate) -> Timestamp {
@@ -559,6 +602,7 @@ fn lists(store: &dyn Store) -> Vec<String> {
         EventFilter { state: Some(EventState::Coalesced), ..all() },
         EventFilter { delivery: Some(DeliveryState::DeadLettered), ..all() },
         EventFilter { delivery: Some(DeliveryState::Suppressed), ..all() },
+        EventFilter { delivery: Some(DeliveryState::Pending), ..all() },
         EventFilter { delivery: Some(DeliveryState::Dropped), topic: Some("t2.x".parse().unwrap()), ..all() },
     ];
     for filter in filters {
@@ -592,6 +636,8 @@ fn loaded(store: &dyn Store, judged: u64) -> Vec<String> {
     let mut vitals = get(store.vitals());
     vitals.endpoints.iter_mut().for_each(|one| one.oldest_pending_at = one.oldest_pending_at.and(Some(at(0))));
     let mut said: Vec<_> = loaded.endpoints.iter().map(endpoint).collect();
+    loaded.held_deliveries.sort_by_key(|held| held.delivery);
+    said.push(say(&loaded.held_deliveries));
     said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.chains, loaded.windows, vitals)));
     said.extend(unjudged.iter().chain(&loaded.held).map(|event| words(event)));
     said

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{
-    codes::signed,
+    codes::{HELD_BACK, PENDING, signed, unsigned},
     read,
     write::{Birth, Cache, Content, Writer},
 };
@@ -132,16 +132,17 @@ impl Writer<'_> {
             Some(Some(replayed_as)) => return Ok(ReplayOutcome::Already(replayed_as)),
             Some(None) => {}
         }
-        let content: Option<(i64, Option<String>)> = self
+        let content: Option<(i64, Option<String>, i64)> = self
             .db
             .query_row(
-                "SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256, key FROM events WHERE seq = ?2
+                "SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256, key, (SELECT coalesce(suppressed, 0)
+                         FROM deliveries WHERE seq = ?2 AND endpoint = ?1 AND run = ?3) FROM events WHERE seq = ?2
                      AND EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)",
-                [endpoint.0, signed(seq)],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+                params![endpoint.0, signed(seq), run],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
             .optional()?;
-        let Some((bytes, key)) = content else { return Ok(ReplayOutcome::Gone) };
+        let Some((bytes, key, suppressed)) = content else { return Ok(ReplayOutcome::Gone) };
         self.exhume(id)?;
         let newest: u32 = self.db.query_row(
             "SELECT max(run) FROM deliveries WHERE seq = ?1 AND endpoint = ?2",
@@ -155,26 +156,29 @@ impl Writer<'_> {
         let replay = DeliveryId { run: newest + 1, ..id };
         self.count_delivery(endpoint, "replayed", 1);
         let disposition = Disposition::Deliver.or_drop(self.cache.dropping.get(&endpoint).copied());
-        let content = Content { bytes, key: key.as_deref() };
+        let content = Content { bytes, key: key.as_deref(), suppressed: unsigned(suppressed) };
         self.insert_delivery(replay, Birth::Late(self.now), content, disposition, &[])?;
         Ok(ReplayOutcome::Replayed(replay))
     }
 
     /// Drops up to `limit` pending deliveries of an endpoint.
     pub(super) fn drop_pending(&mut self, endpoint: EndpointKey, reason: &str, limit: i64) -> rusqlite::Result<()> {
-        let mut update = self.db.prepare_cached(
-            "UPDATE deliveries SET state = 3, reason = ?2, due = NULL, settled_at = ?3
-             WHERE endpoint = ?1 AND state = 0 AND (seq, endpoint, run) IN
-                 (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = 0 ORDER BY seq, run LIMIT ?4)
-             RETURNING bytes",
-        )?;
         let (mut dropped, mut bytes) = (0, 0);
-        let mut rows = update.query(params![endpoint.0, reason, self.now.as_millis(), limit])?;
-        while let Some(row) = rows.next()? {
-            dropped += 1;
-            bytes += row.get::<_, i64>(0)?;
+        // Each state has an index of its own.
+        for state in [PENDING, HELD_BACK] {
+            let mut update = self.db.prepare_cached(&format!(
+                "UPDATE deliveries SET state = 3, reason = ?2, due = NULL, settled_at = ?3
+                 WHERE endpoint = ?1 AND state = {state} AND (seq, endpoint, run) IN
+                     (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = {state}
+                      ORDER BY seq, run LIMIT ?4)
+                 RETURNING bytes"
+            ))?;
+            let mut rows = update.query(params![endpoint.0, reason, self.now.as_millis(), limit - dropped])?;
+            while let Some(row) = rows.next()? {
+                dropped += 1;
+                bytes += row.get::<_, i64>(0)?;
+            }
         }
-        drop(rows);
         self.count_pending(endpoint, -dropped, -bytes);
         self.count_dropped(endpoint, reason, dropped);
         Ok(())
