@@ -4,12 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    config::fields::read,
-    endpoint::debounce::Edge,
-    event::Event,
-    store::WindowSlot,
-};
+use crate::{config::fields::read, endpoint::debounce::Edge, event::Event, store::WindowSlot};
 
 const ONE: EndpointKey = EndpointKey(1);
 const OTHER: EndpointKey = EndpointKey(2);
