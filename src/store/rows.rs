@@ -190,6 +190,13 @@ pub struct AttemptRecord {
     pub batch: Option<Arc<BatchRequest>>,
 }
 
+impl AttemptRecord {
+    /// Whether the request was for more than this one delivery.
+    pub fn is_shared(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.size > 1)
+    }
+}
+
 /// One request for several deliveries of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchRequest {
@@ -290,6 +297,8 @@ pub struct PendingRow {
     pub due: Option<Timestamp>,
     /// The receiver asked for this time.
     pub asked: bool,
+    /// The status that the last attempt was answered with, if that was one for several deliveries.
+    pub batch_status: Option<u16>,
 }
 
 /// An endpoint as it is kept; `settings` is JSON.

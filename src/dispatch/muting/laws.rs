@@ -12,7 +12,7 @@ const OTHER: EndpointKey = EndpointKey(2);
 use Disposition::{Deliver, Hold, Suppress};
 
 fn policy(value: &Value) -> DebouncePolicy {
-    read(value, |fields| DebouncePolicy::read(fields)).unwrap()
+    read(value, DebouncePolicy::read).unwrap()
 }
 
 fn leading(pointer: &str, millis: u64) -> DebouncePolicy {

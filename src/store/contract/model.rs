@@ -303,7 +303,8 @@ impl World {
             Fate::Dead => (DEAD, attempt(number, step)),
         };
         let name = (delivery.seq, delivery.run, number);
-        let batch = || BatchRequest { id: format!("batch_{step}"), size: 2, name, last: delivery.seq };
+        let batch =
+            || BatchRequest { id: format!("batch_{step}"), size: u32::from(number > 1) + 1, name, last: delivery.seq };
         let record = AttemptRecord { batch: delivery.seq.is_multiple_of(2).then(|| Arc::new(batch())), ..record };
         Settlement { delivery, attempt: tried.then_some(record), spent: number / 2, next, at: at(step) }
     }
@@ -561,7 +562,7 @@ fn say(what: &impl Debug) -> String {
     format!("{what:?}")
 }
 
-type Waiting = (u64, u32, String, u32, u32, Option<Timestamp>, Option<Timestamp>, bool);
+type Waiting = (u64, u32, String, u32, u32, Option<Timestamp>, Option<Timestamp>, (bool, Option<u16>));
 
 /// All that a cursor leads to, three rows at a time.
 fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Waiting> {
@@ -570,7 +571,16 @@ fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Wa
         let page = page(store, PageRequest { endpoint, cursor: cursor.clone(), items: 3, bytes: usize::MAX }).unwrap();
         let row = |row: &PendingRow| {
             let event = words(&row.event);
-            (row.event.seq, row.run, event, row.attempts, row.spent, row.attempted_at, row.due, row.asked)
+            (
+                row.event.seq,
+                row.run,
+                event,
+                row.attempts,
+                row.spent,
+                row.attempted_at,
+                row.due,
+                (row.asked, row.batch_status),
+            )
         };
         all.extend(page.rows.iter().map(row));
         let Some(last) = page.rows.last().filter(|_| !page.end) else { return all };

@@ -141,6 +141,7 @@ impl State {
             attempted_at: delivery.attempted_at,
             due,
             asked,
+            batch_status: delivery.log.last().filter(|attempt| attempt.is_shared()).and_then(|attempt| attempt.status),
         })
     }
 }

@@ -180,7 +180,9 @@ pub(super) fn unjudged(db: &Connection, after: u64, count: usize) -> Sql<Vec<Arc
 
 /// The columns that [`pending_row`] reads.
 const WAITING: &str =
-    "d.run, d.created_at, d.attempts, d.spent, d.last_at, d.last_micros, d.due, d.asked, d.suppressed";
+    "d.run, d.created_at, d.attempts, d.spent, d.last_at, d.last_micros, d.due, d.asked, d.suppressed,
+    iif(d.batch IS NULL, NULL, (SELECT d.last_status FROM batches b
+        WHERE b.endpoint = d.endpoint AND b.name = d.batch AND b.size > 1))";
 
 pub(super) fn page(db: &Connection, request: &PageRequest) -> Sql<Page> {
     let endpoint = request.endpoint.0;
@@ -288,6 +290,7 @@ fn pending_row(row: &Row<'_>) -> Sql<PendingRow> {
         attempted_at,
         due: moment_or_none(row, column(6))?,
         asked: row.get(column(7))?,
+        batch_status: row.get(column(9))?,
     })
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::*;
 
 /// An endpoint that debounces by session, ten seconds long.
-fn holding(id: &str, more: Value) -> EndpointBuilder {
+fn holding(id: &str, more: &Value) -> EndpointBuilder {
     let debounce = json!({"debounce": {"key": ["/data/session"], "window": "10s"}});
     endpoint(id).settings(debounce).settings(json!({"debounce": more}))
 }
@@ -42,7 +42,7 @@ fn the_last_of_a_burst_goes_to_one_endpoint_and_all_to_another() {
     paused(async {
         let receiver = receiver();
         let builder = Hookmill::builder().endpoint(endpoint("eager"));
-        let builder = builder.endpoint(holding("calm", json!({"edge": "trailing"})).in_flight(1));
+        let builder = builder.endpoint(holding("calm", &json!({"edge": "trailing"})).in_flight(1));
         let hooks = start(builder, &receiver).await;
         for session in ["a", "b", "a", "a"] {
             click(&hooks, session).await;
@@ -70,7 +70,7 @@ async fn settled_but(hooks: &Hookmill, waiting: u64) -> Totals {
 fn both_ends_pass_after_the_longest_wait_at_most() {
     paused(async {
         let receiver = receiver();
-        let calm = holding("calm", json!({"edge": "both", "max_wait": "20s"}));
+        let calm = holding("calm", &json!({"edge": "both", "max_wait": "20s"}));
         let hooks = start(Hookmill::builder().endpoint(calm), &receiver).await;
         for _ in 0..6 {
             click(&hooks, "a").await;
@@ -94,8 +94,8 @@ fn each_endpoint_gets_the_count_of_what_it_did_not_get() {
         });
         let by_rule = Debounce::on("ui.*").by(["/data/session", "/data/n"]).within(HOUR);
         let builder = Hookmill::builder().endpoint(endpoint("all")).debounce(by_rule);
-        let builder = builder.endpoint(holding("first", json!({"edge": "leading"})));
-        let hooks = start(builder.endpoint(holding("last", json!({"edge": "trailing"}))), &receiver).await;
+        let builder = builder.endpoint(holding("first", &json!({"edge": "leading"})));
+        let hooks = start(builder.endpoint(holding("last", &json!({"edge": "trailing"}))), &receiver).await;
         let numbered = |n: u8| Event::new("ui.click", &json!({"session": "a", "n": n})).unwrap();
         // The rule leaves out 2 and 3; the 5th carries that there were none.
         for n in [1, 1, 1, 2, 3] {
@@ -121,7 +121,7 @@ fn each_endpoint_gets_the_count_of_what_it_did_not_get() {
 fn a_reset_lets_go_whether_or_not_the_endpoint_gets_it() {
     paused(async {
         let receiver = receiver();
-        let calm = holding("calm", json!({"edge": "trailing", "window": "1h", "reset_on": ["done"]}));
+        let calm = holding("calm", &json!({"edge": "trailing", "window": "1h", "reset_on": ["done"]}));
         let calm = calm.settings(json!({"topics": ["ui.*"]}));
         let hooks = start(Hookmill::builder().endpoint(calm), &receiver).await;
         click(&hooks, "a").await;
@@ -185,7 +185,7 @@ fn what_an_endpoint_holds_is_cancelled_and_dropped_with_it() {
 fn a_shutdown_without_a_disk_delivers_what_endpoints_hold() {
     paused(async {
         let receiver = receiver();
-        let calm = holding("calm", json!({"edge": "trailing", "window": "1h"}));
+        let calm = holding("calm", &json!({"edge": "trailing", "window": "1h"}));
         let rule = Debounce::on("ui.*").by(["/data/session"]).within(HOUR).edge(Edge::Trailing);
         let hooks = start(Hookmill::builder().endpoint(calm).debounce(rule), &receiver).await;
         hooks.publish(Event::new("x", &json!({"session": "b"})).unwrap()).await.unwrap();
@@ -203,7 +203,7 @@ fn an_own_window_ends_when_the_delivery_there_has_failed() {
             Script::status(if fails { 500 } else { 200 })
         });
         let frees = json!({"release_on_failure": true, "window": "1h"});
-        let builder = Hookmill::builder().endpoint(holding("fails", frees.clone())).endpoint(holding("works", frees));
+        let builder = Hookmill::builder().endpoint(holding("fails", &frees)).endpoint(holding("works", &frees));
         let hooks = start(builder, &receiver).await;
         for _ in 0..2 {
             click(&hooks, "a").await;
