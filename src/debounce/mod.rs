@@ -13,7 +13,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message
 
 pub use crate::endpoint::debounce::Edge;
 use crate::{
-    actor::{Alarm, Yielder, told, yield_now},
+    actor::{Alarm, OnDeath, Sentinel, Yielder, told, yield_now},
     clock::Clock,
     deliver::FailureObserver,
     dispatch::{self, ASKED, Barrier, Dispatch, Dispatcher, KeepWindows, Rounds},
@@ -40,6 +40,7 @@ pub struct Debouncer {
     watching: Arc<AtomicBool>,
     rounds: Rounds,
     yielder: Yielder,
+    _sentinel: Sentinel,
 }
 
 /// Accepted events, in the order of their seqs.
@@ -80,17 +81,18 @@ pub struct Kept {
 
 impl Debouncer {
     /// A Debouncer with these rules and what was kept.
-    pub fn new(
+    pub(crate) fn new(
         rules: Vec<(RuleName, Rule)>,
         kept: Kept,
         dispatcher: Addr<Dispatcher>,
         store: Arc<dyn Store>,
         clock: Clock,
+        on_death: &OnDeath,
     ) -> Self {
         let mut judge = Judge::new(rules, Quota::new(HELD_BYTES));
         judge.restore(kept.windows, kept.held, clock.now());
         let watching = Arc::new(AtomicBool::new(judge.wants_failures()));
-        let yielder = Yielder::default();
+        let (yielder, _sentinel) = (Yielder::default(), Sentinel::new("debouncer", on_death));
         Self {
             judge,
             dispatcher,
@@ -101,6 +103,7 @@ impl Debouncer {
             watching,
             rounds: Rounds::default(),
             yielder,
+            _sentinel,
         }
     }
 

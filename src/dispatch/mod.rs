@@ -8,10 +8,11 @@ pub mod muting;
 mod placement;
 pub mod routes;
 mod trial;
+mod ways;
 pub mod window;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -26,7 +27,7 @@ use tracing::error;
 
 use crate::intake::Permit;
 use crate::{
-    actor::{Alarm, Yielder, told, yield_now},
+    actor::{Alarm, OnDeath, Sentinel, Yielder, told, yield_now},
     clock::Timestamp,
     deliver::{self, Birth, Delivery, Died, Idle, Obituary, Parts, machine::Snapshot},
     endpoint::{Endpoint, EndpointKey, State, filter::Filter, queue::QueuePolicy},
@@ -43,6 +44,7 @@ pub use placement::Placement;
 use routes::Routes;
 use trial::Trials;
 pub use trial::{Ask, NoTrial, Trial};
+use ways::Ways;
 
 /// An event that the Debouncer has judged.
 #[derive(Debug)]
@@ -134,6 +136,7 @@ pub struct Dispatcher {
     trials: Trials,
     bursts: full::Bursts,
     yielder: Yielder,
+    _sentinel: Sentinel,
 }
 
 struct Slot {
@@ -172,42 +175,6 @@ pub struct Known {
     pub pending: bool,
 }
 
-/// Where judged events go.
-#[derive(Default)]
-struct Ways {
-    /// To Deliveries that take them as they come.
-    pushes: BTreeMap<EndpointKey, Vec<Arc<Accepted>>>,
-    /// To Deliveries that have seen later ones, and read these from the store.
-    late: Vec<DeliveryId>,
-    /// Nowhere: every delivery was dropped at once, but for those that are suppressed.
-    failed: Vec<DeliveryId>,
-}
-
-impl Ways {
-    fn add(&mut self, event: &Arc<Accepted>, targets: &[Target], late: bool) {
-        let id = |endpoint| DeliveryId { seq: event.seq, endpoint, run: 0 };
-        let waits = |target: &Target| matches!(target.disposition, Disposition::Deliver | Disposition::Hold);
-        let dropped = targets.iter().find(|target| matches!(target.disposition, Disposition::Drop(_)));
-        self.failed.extend(dropped.filter(|_| !targets.iter().any(waits)).map(|target| id(target.endpoint)));
-        for target in targets.iter().filter(|target| target.disposition == Disposition::Deliver) {
-            if late {
-                self.late.push(id(target.endpoint));
-            } else {
-                self.pushes.entry(target.endpoint).or_default().push(carrying(event, target.suppressed));
-            }
-        }
-    }
-}
-
-/// The event as one endpoint gets it: with the count of what that one did not get, too.
-fn carrying(event: &Arc<Accepted>, suppressed: u64) -> Arc<Accepted> {
-    let mut event = Arc::clone(event);
-    if suppressed > 0 {
-        Arc::make_mut(&mut event).suppressed += suppressed;
-    }
-    event
-}
-
 /// What was kept of endpoints' own debounce.
 #[derive(Default)]
 pub struct Kept {
@@ -219,7 +186,14 @@ pub struct Kept {
 
 impl Dispatcher {
     /// A Dispatcher for these endpoints, with what was kept.
-    pub fn new(known: Vec<Known>, kept: Kept, parts: Parts, placement: Placement, seed: u64) -> Self {
+    pub(crate) fn new(
+        known: Vec<Known>,
+        kept: Kept,
+        parts: Parts,
+        placement: Placement,
+        seed: u64,
+        on_death: &OnDeath,
+    ) -> Self {
         let (mut routes, mut muting, now) = (Routes::default(), Muting::default(), parts.clock.now());
         let slot = |Known { endpoint, breaker, pending }| {
             routes.insert(endpoint.key, &endpoint.settings);
@@ -246,6 +220,7 @@ impl Dispatcher {
             trials: Trials::default(),
             bursts: full::Bursts::default(),
             yielder: Yielder::default(),
+            _sentinel: Sentinel::new("dispatcher", on_death),
         }
     }
 
