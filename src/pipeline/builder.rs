@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     debounce::{Begin, Debounce, Debouncer, Kept, Rule, RuleName},
     deliver::{Parts, machine::Bounds},
-    dispatch::{Barrier, Dispatcher, Full, Placement, muting::is_own},
+    dispatch::{self, Barrier, Dispatcher, Full, Placement, muting::is_own},
     endpoint::EndpointBuilder,
     error::{Fault, Invalid, StoreError},
     hub::{Hub, Publish},
@@ -284,15 +284,21 @@ impl Builder {
         let placement = Placement::new(arbiters, transport);
         let windows = std::mem::take(&mut loaded.windows);
         let (of_endpoints, windows) = windows.into_iter().partition(|window| is_own(&window.rule));
-        let dispatcher = Dispatcher::new(known, of_endpoints, parts.clone(), placement, self.seed, &on_death).start();
+        let kept = dispatch::Kept { windows: of_endpoints, held: std::mem::take(&mut loaded.held_deliveries) };
+        let dispatcher = Dispatcher::new(known, kept, parts.clone(), placement, self.seed, &on_death);
+        let (dispatcher, of_endpoints) = dispatcher.start_watching();
         let told = dispatcher.clone();
         store.watch_queues(Arc::clone(&parts.flights), Box::new(move |dropped| told.do_send(Full(dropped))));
         let Loaded { held, judged_through, .. } = loaded;
         let rule_list = rules.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
         let kept = Kept { windows, held };
         let debouncer = Debouncer::new(rule_list, kept, dispatcher.clone(), Arc::clone(&store), self.clock, &on_death);
-        let (debouncer, failures) = debouncer.start_watching();
-        let _second = parts.failures.set(failures);
+        let (debouncer, of_rules) = debouncer.start_watching();
+        let failures = move |delivery| {
+            of_rules(delivery);
+            of_endpoints(delivery);
+        };
+        let _second = parts.failures.set(Box::new(failures));
         let hub = Hub::new(debouncer.clone(), &on_death).start();
         let sink = hub.clone();
         store.connect(Box::new(move |events| sink.do_send(Publish(events))));

@@ -186,7 +186,11 @@ impl Hookmill {
         let state = settings.state;
         let row = self.0.store.update_endpoint(old.key, change(old, &settings, reason)).await?;
         info!(event = "endpoint.changed", endpoint_id = %row.id, version = row.version, ?state, "endpoint changed");
-        Ok(self.put_in_force(&row, settings).await)
+        let endpoint = self.put_in_force(&row, settings).await;
+        if state == State::Disabled {
+            self.0.debouncer.do_send(debounce::LookAgain);
+        }
+        Ok(endpoint)
     }
 
     /// Disables an endpoint that wants no more, or has failed for too long.
@@ -272,6 +276,7 @@ impl Hookmill {
     pub(super) async fn erase(&self, old: &Endpoint) -> Result<(), StoreError> {
         self.0.store.delete_endpoint(old.key).await?;
         let _gone = self.0.dispatcher.send(dispatch::Remove(old.key)).await;
+        self.0.debouncer.do_send(debounce::LookAgain);
         self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(&old.id);
         self.0.listeners.remove(old.key);
         info!(event = "endpoint.deleted", endpoint_id = %old.id, "endpoint deleted");

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{DeadReason, Debounced, DropReason, WindowChange};
+use super::{DeadReason, Debounced, DropReason, HeldDelivery, WindowChange};
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey, queue::QueuePolicy},
@@ -107,6 +107,8 @@ pub struct Target {
     pub disposition: Disposition,
     /// How much may wait for it.
     pub queue: QueuePolicy,
+    /// How many of its key the endpoint did not get since the last that it did; beside what the event itself carries.
+    pub suppressed: u64,
 }
 
 /// What becomes of a delivery when it is made.
@@ -119,13 +121,15 @@ pub enum Disposition {
     Drop(DropReason),
     /// The endpoint's own debounce suppresses it.
     Suppress,
+    /// The endpoint's own debounce holds it: it is pending, and on no page until it is released.
+    Hold,
 }
 
 impl Disposition {
     /// The same where what is to be delivered to the endpoint is dropped, if there is a reason for that.
     pub(super) fn or_drop(self, dropping: Option<DropReason>) -> Self {
         match (self, dropping) {
-            (Self::Deliver, Some(reason)) => Self::Drop(reason),
+            (Self::Deliver | Self::Hold, Some(reason)) => Self::Drop(reason),
             _ => self,
         }
     }
@@ -184,6 +188,13 @@ pub struct AttemptRecord {
     /// The request that was for several deliveries, where the endpoint has batches. All its attempts have the same error and
     /// response.
     pub batch: Option<Arc<BatchRequest>>,
+}
+
+impl AttemptRecord {
+    /// Whether the request was for more than this one delivery.
+    pub fn is_shared(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.size > 1)
+    }
 }
 
 /// One request for several deliveries of an endpoint.
@@ -270,7 +281,7 @@ pub struct Page {
 /// One pending delivery.
 #[derive(Clone, Debug)]
 pub struct PendingRow {
-    /// What is to be delivered.
+    /// What is to be delivered; it carries the count of what this endpoint did not get, too.
     pub event: Arc<Accepted>,
     /// The run.
     pub run: u32,
@@ -286,6 +297,8 @@ pub struct PendingRow {
     pub due: Option<Timestamp>,
     /// The receiver asked for this time.
     pub asked: bool,
+    /// The status that the last attempt was answered with, if that was one for several deliveries.
+    pub batch_status: Option<u16>,
 }
 
 /// An endpoint as it is kept; `settings` is JSON.
@@ -411,6 +424,8 @@ pub struct Loaded {
     pub windows: Vec<WindowChange>,
     /// Events that are held, by seq.
     pub held: Vec<Arc<Accepted>>,
+    /// Deliveries that are held, by (seq, endpoint).
+    pub held_deliveries: Vec<HeldDelivery>,
     /// Every event up to this seq has a recorded verdict.
     pub judged_through: u64,
 }

@@ -10,7 +10,7 @@ use super::{MASK, Origin};
 use crate::{
     endpoint::{
         Auth, Encoding, Hmac, LogFile, Rotation, Secret, Settings, Signing, State, Target, TenantScope, TextSecret,
-        debounce::DebouncePolicy,
+        debounce::{DebouncePolicy, EDGES, Edge},
         filter::tests::a_filter,
         format::{Format, tests::format},
         policy::{
@@ -243,9 +243,17 @@ fn dead_letters() -> impl Strategy<Value = DeadLetters> {
 
 fn debounce() -> impl Strategy<Value = Option<DebouncePolicy>> {
     let key = vec(select(vec!["/topic", "/key", "/data/a", "/data/a~1b/0", "/metadata"]), 0..=8);
-    let debounce = (key, millis(1..=2_592_000_000)).prop_map(|(key, window)| {
-        let key = key.iter().map(|pointer| pointer.parse().unwrap()).collect();
-        DebouncePolicy { key, window }
+    let span = || millis(1..=2_592_000_000);
+    let edge = select(EDGES.map(|(_, edge)| edge).to_vec());
+    let reset_on = vec(select(vec!["*", "done", "session.*"]), 0..=3);
+    let debounce = (key, span(), edge, option::of(span()), reset_on, any::<bool>());
+    let debounce = debounce.prop_map(|(key, window, edge, max_wait, reset_on, release_on_failure)| DebouncePolicy {
+        key: key.iter().map(|pointer| pointer.parse().unwrap()).collect(),
+        window,
+        edge,
+        max_wait: max_wait.filter(|_| edge != Edge::Leading),
+        reset_on: reset_on.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+        release_on_failure,
     });
     option::of(debounce)
 }

@@ -3,7 +3,6 @@
 mod access;
 mod batch;
 mod dead_letters;
-mod debounce;
 mod headers;
 #[cfg(test)]
 pub(super) mod laws;

@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::{Files, Judge, Origin, access, batch, debounce, headers, limits, patch::completed, policy, target};
+use super::{Files, Judge, Origin, access, batch, headers, limits, patch::completed, policy, target};
 use crate::{
     config::fields::{Field, Fields, read},
     endpoint::{
         Settings, Signing, State, Target, TenantScope,
+        debounce::DebouncePolicy,
         filter::Filter,
         policy::DeadLetters,
         preset::{PRESETS, Preset},
@@ -64,7 +65,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
     let signing = if to_file { Signing::None } else { access::signing(fields) };
     let policy = policy::policy(fields);
     let dead_letters = fields.take("dead_letters").and_then(|field| field.object(DeadLetters::read));
-    let debounce = fields.take("debounce").and_then(|field| field.object(debounce::debounce));
+    let debounce = fields.take("debounce").and_then(|field| field.object(DebouncePolicy::read));
     let settings = Settings {
         name: name.map(str::to_owned),
         preset,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     MASK,
     access::ENCODINGS,
-    batch, debounce,
+    batch,
     parse::STATES,
     policy::{EXHAUSTED, NEVER, SUCCESSES, UNITS, WHILE_OPEN},
     queue,
@@ -14,6 +14,7 @@ use crate::{
     config::duration,
     endpoint::{
         Auth, Hmac, Preset, Settings, Signing, Target, TenantScope,
+        debounce::DebouncePolicy,
         filter::Filter,
         policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
     },
@@ -55,7 +56,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
         "dead_letters": settings.dead_letters.to_json(),
-        "debounce": settings.debounce.as_ref().map(debounce::print),
+        "debounce": settings.debounce.as_ref().map(DebouncePolicy::to_json),
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
         "batch": policy.batch.as_ref().map(batch::print),
         "ordered": name_of(&policy.ordered, &queue::ORDERED),

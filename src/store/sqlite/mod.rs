@@ -42,10 +42,10 @@ use tokio::sync::oneshot;
 
 use super::{
     AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
-    Counted, DeadLetterFilter, DeadLetterRow, DeliveryFilter, DeliveryId, DeliveryTotals, Disk, EndpointChange,
-    EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, ListedDelivery, Loaded,
-    Page, PageReply, PageRequest, ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink,
-    Store, Submission, Totals, Verdict, Vitals, WindowChange,
+    Counted, DeadLetterFilter, DeadLetterRow, Debounced, DeliveryFilter, DeliveryId, DeliveryTotals, Disk,
+    EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState,
+    ListedDelivery, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Reserve, Retention, RuleTotals,
+    Settlement, Space, SpaceSink, Store, Submission, Totals, Verdict, Vitals,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -201,7 +201,7 @@ fn refuse(message: Message) {
         Message::Fence(answer) | Message::Close(answer) => answer(Err(StoreError::Closed)),
         Message::Change(change) => drop(change(Err(StoreError::Closed))),
         Message::Record(_)
-        | Message::Windows(_)
+        | Message::Debounced(_)
         | Message::Settle(_)
         | Message::SettleBatch(_)
         | Message::Breaker(..) => {}
@@ -233,8 +233,8 @@ impl Store for SqliteStore {
         self.tell(Message::Record(verdicts));
     }
 
-    fn keep_windows(&self, windows: Vec<WindowChange>) {
-        self.tell(Message::Windows(windows));
+    fn keep_debounced(&self, debounced: Debounced) {
+        self.tell(Message::Debounced(debounced));
     }
 
     fn settle(&self, settlement: Settlement) {
@@ -328,8 +328,8 @@ impl Store for SqliteStore {
         self.read(debounce::rule_totals)
     }
 
-    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>> {
-        self.read(move |db| debounce::failed(db, &seqs))
+    fn failed(&self, of: Option<EndpointKey>, seqs: Vec<u64>) -> Reply<Vec<u64>> {
+        self.read(move |db| debounce::failed(db, of, &seqs))
     }
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {

@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS];
+const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS, HOLDING];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -201,6 +201,13 @@ CREATE INDEX deliveries_late ON deliveries (endpoint, created_at) WHERE state = 
 
 const CHAINS: &str = "
 CREATE TABLE chains (name TEXT PRIMARY KEY, chain TEXT NOT NULL) WITHOUT ROWID;
+";
+
+const HOLDING: &str = "
+-- From here on deliveries say also: 5 held by the endpoint's own debounce.
+CREATE INDEX deliveries_held ON deliveries (endpoint, seq, run) WHERE state = 5;
+-- How many of its key the endpoint did not get since the last that it did, where there are any.
+ALTER TABLE deliveries ADD COLUMN suppressed INTEGER;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema.
