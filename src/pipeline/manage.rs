@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tracing::{info, warn};
+use url::Url;
 
 use super::{
     Hookmill, ManageError, Owner,
@@ -19,10 +20,9 @@ use crate::{
     debounce::{self, Rule, RuleName},
     deliver::machine::{Disabled, Snapshot},
     dispatch,
-    endpoint::{Endpoint, EndpointId, Origin, Settings, State, Target},
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State, Target, settings::Judge},
     error::{Invalid, StoreError},
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
-    transport::guard,
 };
 
 /// How an endpoint stands.
@@ -74,7 +74,7 @@ impl Hookmill {
         id: Option<EndpointId>,
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let settings = Settings::parse(settings, self.origin(Owner::Api), guard::judge_url)?;
+        let settings = Settings::parse(settings, self.origin(Owner::Api), self.judge())?;
         id.as_ref().map_or(Ok(()), expect_free_id)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
@@ -90,7 +90,7 @@ impl Hookmill {
     /// Whether [`Hookmill::create_endpoint`] would take these settings.
     #[cfg(feature = "api")]
     pub(crate) fn check_endpoint(&self, settings: &Value) -> Result<(), Invalid> {
-        Settings::parse(settings, self.origin(Owner::Api), guard::judge_url).map(drop)
+        Settings::parse(settings, self.origin(Owner::Api), self.judge()).map(drop)
     }
 
     pub(super) async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
@@ -114,7 +114,7 @@ impl Hookmill {
         version: Option<u64>,
     ) -> Result<(Arc<Endpoint>, bool), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
-        let mut settings = Settings::parse(settings, self.origin_for(&id), guard::judge_url)?;
+        let mut settings = Settings::parse(settings, self.origin_for(&id), self.judge())?;
         match self.endpoint(&id) {
             None if version.is_some() => Err(not_found(&id)),
             None => {
@@ -142,7 +142,7 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
-        let settings = old.settings.patched(patch, self.origin_for(id), guard::judge_url)?;
+        let settings = old.settings.patched(patch, self.origin_for(id), self.judge())?;
         self.update(&old, settings).await
     }
 
@@ -377,6 +377,12 @@ impl Hookmill {
             Owner::Chain => self.origin(self.owner_of_chain_with(id)),
             owner => self.origin(owner),
         }
+    }
+
+    /// Judges the URLs of endpoints, whoever writes them.
+    pub(super) fn judge(&self) -> impl Judge {
+        let perimeter = Arc::clone(&self.0.perimeter);
+        move |url: &Url, guard| perimeter.judge_url(url, guard)
     }
 
     /// What settings mean that a caller of the API writes for an endpoint of `owner`'s.

@@ -6,7 +6,7 @@
 //! connection an exchange writes to, can close it in the pool, and sees what awc made of it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     future::Future,
     io,
@@ -18,7 +18,24 @@ use std::{
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-type Socket = RefCell<Option<TcpStream>>;
+use crate::clock::Mono;
+
+/// A TCP connection until it is closed, and since when nobody uses it.
+#[derive(Debug)]
+pub(super) struct Socket {
+    tcp: RefCell<Option<TcpStream>>,
+    /// `None` while an exchange goes on.
+    pub(super) idle_since: Cell<Option<Mono>>,
+    /// Whether it stands among those that may be idle.
+    pub(super) listed: Cell<bool>,
+}
+
+impl Socket {
+    /// Closes it, wherever it is. Nobody can use it again.
+    pub(super) fn close(&self) {
+        self.tcp.take();
+    }
+}
 
 tokio::task_local! {
     static CURRENT: Used;
@@ -37,7 +54,7 @@ impl Used {
     /// Closes the connection, wherever it is. Nobody can use it again.
     pub(super) fn close(&self) {
         if let Some(socket) = self.socket() {
-            socket.take();
+            socket.close();
         }
     }
 
@@ -51,7 +68,8 @@ impl Used {
         held && self.socket().is_none()
     }
 
-    fn socket(&self) -> Option<Rc<Socket>> {
+    /// The connection, if it is still there.
+    pub(super) fn socket(&self) -> Option<Rc<Socket>> {
         self.0.borrow().upgrade()
     }
 }
@@ -61,11 +79,11 @@ pub(super) struct Stream(Rc<Socket>);
 
 impl Stream {
     pub(super) fn new(tcp: TcpStream) -> Self {
-        Self(Rc::new(RefCell::new(Some(tcp))))
+        Self(Rc::new(Socket { tcp: RefCell::new(Some(tcp)), idle_since: Cell::default(), listed: Cell::default() }))
     }
 
     fn with<T>(&self, closed: T, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
-        self.0.borrow_mut().as_mut().map_or(closed, |tcp| poll(Pin::new(tcp)))
+        self.0.tcp.borrow_mut().as_mut().map_or(closed, |tcp| poll(Pin::new(tcp)))
     }
 }
 
@@ -83,6 +101,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // Outside an exchange, such as in a farewell of TLS, there is nobody to tell.
         let _ = CURRENT.try_with(|used| used.0.replace(Rc::downgrade(&self.0)));
+        self.0.idle_since.set(None);
         self.with(closed(), |tcp| tcp.poll_write(cx, bytes))
     }
 
