@@ -57,7 +57,7 @@ impl Kept {
             let Some(owner) = of.upgrade() else { return };
             let kept = kept(&owner);
             let closed = kept.sweep();
-            after(&owner, closed, kept.due.borrow().len());
+            after(&owner, closed, kept.len());
             let Some(next) = kept.next() else { return kept.watched.set(false) };
             let next = kept.clock.instant(next);
             drop(owner);
@@ -65,7 +65,18 @@ impl Kept {
         }
     }
 
-    fn next(&self) -> Option<Mono> {
+    /// How many connections may be open.
+    pub(super) fn len(&self) -> usize {
+        self.due.borrow().len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.get()
+    }
+
+    /// When to look again, if there is anything to see.
+    pub(super) fn next(&self) -> Option<Mono> {
         self.due.borrow().first_key_value().map(|((due, _), _)| *due)
     }
 

@@ -23,15 +23,28 @@ const BELIEVED: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct Perimeter {
     /// What every endpoint may reach, whatever its guard.
-    pub allow: Vec<Allowed>,
+    pub(crate) allow: Vec<Allowed>,
     /// Whether only endpoints with the guard [`Guard::Private`] may have an `http` URL.
-    pub https_only: bool,
+    pub(crate) https_only: bool,
     /// Where this process listens: no endpoint reaches that.
-    pub listening: Vec<SocketAddr>,
+    pub(crate) listening: Vec<SocketAddr>,
     interfaces: Interfaces,
 }
 
 impl Perimeter {
+    /// What every endpoint may reach, whatever its guard; and whether only endpoints with the guard [`Guard::Private`] may have an
+    /// `http` URL.
+    pub fn new(allow: Vec<Allowed>, https_only: bool) -> Self {
+        Self { allow, https_only, ..Self::default() }
+    }
+
+    /// Tells where this process listens: no endpoint reaches that.
+    #[must_use]
+    pub fn listening_on(mut self, address: SocketAddr) -> Self {
+        self.listening.push(address);
+        self
+    }
+
     /// Whether `guard` lets a request reach `address`.
     ///
     /// # Errors

@@ -83,9 +83,8 @@ fn config(fields: &mut Fields<'_>, over: &GuardOptions) -> ConfigFile {
         allow: fields.take("guard_allow").and_then(|field| field.parsed(0..=MOST_ALLOWED)),
         https_only: fields.take("https_only").and_then(|field| field.flag()),
     };
-    let mut perimeter = Perimeter::default();
-    perimeter.allow = over.allow.as_ref().or(guard.allow.as_ref()).cloned().unwrap_or_default();
-    perimeter.https_only = over.https_only.or(guard.https_only).unwrap_or(false);
+    let allow = over.allow.as_ref().or(guard.allow.as_ref()).cloned().unwrap_or_default();
+    let perimeter = Perimeter::new(allow, over.https_only.or(guard.https_only).unwrap_or(false));
     ConfigFile {
         guard,
         listen: fields.take("listen").and_then(|field| listen(&field)),
