@@ -17,6 +17,7 @@ use awc::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::{
     Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport,
@@ -36,6 +37,7 @@ use crate::endpoint::policy::Guard;
 /// - Connections are kept for the next request to the same host and guard for up to 15 seconds, and reused only when the
 ///   answer before was complete and came to a clear end. An attempt is sent once: a kept connection that the receiver
 ///   closes at that moment is a [`FailureKind::Protocol`] failure, because what it has read of the request is unknown.
+/// - The head of an answer is read up to 16 KiB and 96 headers, its body as far as it is kept.
 /// - An interim answer (1xx) is a failure: nothing was asked that would call for one, and awc cannot read the final one.
 ///   The connection is closed.
 ///
@@ -140,14 +142,21 @@ impl Transport for HttpTransport {
         let (client, limit) = (self.client(settings.guard), settings.policy.timeout);
         let clients = Rc::clone(&self.0);
         async move {
-            clients.judge_scheme(&attempt)?;
             let late = || Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"));
             let used = Used::default();
-            let answer = timeout(limit, used.watch(exchange(&client, &attempt, &used))).await;
+            let exchange = async {
+                clients.judge_scheme(&attempt)?;
+                exchange(&client, &attempt, &used).await
+            };
+            let answer = timeout(limit, used.watch(exchange)).await;
             if let Some(socket) = used.socket() {
                 clients.keep(&socket);
             }
-            answer.unwrap_or_else(|_| Err(late())).map(Reply::from)
+            let answer = answer.unwrap_or_else(|_| Err(late())).map(Reply::from);
+            if let Err(Failure { kind: FailureKind::Blocked, detail }) = &answer {
+                warn!(event = "guard.blocked", endpoint = %attempt.endpoint.id, reason = detail, "address refused");
+            }
+            answer
         }
         .boxed_local()
     }
@@ -156,6 +165,7 @@ impl Transport for HttpTransport {
 async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Result<Response, Failure> {
     let (request, body) = request::build(client, attempt)?;
     let head = request.send_body(body).await.map_err(failure)?;
+    used.has_head();
     let status = head.status().as_u16();
     if !(200..600).contains(&status) {
         used.close();

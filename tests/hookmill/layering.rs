@@ -70,6 +70,7 @@ const PURE: &[&str] = &[
     "transport/file/line.rs",
     "transport/file/rotation.rs",
     "transport/guard.rs",
+    "transport/guard",
     "transport/signature.rs",
 ];
 

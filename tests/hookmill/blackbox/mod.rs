@@ -14,6 +14,7 @@ mod conservation;
 mod debounce;
 mod drain;
 mod files;
+mod guarding;
 mod http;
 mod isolation;
 mod jobs;

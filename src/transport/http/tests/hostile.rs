@@ -52,7 +52,8 @@ async fn after(bytes: impl Into<Vec<u8>>) -> Result<Response, Failure> {
 #[test]
 fn an_answer_that_takes_too_long_is_a_timeout_however_it_is_drawn_out() {
     run(async {
-        for head in ["HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", "HTTP/1.1 200 OK\r\nx: ", "HTTP/1.1 200 ", ""] {
+        for head in ["HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n", "HTTP/1.1 200 OK\r\nx: ", "HTTP/1.1 200 ", ""]
+        {
             let answer = first(move |mut peer| async move {
                 peer.request().await;
                 peer.write(head).await;
@@ -82,6 +83,33 @@ fn heads_without_bounds_are_protocol_failures() {
             .await;
             assert_eq!(kind(answer), FailureKind::Protocol, "{head:?}");
         }
+    });
+}
+
+#[test]
+fn a_head_is_bounded_and_what_comes_with_it_is_not() {
+    run(async {
+        let head = |bytes: usize| {
+            let (begin, end) = ("HTTP/1.1 200 OK\r\ncontent-length: 3000\r\nx: ", "\r\n\r\n");
+            format!("{begin}{}{end}", "y".repeat(bytes - begin.len() - end.len()))
+        };
+        let body = "z".repeat(3000);
+        assert_eq!(after(head(12 << 10) + &body).await.unwrap().body, body);
+        let failure = after(head((16 << 10) + 1) + &body).await.unwrap_err();
+        assert_eq!((failure.kind, failure.detail.contains("16 KiB")), (FailureKind::Protocol, true), "{failure}");
+    });
+}
+
+#[test]
+fn what_stands_beside_a_chunk_is_not_kept() {
+    run(async {
+        let answer = first(|mut peer| async move {
+            peer.request().await;
+            peer.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;").await;
+            while peer.write(&"a".repeat(10_000)).await {}
+        })
+        .await;
+        assert!(matches!(kind(answer), FailureKind::Protocol | FailureKind::Timeout));
     });
 }
 

@@ -184,7 +184,11 @@ fn a_certificate_that_has_expired_or_is_of_another_is_a_tls_failure() {
         let network = Network { names: loopback, ..trust() };
         let failure =
             post(&HttpTransport::new(&network), &url.replace("localhost", "other.example")).await.unwrap_err();
-        assert_eq!((failure.kind, failure.detail.contains("not valid for name")), (FailureKind::Tls, true), "{failure}");
+        assert_eq!(
+            (failure.kind, failure.detail.contains("not valid for name")),
+            (FailureKind::Tls, true),
+            "{failure}"
+        );
     });
 }
 
