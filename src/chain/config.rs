@@ -63,12 +63,11 @@ impl ChainConfig {
             return Err(Invalid::at("#", "holds neither `webhooks` nor `chains`"));
         }
         let enabled = is_there("chains") || value.pointer("/webhooks/enabled") == Some(&Value::Bool(true));
+        let perimeter = Perimeter::default();
+        let judge = |url: &Url, guard| perimeter.judge_url(url, guard);
         fields::read(value, |fields| {
             fields.allow_unknown();
-            Some(Self {
-                enabled,
-                chains: read(fields, Origin::Code, &|url: &Url, guard| Perimeter::default().judge_url(url, guard)),
-            })
+            Some(Self { enabled, chains: read(fields, Origin::Code, &judge) })
         })
     }
 

@@ -23,6 +23,7 @@ use crate::{
     endpoint::{Endpoint, EndpointId, Origin, Settings, State, Target, settings::Judge},
     error::{Invalid, StoreError},
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
+    transport::guard,
 };
 
 /// How an endpoint stands.
@@ -74,7 +75,8 @@ impl Hookmill {
         id: Option<EndpointId>,
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let settings = Settings::parse(settings, self.origin(Owner::Api), self.judge())?;
+        let origin = self.origin(Owner::Api);
+        let settings = Settings::parse(settings, origin, self.judge(origin))?;
         id.as_ref().map_or(Ok(()), expect_free_id)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
@@ -90,7 +92,8 @@ impl Hookmill {
     /// Whether [`Hookmill::create_endpoint`] would take these settings.
     #[cfg(feature = "api")]
     pub(crate) fn check_endpoint(&self, settings: &Value) -> Result<(), Invalid> {
-        Settings::parse(settings, self.origin(Owner::Api), self.judge()).map(drop)
+        let origin = self.origin(Owner::Api);
+        Settings::parse(settings, origin, self.judge(origin)).map(drop)
     }
 
     pub(super) async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
@@ -114,7 +117,8 @@ impl Hookmill {
         version: Option<u64>,
     ) -> Result<(Arc<Endpoint>, bool), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
-        let mut settings = Settings::parse(settings, self.origin_for(&id), self.judge())?;
+        let origin = self.origin_for(&id);
+        let mut settings = Settings::parse(settings, origin, self.judge(origin))?;
         match self.endpoint(&id) {
             None if version.is_some() => Err(not_found(&id)),
             None => {
@@ -142,7 +146,8 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
-        let settings = old.settings.patched(patch, self.origin_for(id), self.judge())?;
+        let origin = self.origin_for(id);
+        let settings = old.settings.patched(patch, origin, self.judge(origin))?;
         self.update(&old, settings).await
     }
 
@@ -379,10 +384,14 @@ impl Hookmill {
         }
     }
 
-    /// Judges the URLs of endpoints, whoever writes them.
-    pub(super) fn judge(&self) -> impl Judge {
+    /// Judges the URLs of endpoints that `origin` configures.
+    pub(super) fn judge(&self, origin: Origin) -> impl Judge {
         let perimeter = Arc::clone(&self.0.perimeter);
-        move |url: &Url, guard| perimeter.judge_url(url, guard)
+        let https_only = perimeter.https_only && matches!(origin, Origin::Api { .. });
+        move |url: &Url, guard| match url.scheme() {
+            "http" if https_only => Err(guard::NOT_HTTPS.to_owned()),
+            _ => perimeter.judge_url(url, guard),
+        }
     }
 
     /// What settings mean that a caller of the API writes for an endpoint of `owner`'s.

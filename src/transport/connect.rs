@@ -7,6 +7,7 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Host};
 use awc::http::Uri;
 use futures_util::{FutureExt, TryFutureExt, future::LocalBoxFuture};
 use tokio::{net::TcpStream, time::timeout};
+use tracing::debug;
 
 use super::{Failure, FailureKind, guard::Blocked, names::Names, perimeter::Perimeter, stream::Stream};
 use crate::{endpoint::policy::Guard, metrics::Metrics};
@@ -44,33 +45,36 @@ impl Service<ConnectInfo<Uri>> for Dialer {
 }
 
 async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Stream>, Failure> {
-    let addresses = dialer.names.resolve(uri.hostname(), port).await?;
+    let host = uri.hostname();
+    let addresses = dialer.names.resolve(host, port).await?;
     for address in &addresses {
-        dialer.judge(*address)?;
+        dialer.judge(host, *address)?;
     }
     let tcp = connect(addresses).await?;
     let ends = tcp.set_nodelay(true).and_then(|()| Ok((tcp.peer_addr()?, tcp.local_addr()?)));
     let (peer, local) = ends.map_err(|error| Failure::new(FailureKind::Connect, error.to_string()))?;
-    dialer.judge(peer)?;
+    dialer.judge(host, peer)?;
     if peer.ip() == local.ip() {
-        dialer.judge_this_machine(peer)?;
+        dialer.judge_this_machine(host, peer)?;
     }
     Ok(Connection::new(uri, Stream::new(tcp)))
 }
 
 impl Dialer {
-    fn judge(&self, address: SocketAddr) -> Result<(), Failure> {
-        self.perimeter.judge(address, self.guard).map_err(|blocked| self.refuse(blocked))
+    fn judge(&self, host: &str, address: SocketAddr) -> Result<(), Failure> {
+        self.perimeter.judge(address, self.guard).map_err(|blocked| self.refuse(host, blocked))
     }
 
     /// A connection whose ends have one address has not left this machine, whatever its interfaces are said to be.
-    fn judge_this_machine(&self, address: SocketAddr) -> Result<(), Failure> {
-        self.perimeter.judge_as_own(address, self.guard).map_err(|blocked| self.refuse(blocked))
+    fn judge_this_machine(&self, host: &str, address: SocketAddr) -> Result<(), Failure> {
+        self.perimeter.judge_as_own(address, self.guard).map_err(|blocked| self.refuse(host, blocked))
     }
 
-    fn refuse(&self, blocked: Blocked) -> Failure {
-        self.metrics.blocked.one(blocked.label());
-        Failure::new(FailureKind::Blocked, blocked.to_string())
+    /// The failure names no address that its reader has not written: it would tell him what names mean inside.
+    fn refuse(&self, host: &str, Blocked { ip, reason }: Blocked) -> Failure {
+        self.metrics.blocked.one(Blocked { ip, reason }.label());
+        debug!(host, %ip, reason, "address refused");
+        Failure::new(FailureKind::Blocked, format!("{host} must not be reached: {reason}"))
     }
 }
 

@@ -41,7 +41,7 @@ impl Blocked {
 const THIS_MACHINE: &str = "it is this machine, which is allowed only with --allow-loopback or `guard_allow`";
 const THIS_SERVER: &str = "Hookmill itself listens there";
 const NOT_GLOBAL: &str = "it is not a global address";
-const NOT_HTTPS: &str = "must begin with https://: the operator allows nothing else";
+pub(crate) const NOT_HTTPS: &str = "must begin with https://: the operator allows nothing else";
 
 /// What an operator and the machine add to the guards.
 #[derive(Clone, Copy, Debug, Default)]

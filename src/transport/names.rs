@@ -2,10 +2,12 @@
 //!
 //! The system's resolver blocks a thread until it is done, and cannot be stopped: a name service that hangs would take every
 //! thread that may block. So look-ups are bounded in number, and a name is looked up once at a time, whoever asks for it.
-//! Nothing is kept: the next attempt asks again.
+//! Names that hung the last time have turns of their own, and a look-up that begins to hang goes over to those: who owns names
+//! that hang can make many of them, and they hold up each other and no other name for longer than one look-up may take.
+//! No answer is kept: the next attempt asks again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     future::Future,
     io,
@@ -25,8 +27,11 @@ use super::{Failure, FailureKind};
 
 /// The longest a name may take to resolve, with waiting for a turn.
 const RESOLVE: Duration = Duration::from_secs(5);
-/// Look-ups at once. Each delivering thread may block 512 others, which also write files.
+/// Look-ups at once, of names that answer and as many of those that hang. Each delivering thread may block 512 others, which also
+/// write files.
 const LOOKUPS: usize = 128;
+/// Most names that are remembered for hanging.
+const SLOW: usize = 10_000;
 
 /// Finds the addresses of a name.
 type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
@@ -40,7 +45,16 @@ type Watched = watch::Receiver<Option<Found>>;
 pub(super) struct Names {
     lookup: Lookup,
     turns: Arc<Semaphore>,
-    under_way: Arc<Mutex<HashMap<String, Watched>>>,
+    /// Turns of names that hang.
+    slow_turns: Arc<Semaphore>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    under_way: HashMap<String, Watched>,
+    /// Names that hung the last time.
+    slow: HashSet<String>,
 }
 
 impl Default for Names {
@@ -53,13 +67,14 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Looks names up by `lookup`, so many at once.
+    /// Looks names up by `lookup`, so many at once, and as many that hang.
     pub(super) fn by<F>(at_once: usize, lookup: impl Fn(String) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
     {
         let lookup: Lookup = Arc::new(move |host| lookup(host).boxed());
-        Self { lookup, turns: Arc::new(Semaphore::new(at_once)), under_way: Arc::default() }
+        let turns = || Arc::new(Semaphore::new(at_once));
+        Self { lookup, turns: turns(), slow_turns: turns(), known: Arc::default() }
     }
 
     /// Every address of `host`, at least one. A literal address is itself, at once.
@@ -85,7 +100,7 @@ impl Names {
         let mut watched = match self.watch(host) {
             Some(watched) => watched,
             None => {
-                let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| given_up())?;
+                let turn = self.turns_of(host).acquire_owned().await.map_err(|_| given_up())?;
                 self.begin(host, turn)
             }
         };
@@ -93,32 +108,58 @@ impl Names {
         found.clone().unwrap_or_else(|| Err(given_up()))
     }
 
+    fn turns_of(&self, host: &str) -> Arc<Semaphore> {
+        Arc::clone(if self.known().slow.contains(host) { &self.slow_turns } else { &self.turns })
+    }
+
     fn watch(&self, host: &str) -> Option<Watched> {
-        self.under_way().get(host).filter(|watched| goes_on(watched)).cloned()
+        self.known().under_way.get(host).filter(|watched| goes_on(watched)).cloned()
     }
 
     /// Others may have begun meanwhile.
     fn begin(&self, host: &str, turn: OwnedSemaphorePermit) -> Watched {
-        let mut under_way = self.under_way();
-        if let Some(watched) = under_way.get(host).filter(|watched| goes_on(watched)) {
+        let mut known = self.known();
+        if let Some(watched) = known.under_way.get(host).filter(|watched| goes_on(watched)) {
             return watched.clone();
         }
         let (tell, watched) = watch::channel(None);
-        under_way.insert(host.to_owned(), watched.clone());
+        known.under_way.insert(host.to_owned(), watched.clone());
         tokio::spawn(self.clone().look_up(host.to_owned(), turn, tell));
         watched
     }
 
     /// Goes on when nobody waits for it any more: the thread that it blocks is not free before it ends, and nor is its turn.
-    async fn look_up(self, host: String, turn: OwnedSemaphorePermit, tell: watch::Sender<Option<Found>>) {
-        let found = (self.lookup)(host.clone()).await;
-        self.under_way().remove(&host);
+    async fn look_up(self, host: String, mut turn: OwnedSemaphorePermit, tell: watch::Sender<Option<Found>>) {
+        let mut lookup = (self.lookup)(host.clone());
+        let found = match timeout(RESOLVE, &mut lookup).await {
+            Ok(found) => {
+                self.known().slow.remove(&host);
+                found
+            }
+            Err(_) => {
+                self.known().remember_slow(&host);
+                if let Ok(other) = Arc::clone(&self.slow_turns).try_acquire_owned() {
+                    turn = other;
+                }
+                lookup.await
+            }
+        };
+        self.known().under_way.remove(&host);
         tell.send_replace(Some(found.map(Arc::from).map_err(|error| Arc::from(error.to_string()))));
         drop(turn);
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<String, Watched>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn remember_slow(&mut self, host: &str) {
+        if self.slow.len() >= SLOW {
+            self.slow.clear();
+        }
+        self.slow.insert(host.to_owned());
     }
 }
 

@@ -69,10 +69,14 @@ fn nobody_may_point_to_the_server_itself() {
 #[test]
 fn where_https_is_asked_for_http_is_refused() {
     run(async {
-        let client = started(|builder| builder.https_only(true)).await;
+        let client = started(|builder| builder.https_only(true).allow_loopback(true)).await;
         for guard in ["public", "private"] {
             assert_eq!(allowed(&client, &["http://example.org/", "https://example.org/"], guard).await, [false, true]);
         }
+        let own = crate::Endpoint::http("own", "http://example.org/");
+        client.hooks.set_endpoint(own).await.unwrap();
+        let paused = client.json(Method::PATCH, "/v1/endpoints/own", &json!({"state": "paused"})).await;
+        assert_eq!(paused.value(StatusCode::OK)["state"], "paused", "the program may go without");
         let steps = json!([{"name": "a", "url": "http://example.org/", "final_response": true}]);
         let refused = client.json(Method::PUT, "/v1/chains/E", &steps).await;
         assert_eq!(refused.problem(422, "invalid-request"), ["#/0/url"]);

@@ -97,19 +97,29 @@ fn a_name_service_that_hangs_takes_its_share_of_threads_and_no_more() {
                 Ok(vec![IP])
             }
         });
-        let hung: Vec<_> = (0..10).map(|n| format!("hangs{n}")).collect();
-        let found = join_all(hung.iter().map(|host| names.resolve(host, 1))).await;
-        assert!(found.into_iter().all(|found| failed(found).contains("no answer")));
-        assert_eq!(asked.load(Ordering::Relaxed), 3);
-        // Its threads are still not free; who asks again for what hangs takes no other.
-        assert!(failed(names.resolve("hangs0", 1).await).contains("no answer"));
-        assert!(failed(names.resolve("well", 1).await).contains("no answer"));
-        assert_eq!(asked.load(Ordering::Relaxed), 3);
-        assert!(names.resolve("1.2.3.4", 1).await.is_ok());
-        // One of them ends; whoever waited is gone, and the next has its turn.
-        ended.add_permits(1);
-        assert_eq!(names.resolve("well", 1).await, Ok(vec![SocketAddr::new(IP, 1)]));
+        let hang = async |which: std::ops::Range<usize>| {
+            let hosts: Vec<_> = which.map(|n| format!("hangs{n}")).collect();
+            join_all(hosts.iter().map(|host| names.resolve(host, 1))).await
+        };
+        let all_fail = |found: Vec<_>| assert!(found.into_iter().all(|found| failed(found).contains("no answer")));
+        all_fail(hang(0..3).await);
+        // They hang on, hold up no other name, and who asks for them takes no other thread.
+        assert!(names.resolve("well", 1).await.is_ok());
+        all_fail(hang(0..3).await);
         assert_eq!(asked.load(Ordering::Relaxed), 4);
+        // Then every turn is taken, and stays so: the threads are not free.
+        all_fail(hang(3..6).await);
+        assert!(failed(names.resolve("well", 1).await).contains("no answer"));
+        all_fail(hang(0..9).await);
+        assert_eq!(asked.load(Ordering::Relaxed), 7);
+        assert!(names.resolve("1.2.3.4", 1).await.is_ok());
+        // They end; what has hung has turns of its own until it answers in time.
+        ended.add_permits(6);
+        assert!(names.resolve("well", 1).await.is_ok());
+        ended.add_permits(100);
+        assert!(hang(0..9).await.into_iter().all(|found| found.is_ok()));
+        assert!(names.known().slow.is_empty() && names.known().under_way.is_empty());
+        assert_eq!((names.turns.available_permits(), names.slow_turns.available_permits()), (3, 3));
     });
 }
 
