@@ -6,6 +6,7 @@ mod chains;
 mod configuration;
 mod doors;
 mod formats;
+mod guarding;
 mod jobs;
 mod metrics;
 mod publishing;

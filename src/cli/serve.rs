@@ -98,10 +98,13 @@ const HEAD: Duration = Duration::from_secs(5);
 impl Running {
     pub(super) async fn start(settings: InForce) -> anyhow::Result<Self> {
         let InForce { listen, data_dir, allow_loopback, file_roots, declared, disk_reserve, .. } = settings;
+        let (allow, https_only) = (settings.guard_allow, settings.https_only);
         info!(event = "server.started", version = env!("CARGO_PKG_VERSION"), "starting");
         // Before anything is delivered: when the port is taken, nothing has happened.
         let listener = listener(listen).with_context(|| format!("cannot listen on {listen}"))?;
         let builder = Hookmill::builder().data_dir(&data_dir).allow_loopback(allow_loopback).declare(declared);
+        let builder = listener.local_addr().into_iter().fold(builder.https_only(https_only), Builder::listening_on);
+        let builder = allow.into_iter().fold(builder, Builder::guard_allow);
         let builder = file_roots.into_iter().fold(builder, Builder::file_root);
         let builder = disk_reserve.into_iter().fold(builder, Builder::disk_reserve);
         let hooks = builder.start().await.with_context(|| format!("cannot start on {}", data_dir.display()))?;

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     hash::Hash,
     io,
+    net::SocketAddr,
     path::PathBuf,
     rc::Rc,
     sync::{Arc, RwLock, atomic::AtomicU64},
@@ -15,6 +16,7 @@ use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use tokio::sync::oneshot;
 use tracing::warn;
+use url::Url;
 
 use super::{
     BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, death,
@@ -35,7 +37,7 @@ use crate::{
     metrics::Metrics,
     quota::Quota,
     store::{Loaded, Retention, Store, memory::MemoryStore},
-    transport::{HttpTransport, Network, Transport, TransportFactory, guard, routed},
+    transport::{HttpTransport, Network, Perimeter, Transport, TransportFactory, guard::Allowed, routed},
 };
 
 #[cfg(feature = "sqlite")]
@@ -70,6 +72,7 @@ pub struct Builder {
     threads: usize,
     transport: Option<TransportFactory>,
     allow_loopback: bool,
+    perimeter: Perimeter,
     file_roots: Vec<PathBuf>,
     intake: (usize, usize),
     chain_bytes: usize,
@@ -99,6 +102,7 @@ impl Default for Builder {
             threads,
             transport: None,
             allow_loopback: false,
+            perimeter: Perimeter::default(),
             file_roots: Vec::new(),
             intake: (INTAKE_EVENTS, INTAKE_BYTES),
             chain_bytes: CHAIN_BYTES,
@@ -199,6 +203,28 @@ impl Builder {
         self
     }
 
+    /// Lets every endpoint reach a network, whatever its guard: `"10.1.0.0/16:443".parse()?`. Metadata addresses only one by
+    /// one, with `/32` or `/128`.
+    pub fn guard_allow(mut self, allowed: Allowed) -> Self {
+        self.perimeter.allow.push(allowed);
+        self
+    }
+
+    /// Refuses `http` URLs to endpoints that are made through the API, and to all whose guard is not [`Guard::Private`], also
+    /// those that were made before: their attempts fail as [`Blocked`](crate::transport::FailureKind::Blocked).
+    ///
+    /// [`Guard::Private`]: crate::endpoint::policy::Guard::Private
+    pub fn https_only(mut self, https_only: bool) -> Self {
+        self.perimeter.https_only = https_only;
+        self
+    }
+
+    /// Tells where this program listens: no endpoint may reach that, whatever its guard and whatever is allowed.
+    pub fn listening_on(mut self, address: SocketAddr) -> Self {
+        self.perimeter.listening.push(address);
+        self
+    }
+
     /// Names a directory, by its absolute path, below which endpoints made through the API may write files. Those lie below the
     /// first one named; without one they are refused.
     pub fn file_root(mut self, path: impl Into<PathBuf>) -> Self {
@@ -247,19 +273,20 @@ impl Builder {
     }
 
     async fn build(
-        self,
+        mut self,
         arbiters: Vec<ArbiterHandle>,
         hooks_arbiter: ArbiterHandle,
         system: Option<System>,
     ) -> Result<Hookmill, StartError> {
         let (own, own_rules, owners) = self.validated()?;
+        let perimeter = Arc::new(std::mem::take(&mut self.perimeter));
         let metrics = Arc::new(Metrics::default());
         let enricher =
             Enricher::new(enrich::read(&self.enrich)?, self.enrich_limit, hooks_arbiter, Arc::clone(&metrics));
         let store = self.open()?;
         let transport = match self.transport.clone() {
             Some(transport) => transport,
-            None => http(&metrics).map_err(|source| StartError::System { what: "no TLS", source })?,
+            None => http(&metrics, &perimeter).map_err(|source| StartError::System { what: "no TLS", source })?,
         };
         let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
         let mut loaded = store.load().await?;
@@ -323,6 +350,7 @@ impl Builder {
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
+            perimeter,
             file_root: self.file_roots.first().cloned(),
             data_dir: self.dir(),
             counters: Counters::default(),
@@ -346,8 +374,9 @@ impl Builder {
         let relative = self.file_roots.iter().enumerate().filter(|(_, root)| !root.is_absolute());
         faults
             .extend(relative.map(|(index, _)| Fault::new(format!("#/file_roots/{index}"), "must be an absolute path")));
+        let judge = |url: &Url, guard| self.perimeter.judge_url(url, guard);
         let endpoints = self.endpoints.iter().enumerate().map(|(index, endpoint)| {
-            endpoint.clone().build(guard::judge_url).map_err(|invalid| invalid.below(&format!("/endpoints/{index}")))
+            endpoint.clone().build(judge).map_err(|invalid| invalid.below(&format!("/endpoints/{index}")))
         });
         let endpoints = collect(endpoints, &mut faults).into_iter();
         let endpoints = endpoints.map(|(id, settings)| DeclaredEndpoint { id, settings, names_state: false }).collect();
@@ -416,7 +445,7 @@ fn collect<T>(results: impl Iterator<Item = Result<T, Invalid>>, faults: &mut Ve
     results.filter_map(|result| result.map_err(|invalid| faults.extend(Vec::from(invalid))).ok()).collect()
 }
 
-fn http(metrics: &Arc<Metrics>) -> io::Result<TransportFactory> {
-    let network = Network::new()?.counting(Arc::clone(metrics));
+fn http(metrics: &Arc<Metrics>, perimeter: &Arc<Perimeter>) -> io::Result<TransportFactory> {
+    let network = Network::new()?.counting(Arc::clone(metrics)).within(Arc::clone(perimeter));
     Ok(Arc::new(move || Rc::new(HttpTransport::new(&network))))
 }

@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tracing::{info, warn};
+use url::Url;
 
 use super::{
     Hookmill, ManageError, Owner,
@@ -19,7 +20,7 @@ use crate::{
     debounce::{self, Rule, RuleName},
     deliver::machine::{Disabled, Snapshot},
     dispatch,
-    endpoint::{Endpoint, EndpointId, Origin, Settings, State, target},
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State, settings::Judge, target},
     error::{Invalid, StoreError},
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
     transport::guard,
@@ -74,7 +75,8 @@ impl Hookmill {
         id: Option<EndpointId>,
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let settings = Settings::parse(settings, self.origin(Owner::Api), guard::judge_url)?;
+        let origin = self.origin(Owner::Api);
+        let settings = Settings::parse(settings, origin, self.judge(origin))?;
         id.as_ref().map_or(Ok(()), expect_free_id)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
@@ -91,7 +93,8 @@ impl Hookmill {
     /// Whether [`Hookmill::create_endpoint`] would take these settings.
     #[cfg(feature = "api")]
     pub(crate) fn check_endpoint(&self, settings: &Value) -> Result<(), Invalid> {
-        Settings::parse(settings, self.origin(Owner::Api), guard::judge_url).map(drop)
+        let origin = self.origin(Owner::Api);
+        Settings::parse(settings, origin, self.judge(origin)).map(drop)
     }
 
     pub(super) async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
@@ -114,7 +117,8 @@ impl Hookmill {
         version: Option<u64>,
     ) -> Result<(Arc<Endpoint>, bool), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
-        let mut settings = Settings::parse(settings, self.origin_for(&id), guard::judge_url)?;
+        let origin = self.origin_for(&id);
+        let mut settings = Settings::parse(settings, origin, self.judge(origin))?;
         match self.endpoint(&id) {
             None if version.is_some() => Err(not_found(&id)),
             None => {
@@ -143,7 +147,8 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
-        let settings = old.settings.patched(patch, self.origin_for(id), guard::judge_url)?;
+        let origin = self.origin_for(id);
+        let settings = old.settings.patched(patch, origin, self.judge(origin))?;
         self.update(&old, settings).await
     }
 
@@ -389,6 +394,16 @@ impl Hookmill {
         match self.endpoint_owner(id) {
             Owner::Chain => self.origin(self.owner_of_chain_with(id)),
             owner => self.origin(owner),
+        }
+    }
+
+    /// Judges the URLs of endpoints that `origin` configures.
+    pub(super) fn judge(&self, origin: Origin) -> impl Judge {
+        let perimeter = Arc::clone(&self.0.perimeter);
+        let https_only = perimeter.https_only && matches!(origin, Origin::Api { .. });
+        move |url: &Url, guard| match url.scheme() {
+            "http" if https_only => Err(guard::NOT_HTTPS.to_owned()),
+            _ => perimeter.judge_url(url, guard),
         }
     }
 

@@ -49,6 +49,7 @@ use crate::{
     metrics::Metrics,
     quota::Quota,
     store::{AppendError, Store, Submission, Totals},
+    transport::Perimeter,
 };
 
 pub use apply::Applied;
@@ -95,6 +96,8 @@ pub(crate) struct Inner {
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
     pub(crate) changes: Mutex<()>,
     pub(crate) allow_loopback: bool,
+    /// What may be reached.
+    pub(crate) perimeter: Arc<Perimeter>,
     /// Below which files may be made through the API.
     pub(crate) file_root: Option<PathBuf>,
     /// Where it keeps everything, if on disk.

@@ -3,6 +3,8 @@
 mod answers;
 mod batches;
 mod connections;
+mod guarded;
+mod hostile;
 mod server;
 mod tls;
 

@@ -15,6 +15,7 @@ mod debounce;
 mod drain;
 mod faults;
 mod files;
+mod guarding;
 mod http;
 mod isolation;
 mod jobs;
