@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::fields::{self, Field, Fields},
-    endpoint::{EndpointId, Origin, Settings, Signing, policy::Guard, settings::limits},
+    endpoint::{EndpointId, Origin, Settings, policy::Guard, settings::limits},
     error::{Fault, Invalid},
     event::NameError,
     transport::guard,
@@ -345,12 +345,7 @@ fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, source:
         Invalid::unless_empty(faults).err().unwrap_or_else(|| Invalid::at("#", "is incomplete"))
     });
     let settings = item.nested(parsed)?;
-    let unsigned = match &settings.signing {
-        Signing::Standard(secrets) => secrets.is_empty(),
-        Signing::Hmac(hmac) => hmac.secret.is_none(),
-        Signing::None => false,
-    };
-    if unsigned {
+    if settings.signing.is_incomplete() {
         item.nested::<()>(Err(Invalid::at("#/signing", "needs a secret: bring it as `secret`")));
     }
     Some(settings)

@@ -299,6 +299,7 @@ impl Builder {
             invocations: Quota::new(INVOCATIONS),
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
+            ends: super::rotation::Ends::default(),
             allow_loopback: self.allow_loopback,
             file_root: self.file_roots.first().cloned(),
             data_dir: self.dir(),

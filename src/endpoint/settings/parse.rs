@@ -121,6 +121,7 @@ mod tests {
 
     use super::*;
     use crate::endpoint::{
+        Standard,
         policy::{Guard, Policy},
         settings::laws::{parse, places, with},
     };
@@ -130,7 +131,7 @@ mod tests {
         let settings = with(json!({})).unwrap();
         assert_eq!(settings.topics, [TopicPattern::All]);
         assert_eq!(settings.policy, Policy::default());
-        assert_eq!(settings.signing, Signing::Standard(Vec::new()));
+        assert_eq!(settings.signing, Signing::Standard(Standard::default()));
         assert_eq!((settings.method.as_str(), settings.state), ("POST", State::Active));
     }
 
