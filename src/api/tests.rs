@@ -9,6 +9,7 @@ mod formats;
 mod jobs;
 mod metrics;
 mod publishing;
+mod secrets;
 mod sockets;
 mod switches;
 

@@ -15,6 +15,8 @@ mod operational;
 mod owner;
 mod rotation;
 mod scrape;
+#[cfg(feature = "sqlite")]
+mod sealing;
 mod trial;
 mod watch;
 

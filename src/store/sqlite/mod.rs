@@ -17,6 +17,7 @@ mod lists;
 mod read;
 mod reader;
 mod schema;
+mod sealed;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -41,8 +42,8 @@ use super::{
     AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
     Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, Disk, EndpointChange, EndpointRow,
     EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
-    ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink, Store, Submission, Totals,
-    Verdict, Vitals, WindowChange,
+    ReplayOutcome, Reply, Reserve, Retention, RuleTotals, SecretKeys, Settlement, Space, SpaceSink, Store, Submission,
+    Totals, Verdict, Vitals, WindowChange, sealing::Owner,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -55,6 +56,7 @@ use chores::Chores;
 use committer::{Committer, Message, Watches};
 use configure::Answer;
 use reader::{Reader, read_error};
+use sealed::Seal;
 use space::Lookout;
 use write::Writer;
 
@@ -65,6 +67,7 @@ pub struct SqliteStore {
     pages: Reader,
     lists: Reader,
     committer: Option<thread::JoinHandle<()>>,
+    seal: Seal,
     /// The database and its log.
     files: [PathBuf; 2],
 }
@@ -95,11 +98,29 @@ impl SqliteStore {
     /// # Errors
     /// As for [`SqliteStore::open`].
     pub fn open_leaving(dir: &Path, clock: Clock, retention: Retention, disk: Disk) -> Result<Self, StoreError> {
+        Self::open_sealed(dir, clock, retention, disk, None)
+    }
+
+    /// The same, with the secrets of endpoints and chains sealed with the first of `keys`: also those that the file holds already,
+    /// before this returns, and with no copy of them left in it. Other keys open what was sealed with them before.
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`]; also when the secrets in the file are sealed with a key that is not given: nothing has changed
+    /// then.
+    pub fn open_sealed(
+        dir: &Path,
+        clock: Clock,
+        retention: Retention,
+        disk: Disk,
+        keys: Option<SecretKeys>,
+    ) -> Result<Self, StoreError> {
+        let seal = Seal(keys);
         make_dir(dir)?;
         let lock = lock(dir)?;
         let path = dir.join("hookmill.db");
         keep_private(&path)?;
-        let db = schema::open_writer(&path)?;
+        let mut db = schema::open_writer(&path, |db| seal.check(db))?;
+        seal.settle(&mut db)?;
         let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
         let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);
         let pages = Reader::start("store-pages", &path, clock)?;
@@ -122,7 +143,7 @@ impl SqliteStore {
         };
         let committer = Some(spawn("store-commit", run)?);
         let files = [path, dir.join("hookmill.db-wal")];
-        Ok(Self { messages, shared, pages, lists, committer, files })
+        Ok(Self { messages, shared, pages, lists, committer, seal, files })
     }
 
     fn tell(&self, message: Message) {
@@ -184,6 +205,11 @@ impl Drop for Asked {
             reply(Err(StoreError::Failed("the page was not read".to_owned())));
         }
     }
+}
+
+/// Whoever stores settings is answered with what was given, not with how it is kept.
+fn in_clear(row: Reply<EndpointRow>, settings: String) -> Reply<EndpointRow> {
+    Box::pin(async move { Ok(EndpointRow { settings, ..row.await? }) })
 }
 
 /// An answer that never comes means that the store has been closed.
@@ -259,11 +285,21 @@ impl Store for SqliteStore {
     }
 
     fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow> {
-        self.change(move |writer| writer.create_endpoint(&id, &settings))
+        let sealed = match self.seal.seal(Owner::Endpoint(id.as_str()), &settings) {
+            Ok(sealed) => sealed,
+            Err(error) => return Box::pin(async { Err(error) }),
+        };
+        in_clear(self.change(move |writer| writer.create_endpoint(&id, &sealed)), settings)
     }
 
     fn update_endpoint(&self, key: EndpointKey, change: EndpointChange) -> Reply<EndpointRow> {
-        self.change(move |writer| writer.update_endpoint(key, &change))
+        let (seal, settings) = (self.seal.clone(), change.settings.clone());
+        let update = move |writer: &mut Writer<'_>| {
+            let id: String = writer.endpoint_id(key)?;
+            let change = seal.seal_change(&id, change);
+            writer.update_endpoint(key, &change.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?)
+        };
+        in_clear(self.change(update), settings)
     }
 
     fn delete_endpoint(&self, key: EndpointKey) -> Reply<()> {
@@ -275,6 +311,10 @@ impl Store for SqliteStore {
     }
 
     fn put_chain(&self, name: String, chain: Option<String>) -> Reply<()> {
+        let chain = match chain.map(|chain| self.seal.seal(Owner::Chain(&name), &chain)).transpose() {
+            Ok(chain) => chain,
+            Err(error) => return Box::pin(async { Err(error) }),
+        };
         self.change(move |writer| writer.put_chain(&name, chain.as_deref()))
     }
 
@@ -314,7 +354,8 @@ impl Store for SqliteStore {
     }
 
     fn load(&self) -> Reply<Loaded> {
-        self.read(read::load)
+        let (seal, loaded) = (self.seal.clone(), self.read(read::load));
+        Box::pin(async move { seal.open(loaded.await?) })
     }
 
     fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {

@@ -21,7 +21,10 @@ mod lifecycle;
 mod process;
 pub(super) mod receiver;
 mod refusals;
+mod sealing;
+mod secrets;
 mod server;
+mod signing;
 
 use std::{
     thread,

@@ -33,8 +33,14 @@ pub(super) fn hookmill(args: &[&str]) -> Command {
 impl Process {
     /// Starts a command whose log goes to `log`.
     pub(super) fn start(args: &[&str], log: &Path) -> Self {
+        Self::start_in(&[], args, log)
+    }
+
+    /// The same with these variables in the environment.
+    pub(super) fn start_in(environment: &[(&str, &str)], args: &[&str], log: &Path) -> Self {
         let stderr = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-        let mut child = hookmill(args).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let mut child =
+            hookmill(args).envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
         // It ends with the process, whose output it must go on reading.

@@ -32,10 +32,15 @@ impl Home {
 
     /// Starts the command and does not wait for it.
     pub(super) fn launch(&self, args: &[&str]) -> Process {
+        self.launch_in(&[], args)
+    }
+
+    /// The same with these variables in the environment.
+    pub(super) fn launch_in(&self, environment: &[(&str, &str)], args: &[&str]) -> Process {
         let data = self.data();
         let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()];
         all.extend(args);
-        Process::start(&all, &self.0.path().join("server.log"))
+        Process::start_in(environment, &all, &self.0.path().join("server.log"))
     }
 
     /// A server that may deliver to this machine, once it is ready.
@@ -44,7 +49,12 @@ impl Home {
     }
 
     pub(super) fn serve_with(&self, args: &[&str]) -> Server {
-        let process = self.launch(args);
+        self.serve_in(&[], args)
+    }
+
+    /// The same with these variables in the environment.
+    pub(super) fn serve_in(&self, environment: &[(&str, &str)], args: &[&str]) -> Server {
+        let process = self.launch_in(environment, args);
         let line = process.line_with("Hookmill listens on ");
         let addr = line.rsplit_once("http://").unwrap().1.to_owned();
         let token = std::fs::read_to_string(self.data().join("admin.token")).unwrap().trim().to_owned();
