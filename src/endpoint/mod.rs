@@ -16,6 +16,7 @@ mod target;
 use std::fmt;
 
 use serde_json::{Map, Value};
+use zeroize::Zeroize;
 
 use crate::{
     clock::Timestamp,
@@ -118,6 +119,14 @@ pub enum Auth {
     },
     /// `Authorization:` and this, verbatim.
     Verbatim(String),
+}
+
+impl Drop for Auth {
+    fn drop(&mut self) {
+        match self {
+            Self::Bearer(secret) | Self::Verbatim(secret) | Self::Basic { password: secret, .. } => secret.zeroize(),
+        }
+    }
 }
 
 impl fmt::Debug for Auth {

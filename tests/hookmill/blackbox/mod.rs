@@ -22,7 +22,7 @@ mod process;
 pub(super) mod receiver;
 mod refusals;
 mod sealing;
-mod secrets;
+pub(super) mod secrets;
 mod server;
 mod signing;
 

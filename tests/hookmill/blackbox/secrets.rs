@@ -28,7 +28,7 @@ const MARKERS: [&str; 12] = [
     SHARED,
     PRIVATE,
 ];
-/// `marker-of-a-shared-secret-1234` and `marker-of-a-rotated-secret-5678`.
+/// Of `marker-of-a-shared-secret-1234`.
 const SHARED: &str = "whsec_bWFya2VyLW9mLWEtc2hhcmVkLXNlY3JldC0xMjM0";
 const PRIVATE: &str = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
 /// Of the store.
@@ -51,7 +51,7 @@ fn spellings(secret: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Nothing of `secrets` stands in `said`, in whatever spelling; of keys neither their text nor their bytes.
-pub(super) fn expect_absent(what: &str, said: &[u8], secrets: &[&str]) {
+pub(crate) fn expect_absent(what: &str, said: &[u8], secrets: &[&str]) {
     for secret in secrets {
         let key =
             secret.rsplit('_').next().and_then(|key| BASE64_STANDARD.decode(key).ok()).filter(|key| key.len() >= 24);

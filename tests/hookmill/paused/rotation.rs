@@ -97,12 +97,13 @@ fn overlaps_that_follow_one_another_each_end_in_their_time() {
         }
         // Other changes leave the ends as they are.
         hooks.patch_endpoint(&id("crm"), &json!({"timeout": "3s"}), None).await.unwrap();
+        pass(seconds(1)).await;
         let mut counts = vec![count(&hooks)];
         for _ in 0..3 {
             pass(HOUR).await;
             counts.push(count(&hooks));
         }
-        assert_eq!(counts, [3, 2, 1, 1], "the first had its end at the moment of looking");
+        assert_eq!(counts, [3, 2, 1, 1]);
     });
 }
 
