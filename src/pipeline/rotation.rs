@@ -72,7 +72,7 @@ impl Hookmill {
                 match hooks.forget_ended(&awaited.1).await {
                     Ok(()) | Err(ManageError::Store(StoreError::Closed)) => break,
                     Err(error) => {
-                        warn!(endpoint_id = %awaited.1, %error, "a secret that ended could not be forgotten yet")
+                        warn!(endpoint_id = %awaited.1, %error, "a secret that ended could not be forgotten yet");
                     }
                 }
                 drop(hooks);

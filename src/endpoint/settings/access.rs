@@ -98,16 +98,16 @@ pub(super) fn signing(fields: &mut Fields<'_>) -> Signing {
             return Signing::Hmac(hmac);
         }
         Some(Signing::Hmac(hmac)) => return Signing::Hmac(Hmac { secret: text_secret(&brought), ..hmac }),
-        Some(Signing::Standard(standard)) => return Signing::Standard(with_first(standard, &brought)),
+        Some(Signing::Standard(standard)) => return Signing::Standard(with_first(&standard, &brought)),
         None => {}
     }
-    Signing::Standard(with_first(Standard::default(), &brought))
+    Signing::Standard(with_first(&Standard::default(), &brought))
 }
 
-fn with_first(standard: Standard, brought: &Field<'_>) -> Standard {
+fn with_first(standard: &Standard, brought: &Field<'_>) -> Standard {
     let key = key(brought);
     let scheme = key.as_ref().and_then(|key| settled(standard.scheme, key, brought));
-    Standard { keys: key.map(SigningKey::from).into_iter().collect(), scheme, ..standard }
+    Standard { keys: key.map(SigningKey::from).into_iter().collect(), scheme, header_prefix: standard.header_prefix }
 }
 
 /// Keys tell their scheme themselves.

@@ -1,5 +1,7 @@
 //! Extra headers.
 
+use serde_json::Value;
+
 use super::{
     MASK,
     limits::{MAX_HEADER_BYTES, MAX_HEADERS},
@@ -31,6 +33,17 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     let name = name.replace('_', "-");
     let name = name.as_str();
     name == AUTHORIZATION || OURS.contains(&name) || OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Settings without headers that are not to be given; `None` when they have none.
+pub(super) fn without_reserved(settings: &Value) -> Option<Value> {
+    let headers = settings.get("headers")?.as_object()?;
+    if !headers.keys().any(|name| is_reserved(name)) {
+        return None;
+    }
+    let mut settings = settings.clone();
+    settings.get_mut("headers")?.as_object_mut()?.retain(|name, _| !is_reserved(name));
+    Some(settings)
 }
 
 /// Names in lower case and values, sorted by name.
@@ -106,7 +119,7 @@ pub(super) fn unmasked<'a>(field: &Field<'a>) -> Option<&'a str> {
 mod tests {
     use awc::http::header::{HeaderName, HeaderValue};
     use proptest::{prelude::*, sample::select};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::endpoint::{
@@ -250,6 +263,13 @@ mod tests {
         for name in names {
             assert_eq!(places(with(json!({"headers": {name: "1"}}))), [format!("#/headers/{name}")]);
         }
+    }
+
+    #[test]
+    fn what_was_stored_before_a_name_was_reserved_still_reads() {
+        let stored = json!({"url": "https://a.b/", "headers": {"content_length": "1", "x-a": "2"}});
+        let restored = Settings::restore(&stored, crate::endpoint::Origin::Code).unwrap();
+        assert_eq!(restored.headers, [("x-a".to_owned(), "2".to_owned())]);
     }
 
     #[test]

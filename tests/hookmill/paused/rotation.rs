@@ -14,8 +14,11 @@ use super::*;
 
 const BODY: &[u8] = b"{}";
 
+/// When attempts were made, and what they are signed with.
+type Kept = Arc<Mutex<Vec<(Timestamp, String)>>>;
+
 /// A receiver that fails each delivery's first attempt and keeps what every attempt would be signed with.
-fn keeping() -> (ScriptedTransport, Arc<Mutex<Vec<(Timestamp, String)>>>) {
+fn keeping() -> (ScriptedTransport, Kept) {
     let signatures = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&signatures);
     let receiver = ScriptedTransport::new(move |attempt| {
