@@ -28,9 +28,9 @@ fn a_rotation_shows_the_new_secret_once() {
         let brought = client.post(rotate, &json!({"secret": own, "overlap": "0s"})).await.value(StatusCode::OK);
         assert!(brought.get("secret").is_none());
         assert_eq!(brought["signing"]["secrets"], json!(["***"]));
-        assert_eq!(client.post(rotate, &json!({"secret": own})).await.problem(422, "invalid"), ["#/secret"]);
+        assert_eq!(client.post(rotate, &json!({"secret": own})).await.problem(422, "invalid-request"), ["#/secret"]);
         let wrong = json!({"secret": "whsec_hush", "overlap": "40d", "x": 1});
-        assert_eq!(client.post(rotate, &wrong).await.problem(422, "invalid"), ["#/overlap", "#/x"]);
+        assert_eq!(client.post(rotate, &wrong).await.problem(422, "invalid-request"), ["#/overlap", "#/x"]);
         client.post("/v1/endpoints/b/rotate-secret", &json!({})).await.problem(404, "not-found");
         let stale = with_body(request(Method::POST, rotate), "{}").insert_header(("if-match", "\"1\""));
         client.send(stale).await.problem(412, "precondition-failed");
