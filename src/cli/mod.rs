@@ -12,6 +12,7 @@ mod demo;
 mod listen;
 mod publish;
 mod serve;
+mod store;
 mod table;
 
 use std::{
@@ -49,6 +50,8 @@ enum Command {
     Config(config::Config),
     /// List, check and invoke chains
     Chains(chains::Chains),
+    /// Check, back up, restore and read out a data directory
+    Store(store::Store),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
 }
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
         Command::Chains(chains) => chains.run(),
+        Command::Store(store) => store.run(),
         Command::Demo(demo) => {
             start_log("off");
             demo.run()

@@ -4,6 +4,8 @@
 
 mod batches;
 mod cancel;
+#[cfg(feature = "cli")]
+pub(crate) mod care;
 mod checkpoint;
 mod chores;
 mod codes;
@@ -14,6 +16,7 @@ mod debounce;
 mod jobs;
 mod limits;
 mod lists;
+mod place;
 mod read;
 mod reader;
 mod schema;
@@ -25,7 +28,6 @@ mod write;
 
 use std::{
     collections::BTreeMap,
-    fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -55,6 +57,7 @@ use crate::{
 use chores::Chores;
 use committer::{Committer, Message, Watches};
 use configure::Answer;
+use place::{keep_private, lock, make_dir};
 use reader::{Reader, read_error};
 use sealed::Seal;
 use space::Lookout;
@@ -119,7 +122,7 @@ impl SqliteStore {
         let lock = lock(dir)?;
         let path = dir.join("hookmill.db");
         keep_private(&path)?;
-        let mut db = schema::open_writer(&path, |db| seal.check(db))?;
+        let mut db = schema::open_writer(&path, |db| seal.check(db)).map_err(|error| placed(&path, error))?;
         seal.settle(&mut db)?;
         let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
         let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);
@@ -207,11 +210,6 @@ impl Drop for Asked {
     }
 }
 
-/// Whoever stores settings is answered with what was given, not with how it is kept.
-fn in_clear(row: Reply<EndpointRow>, settings: String) -> Reply<EndpointRow> {
-    Box::pin(async move { Ok(EndpointRow { settings, ..row.await? }) })
-}
-
 /// An answer that never comes means that the store has been closed.
 fn awaited<T: Send + 'static>(result: oneshot::Receiver<Result<T, StoreError>>) -> Reply<T> {
     Box::pin(async move { result.await.unwrap_or(Err(StoreError::Closed)) })
@@ -289,7 +287,7 @@ impl Store for SqliteStore {
             Ok(sealed) => sealed,
             Err(error) => return Box::pin(async { Err(error) }),
         };
-        in_clear(self.change(move |writer| writer.create_endpoint(&id, &sealed)), settings)
+        sealed::in_clear(self.change(move |writer| writer.create_endpoint(&id, &sealed)), settings)
     }
 
     fn update_endpoint(&self, key: EndpointKey, change: EndpointChange) -> Reply<EndpointRow> {
@@ -299,7 +297,7 @@ impl Store for SqliteStore {
             let change = seal.seal_change(&id, change);
             writer.update_endpoint(key, &change.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?)
         };
-        in_clear(self.change(update), settings)
+        sealed::in_clear(self.change(update), settings)
     }
 
     fn delete_endpoint(&self, key: EndpointKey) -> Reply<()> {
@@ -450,46 +448,31 @@ impl Drop for SqliteStore {
     }
 }
 
-fn make_dir(dir: &Path) -> Result<(), StoreError> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(dir).map_err(|error| StoreError::Unusable(format!("{}: {error}", dir.display())))
-}
-
-/// Makes the file if it is not there, and lets nobody else read it, whoever may read the directory. What SQLite puts beside it
-/// takes its mode.
-fn keep_private(path: &Path) -> Result<(), StoreError> {
-    let unusable = |error| StoreError::Unusable(format!("{}: {error}", path.display()));
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(unusable)?;
-    Ok(())
-}
-
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join("hookmill.lock");
-    let unusable = |error: &dyn std::fmt::Display| StoreError::Unusable(format!("{}: {error}", path.display()));
-    let file = File::create(&path).map_err(|error| unusable(&error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(unusable(&"another process has this directory open")),
-        Err(TryLockError::Error(error)) => Err(unusable(&error)),
-    }
-}
-
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StoreError> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
     thread.map_err(|error| StoreError::Failed(format!("no thread for the store: {error}")))
 }
 
+/// An error of opening, with the file in it.
+fn placed(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unusable(detail) => StoreError::Unusable(format!("{}: {detail}", path.display())),
+        error => error,
+    }
+}
+
+/// What helps against damage.
+const WAY_OUT: &str = "`hookmill store check` tells more, `hookmill store restore` puts a backup in place, \
+                       `hookmill store export` writes out what can be read";
+
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full(error.to_string()),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
-            StoreError::Unusable(error.to_string())
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Unusable(format!("{error}; {WAY_OUT}"))
         }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => StoreError::Unusable(error.to_string()),
         _ => StoreError::Failed(error.to_string()),
     }
 }
