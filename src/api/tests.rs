@@ -11,6 +11,7 @@ mod jobs;
 mod metrics;
 mod publishing;
 mod replays;
+mod secrets;
 mod sockets;
 mod switches;
 

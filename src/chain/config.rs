@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::fields::{self, Field, Fields},
     endpoint::{
-        EndpointId, Origin, Settings, Signing,
+        EndpointId, Origin, Settings,
         settings::{Judge, limits},
     },
     error::{Fault, Invalid},
@@ -356,12 +356,7 @@ fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, source:
         Invalid::unless_empty(faults).err().unwrap_or_else(|| Invalid::at("#", "is incomplete"))
     });
     let settings = item.nested(parsed)?;
-    let unsigned = match &settings.signing {
-        Signing::Standard(secrets) => secrets.is_empty(),
-        Signing::Hmac(hmac) => hmac.secret.is_none(),
-        Signing::None => false,
-    };
-    if unsigned {
+    if settings.signing.is_incomplete() {
         item.nested::<()>(Err(Invalid::at("#/signing", "needs a secret: bring it as `secret`")));
     }
     Some(settings)

@@ -291,7 +291,7 @@ mod tests {
             .settings(json!({"breaker": {"failures": 3}}));
         let (id, settings) = build(builder).unwrap();
         assert_eq!(id.as_str(), "crm");
-        assert_eq!(settings.signing, Signing::Standard(secrets.to_vec()));
+        assert_eq!(settings.signing, Signing::standard(secrets.to_vec()));
         assert_eq!(settings.auth, Some(Auth::Bearer("token".to_owned())));
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));

@@ -80,6 +80,8 @@ pub struct Builder {
     seed: u64,
     #[cfg(feature = "sqlite")]
     disk: Disk,
+    #[cfg(feature = "sqlite")]
+    secret_keys: super::sealing::Given,
     pub(super) enrich: Vec<(String, Hook)>,
     pub(super) enrich_limit: Duration,
 }
@@ -110,6 +112,8 @@ impl Default for Builder {
             seed: fastrand::u64(..),
             #[cfg(feature = "sqlite")]
             disk: Disk::leaving(Reserve::Standard),
+            #[cfg(feature = "sqlite")]
+            secret_keys: super::sealing::Given::default(),
             enrich: Vec::new(),
             enrich_limit: enrich::LIMIT,
         }
@@ -194,6 +198,23 @@ impl Builder {
     #[cfg(feature = "sqlite")]
     pub fn disk_probe(mut self, probe: impl Fn(&std::path::Path) -> io::Result<Room> + Send + Sync + 'static) -> Self {
         self.disk.probe = Arc::new(probe);
+        self
+    }
+
+    /// Seals the secrets of endpoints and chains on disk (AES-256-GCM) with the first of the keys in a file: see
+    /// [`SecretKeys::parse`](crate::SecretKeys::parse) for its form. The file must not lie in the data directory. What is stored
+    /// already is sealed at the start, with what other keys of the file have sealed. Without a key secrets are stored as they are,
+    /// and the log warns of it. Once sealed, they stay so: no start succeeds without the key.
+    #[cfg(feature = "sqlite")]
+    pub fn secret_key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.secret_keys.file = Some(path.into());
+        self
+    }
+
+    /// The same with keys that the program has from elsewhere.
+    #[cfg(feature = "sqlite")]
+    pub fn secret_keys(mut self, keys: crate::SecretKeys) -> Self {
+        self.secret_keys.keys = Some(keys);
         self
     }
 
@@ -349,6 +370,7 @@ impl Builder {
             chain_bytes: Quota::new(self.chain_bytes),
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
+            ends: super::rotation::Ends::default(),
             allow_loopback: self.allow_loopback,
             perimeter,
             file_root: self.file_roots.first().cloned(),
@@ -408,13 +430,13 @@ impl Builder {
         }
     }
 
-    fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+    fn open(&self) -> Result<Arc<dyn Store>, StartError> {
         match &self.place {
             Place::Memory => Ok(Arc::new(MemoryStore::new(self.clock))),
             #[cfg(feature = "sqlite")]
             Place::Dir(dir) => {
-                let (retention, disk) = (self.retention, self.disk.clone());
-                Ok(Arc::new(crate::store::sqlite::SqliteStore::open_leaving(dir, self.clock, retention, disk)?))
+                let (retention, disk, keys) = (self.retention, self.disk.clone(), self.secret_keys.read(dir)?);
+                Ok(Arc::new(crate::store::sqlite::SqliteStore::open_sealed(dir, self.clock, retention, disk, keys)?))
             }
         }
     }

@@ -134,7 +134,8 @@ impl Hookmill {
         }
     }
 
-    /// Changes an endpoint's settings by a JSON merge patch (RFC 7396).
+    /// Changes an endpoint's settings by a JSON merge patch (RFC 7396). Another origin (scheme, host, port) of its URL drops the
+    /// `auth` and the headers that the patch does not bring: see [`Settings::cleared_from`].
     ///
     /// # Errors
     /// As for [`Hookmill::replace_endpoint`].
@@ -174,7 +175,7 @@ impl Hookmill {
         self.update(&old, Settings { state, ..old.settings.clone() }).await
     }
 
-    async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
+    pub(super) async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         self.expect_changeable(old, &settings)?;
         if settings.target != old.settings.target {
             self.expect_undisturbed(&old.id, &settings)?;
@@ -262,6 +263,7 @@ impl Hookmill {
         let mut endpoints = self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner);
         endpoints.insert(endpoint.id.clone(), Arc::clone(&endpoint));
         self.0.listeners.configure(&endpoint);
+        self.await_end(&endpoint);
         endpoint
     }
 
@@ -441,7 +443,7 @@ pub(super) fn not_found(id: &EndpointId) -> ManageError {
     ManageError::NotFound(format!("endpoint {id}"))
 }
 
-fn expect_version(endpoint: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
+pub(super) fn expect_version(endpoint: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
     match version {
         Some(expected) if expected != endpoint.version => Err(ManageError::Stale { version: endpoint.version }),
         _ => Ok(()),

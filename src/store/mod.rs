@@ -8,11 +8,15 @@
 mod contract;
 mod flights;
 mod jobs;
+#[cfg(feature = "sqlite")]
+mod keys;
 mod ledger;
 mod lists;
 pub mod memory;
 mod reasons;
 mod rows;
+#[cfg(feature = "sqlite")]
+mod sealing;
 mod space;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -35,6 +39,8 @@ use crate::{
 };
 pub use flights::{Flight, Flights};
 pub use jobs::*;
+#[cfg(feature = "sqlite")]
+pub use keys::SecretKeys;
 pub use lists::*;
 pub use reasons::*;
 pub use rows::*;

@@ -302,7 +302,7 @@ pub struct PendingRow {
 }
 
 /// An endpoint as it is kept; `settings` is JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EndpointRow {
     /// Its number.
     pub key: EndpointKey,
@@ -323,7 +323,7 @@ pub struct EndpointRow {
 }
 
 /// A change of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EndpointChange {
     /// The settings from now on, JSON.
     pub settings: String,
@@ -408,7 +408,7 @@ pub enum ReplayOutcome {
 }
 
 /// What the pipeline starts from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Loaded {
     /// Endpoints that exist.
     pub endpoints: Vec<EndpointRow>,
@@ -428,4 +428,34 @@ pub struct Loaded {
     pub held_deliveries: Vec<HeldDelivery>,
     /// Every event up to this seq has a recorded verdict.
     pub judged_through: u64,
+}
+
+/// Settings hold secrets: they are not shown.
+impl fmt::Debug for EndpointRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, id, version, state_reason, .. } = self;
+        let mut shown = f.debug_struct("EndpointRow");
+        shown.field("key", key).field("id", id).field("version", version).field("state_reason", state_reason);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EndpointChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { state_changed, state_reason, drop_pending, .. } = self;
+        let mut shown = f.debug_struct("EndpointChange");
+        shown.field("state_changed", state_changed).field("state_reason", state_reason);
+        shown.field("drop_pending", drop_pending).finish_non_exhaustive()
+    }
+}
+
+/// Chains hold secrets too: only their names are shown.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoints, pending, rules, chains, judged_through, .. } = self;
+        let chains: Vec<_> = chains.iter().map(|(name, _)| name).collect();
+        let mut shown = f.debug_struct("Loaded");
+        shown.field("endpoints", endpoints).field("pending", pending).field("rules", rules).field("chains", &chains);
+        shown.field("judged_through", judged_through).finish_non_exhaustive()
+    }
 }

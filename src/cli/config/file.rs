@@ -37,6 +37,7 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) drain: Option<Duration>,
     pub(super) file_roots: Vec<PathBuf>,
     pub(super) disk_reserve: Option<u64>,
+    pub(super) secret_key_file: Option<PathBuf>,
     pub(super) declared: Declared,
 }
 
@@ -88,11 +89,12 @@ fn config(fields: &mut Fields<'_>, over: &GuardOptions) -> ConfigFile {
     ConfigFile {
         guard,
         listen: fields.take("listen").and_then(|field| listen(&field)),
-        data_dir: fields.take("data_dir").and_then(|field| data_dir(&field)),
+        data_dir: fields.take("data_dir").and_then(|field| path(&field)),
         allow_loopback: fields.take("allow_loopback").and_then(|field| field.flag()),
         drain: fields.take("drain").and_then(|field| field.duration(Duration::ZERO..=LONGEST_DRAIN)),
         file_roots: fields.take("file_roots").map(|field| file_roots(&field)).unwrap_or_default(),
         disk_reserve: fields.take("disk_reserve").and_then(|field| field.whole(0..=LARGEST_DISK)),
+        secret_key_file: fields.take("secret_key_file").and_then(|field| path(&field)),
         declared: Declared::read(fields, &perimeter),
     }
 }
@@ -102,7 +104,7 @@ fn listen(field: &Field<'_>) -> Option<SocketAddr> {
     field.text()?.parse().map_err(rule).ok()
 }
 
-fn data_dir(field: &Field<'_>) -> Option<PathBuf> {
+fn path(field: &Field<'_>) -> Option<PathBuf> {
     field.label(4096).map(PathBuf::from)
 }
 

@@ -45,6 +45,10 @@ pub(in crate::cli) struct Options {
     /// Bytes to leave free on the disk; with less nothing new is accepted [default: 1 GiB or 5 % of it, the larger]
     #[arg(long, value_name = "BYTES", env = "HOOKMILL_DISK_RESERVE")]
     disk_reserve: Option<u64>,
+    /// File with the key that secrets are sealed with in the data directory, outside of it; or give the key itself in the variable
+    /// HOOKMILL_SECRET_KEY
+    #[arg(long, value_name = "FILE", env = "HOOKMILL_SECRET_KEY_FILE")]
+    secret_key_file: Option<PathBuf>,
 }
 
 /// How long a shutdown lets attempts in flight end, unless said otherwise.
@@ -62,6 +66,7 @@ pub(in crate::cli) struct InForce {
     pub(in crate::cli) file_roots: Vec<PathBuf>,
     /// `None` for the usual part of the disk.
     pub(in crate::cli) disk_reserve: Option<u64>,
+    pub(in crate::cli) secret_key_file: Option<PathBuf>,
     pub(in crate::cli) declared: Declared,
 }
 
@@ -82,6 +87,7 @@ impl Options {
             drain: self.drain.or(file.drain).unwrap_or(DRAIN),
             file_roots: file.file_roots,
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
+            secret_key_file: self.secret_key_file.clone().or(file.secret_key_file),
             declared: file.declared,
         })
     }
@@ -99,6 +105,7 @@ impl InForce {
             "drain": duration::print(self.drain),
             "file_roots": self.file_roots,
             "disk_reserve": self.disk_reserve,
+            "secret_key_file": self.secret_key_file,
         });
         if let (Value::Object(shown), Value::Object(declared)) = (&mut shown, self.declared.to_masked_json()) {
             shown.extend(declared);
@@ -116,6 +123,7 @@ impl InForce {
             ("https_only", self.https_only != other.https_only),
             ("file_roots", self.file_roots != other.file_roots),
             ("disk_reserve", self.disk_reserve != other.disk_reserve),
+            ("secret_key_file", self.secret_key_file != other.secret_key_file),
         ];
         differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

@@ -83,6 +83,7 @@ impl Demo {
                 file_roots: Vec::new(),
                 // A newcomer with a full disk is to see it too: it takes a few kilobytes.
                 disk_reserve: Some(0),
+                secret_key_file: None,
                 declared: Declared::default(),
             });
             let running = running.await?;

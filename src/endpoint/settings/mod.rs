@@ -7,6 +7,7 @@ mod headers;
 #[cfg(test)]
 pub(super) mod laws;
 pub mod limits;
+mod moved;
 mod parse;
 mod patch;
 mod policy;

@@ -37,11 +37,14 @@ impl Settings {
         read(value, |fields| settings(fields, origin, origin.files(), &judge))
     }
 
-    /// Reads what the store holds: where it leads was judged when it was made, by whoever it belonged to then.
+    /// Reads what the store holds: where it leads was judged when it was made, by whoever it belonged to then. Headers that
+    /// could be given once and cannot any more are left out: they are not sent either.
     ///
     /// # Errors
     /// As for [`Settings::parse`].
     pub fn restore(value: &Value, origin: Origin) -> Result<Self, Invalid> {
+        let restored = headers::without_reserved(value);
+        let value = restored.as_ref().unwrap_or(value);
         read(value, |fields| settings(fields, origin, Files::Any, &|_: &_, _| Ok(())))
     }
 }
@@ -122,6 +125,7 @@ mod tests {
 
     use super::*;
     use crate::endpoint::{
+        Standard,
         policy::{Guard, Policy},
         settings::laws::{parse, places, with},
     };
@@ -131,7 +135,7 @@ mod tests {
         let settings = with(json!({})).unwrap();
         assert_eq!(settings.topics, [TopicPattern::All]);
         assert_eq!(settings.policy, Policy::default());
-        assert_eq!(settings.signing, Signing::Standard(Vec::new()));
+        assert_eq!(settings.signing, Signing::Standard(Standard::default()));
         assert_eq!((settings.method.as_str(), settings.state), ("POST", State::Active));
     }
 

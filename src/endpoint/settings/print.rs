@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     MASK,
-    access::ENCODINGS,
+    access::{ENCODINGS, HEADER_PREFIXES, SCHEMES},
     batch,
     parse::STATES,
     policy::{EXHAUSTED, NEVER, SUCCESSES, UNITS, WHILE_OPEN},
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::duration,
     endpoint::{
-        Auth, Hmac, Preset, Settings, Signing, Target, TenantScope,
+        Auth, Hmac, Preset, Settings, Signing, SigningKey, Target, TenantScope,
         debounce::DebouncePolicy,
         filter::Filter,
         policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
@@ -27,10 +27,15 @@ impl Settings {
         print(self, |secret| secret.into())
     }
 
-    /// For people: header values, credentials and secrets are shown as [`MASK`]. [`Settings::parse`] refuses it where it
-    /// hides something.
+    /// For people: header values, credentials and secrets are shown as [`MASK`], with what receivers verify asymmetric
+    /// signatures with as `signing.public_keys`. [`Settings::parse`] refuses it where it hides something.
     pub fn to_masked_json(&self) -> Value {
-        print(self, |_| MASK.into())
+        let mut shown = print(self, |_| MASK.into());
+        let public = self.signing.public_keys();
+        if let (false, Some(Value::Object(signing))) = (public.is_empty(), shown.get_mut("signing")) {
+            signing.insert("public_keys".to_owned(), public.iter().map(ToString::to_string).collect());
+        }
+        shown
     }
 }
 
@@ -127,9 +132,17 @@ fn signing(signing: &Signing, show: fn(&str) -> Value) -> Value {
             "encoding": name_of(encoding, &ENCODINGS),
             "secret": secret.as_ref().map(|secret| show(secret.reveal())),
         }),
-        Signing::Standard(secrets) => {
-            let secrets: Vec<_> = secrets.iter().map(|secret| show(&secret.reveal())).collect();
-            json!({"type": "standard", "secrets": secrets})
+        Signing::Standard(standard) => {
+            let secret = |SigningKey { key, until }: &SigningKey| match until {
+                None => show(&key.reveal()),
+                Some(until) => json!({"secret": show(&key.reveal()), "until": until}),
+            };
+            json!({
+                "type": "standard",
+                "scheme": standard.scheme().map(|scheme| name_of(&scheme, &SCHEMES)),
+                "header_prefix": name_of(&standard.header_prefix, &HEADER_PREFIXES),
+                "secrets": standard.keys.iter().map(secret).collect::<Vec<_>>(),
+            })
         }
     }
 }

@@ -204,7 +204,7 @@ mod tests {
     /// a dead letter, the next dropped, the next delivered or suppressed.
     fn history(count: i64) -> (tempfile::TempDir, rusqlite::Connection) {
         let dir = tempfile::tempdir().unwrap();
-        let db = schema::open_writer(&dir.path().join("a.db")).unwrap();
+        let db = schema::open_writer(&dir.path().join("a.db"), |_| Ok(())).unwrap();
         for seq in 1..=count {
             let at = seq * DAY;
             db.execute(

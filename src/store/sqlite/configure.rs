@@ -51,6 +51,10 @@ impl Writer<'_> {
         read::endpoint(self.db, EndpointKey(self.db.last_insert_rowid()))
     }
 
+    pub(super) fn endpoint_id(&self, key: EndpointKey) -> rusqlite::Result<String> {
+        self.db.query_row("SELECT id FROM endpoints WHERE key = ?1", [key.0], |row| row.get(0))
+    }
+
     pub(super) fn update_endpoint(
         &mut self,
         key: EndpointKey,
@@ -82,7 +86,10 @@ impl Writer<'_> {
     pub(super) fn delete_endpoint(&mut self, key: EndpointKey) -> rusqlite::Result<()> {
         let reason = DropReason::EndpointDeleted;
         let deleted = self.db.execute(
-            "UPDATE endpoints SET deleted_at = ?2, dropping = ?3 WHERE key = ?1 AND deleted_at IS NULL",
+            // Of its settings nothing is kept but what is asked for later; no secret.
+            "UPDATE endpoints SET deleted_at = ?2, dropping = ?3, settings = iif(json_valid(settings),
+                 json_object('dead_letters', json_extract(settings, '$.dead_letters')), '{}')
+             WHERE key = ?1 AND deleted_at IS NULL",
             params![key.0, self.now.as_millis(), reason.as_str()],
         )?;
         if deleted == 0 {

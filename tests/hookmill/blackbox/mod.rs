@@ -23,7 +23,10 @@ mod lifecycle;
 mod process;
 pub(super) mod receiver;
 mod refusals;
+mod sealing;
+pub(super) mod secrets;
 mod server;
+mod signing;
 
 use std::{
     thread,
