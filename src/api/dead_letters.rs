@@ -61,6 +61,7 @@ pub(super) async fn list(call: Call) -> Answer {
         topic: query.parse("topic"),
         reason: query.parse("reason"),
         tenant: query.parse("tenant"),
+        within: None,
         since: query.parse("since"),
         until: query.parse("until"),
     };

@@ -15,6 +15,7 @@ pub(super) async fn cancel(call: Call) -> Answer {
     let mut selection = Selection::of(&body, "#");
     let filter = CancelFilter {
         endpoint: selection.endpoint(call.hooks()),
+        within: None,
         topic: selection.parse("topic"),
         until: selection.parse("until"),
     };

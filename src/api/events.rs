@@ -115,6 +115,7 @@ pub(super) async fn list(call: Call) -> Answer {
     let filter = EventFilter {
         topic: query.parse("topic"),
         tenant: query.parse("tenant"),
+        within: None,
         state: state.and_then(Result::ok),
         delivery: state.and_then(Result::err),
         since: query.parse("since"),

@@ -25,10 +25,10 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
     query.done()?;
     let hooks = call.hooks();
     let endpoint = hooks.endpoint(&id).ok_or_else(|| Problem::not_found(format_args!("endpoint {id}")))?;
-    let attempts = hooks.store().endpoint_attempts(endpoint.key, before, limit).await?;
+    let attempts = hooks.store().endpoint_attempts(endpoint.key, None, before, limit).await?;
     let mut next = None;
     if let Some(last) = attempts.last().map(|attempt| attempt.delivery.seq) {
-        let more = hooks.store().endpoint_attempts(endpoint.key, Some(last), 1).await?;
+        let more = hooks.store().endpoint_attempts(endpoint.key, None, Some(last), 1).await?;
         next = (!more.is_empty()).then(|| cursor(last));
     }
     ok(&List { items: attempts.iter().map(show).collect(), next })

@@ -62,6 +62,7 @@ fn selection(filter: &mut Selection<'_>, hooks: &Hookmill) -> DeadLetterSelectio
         topic: filter.parse("topic"),
         reason: filter.parse("reason"),
         tenant: filter.parse("tenant"),
+        within: None,
         since: filter.parse("since"),
         until: filter.parse("until"),
     }

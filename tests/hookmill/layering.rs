@@ -62,6 +62,7 @@ const PURE: &[&str] = &[
     "store/ledger.rs",
     "store/reasons.rs",
     "store/rows.rs",
+    "store/tokens.rs",
     "store/windows.rs",
     "transport/batch.rs",
     "transport/body.rs",

@@ -48,10 +48,13 @@ impl Jobs {
 
 impl State {
     /// The dead letters that were not replayed, oldest first within each endpoint, from above this one.
-    fn letters_above(&self, endpoint: Option<EndpointKey>, after: Option<LetterPlace>) -> Vec<LetterPlace> {
+    fn letters_above(&self, selection: &DeadLetterSelection, after: Option<LetterPlace>) -> Vec<LetterPlace> {
+        let DeadLetterSelection { endpoint, within, .. } = selection;
+        let endpoint = *endpoint;
         let from = endpoint.max(after.map(|place| place.endpoint));
         let endpoints = self.endpoints.range(from.unwrap_or(EndpointKey(i64::MIN))..);
         let endpoints = endpoints.take_while(|(key, _)| endpoint.is_none_or(|wanted| **key == wanted));
+        let endpoints = endpoints.filter(|(_, one)| within.is_none() || one.tenant == *within);
         let places = endpoints.flat_map(|(key, endpoint)| endpoint.letters.places(*key));
         places.filter(|place| after.is_none_or(|after| *place > after)).take(LETTER_STEP).collect()
     }
@@ -66,12 +69,13 @@ impl State {
             since: place.since,
             topic: event.map(|event| &event.topic),
             tenant: event.and_then(|event| event.tenant.as_ref()),
+            of: self.endpoints.get(&place.endpoint).and_then(|endpoint| endpoint.tenant.as_ref()),
         };
         Job::precedes(at, place, delivery.created_at) && selection.matches(&letter)
     }
 
     pub(super) fn count_dead_letters(&self, step: &CountStep) -> Counted {
-        let places = self.letters_above(step.selection.endpoint, step.after);
+        let places = self.letters_above(&step.selection, step.after);
         let matched = places.iter().filter(|place| self.is_selected(place, &step.selection, step.at)).count();
         Counted { matched: matched as u64, next: places.last().copied().filter(|_| places.len() == LETTER_STEP) }
     }
@@ -82,7 +86,7 @@ impl State {
         if job.state != JobState::Running {
             return Some(Advance { job, replayed });
         }
-        let looked_at = self.letters_above(job.selection.endpoint, place);
+        let looked_at = self.letters_above(&job.selection, place);
         let mut end = looked_at.len() < LETTER_STEP;
         let mut worked = 0;
         for next in looked_at {

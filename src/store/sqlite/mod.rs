@@ -20,6 +20,7 @@ mod schema;
 mod space;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod write;
 
 use std::{
@@ -41,8 +42,8 @@ use super::{
     AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
     Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, Disk, EndpointChange, EndpointRow,
     EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
-    ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink, Store, Submission, Totals,
-    Verdict, Vitals, WindowChange,
+    ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink, Store, Submission, TokenId,
+    TokenRow, Totals, Verdict, Vitals, WindowChange,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -313,6 +314,22 @@ impl Store for SqliteStore {
         self.read(jobs::running_jobs)
     }
 
+    fn create_token(&self, token: TokenRow) -> Reply<()> {
+        self.change(move |writer| writer.create_token(&token))
+    }
+
+    fn delete_token(&self, id: TokenId) -> Reply<bool> {
+        self.change(move |writer| writer.delete_token(&id))
+    }
+
+    fn use_token(&self, id: TokenId, at: Timestamp) -> Reply<()> {
+        self.change(move |writer| writer.use_token(&id, at))
+    }
+
+    fn tokens(&self) -> Reply<Vec<TokenRow>> {
+        self.read(tokens::all)
+    }
+
     fn load(&self) -> Reply<Loaded> {
         self.read(read::load)
     }
@@ -341,8 +358,14 @@ impl Store for SqliteStore {
         self.read(move |db| lists::event_attempts(db, seq))
     }
 
-    fn endpoint_attempts(&self, endpoint: EndpointKey, before: Option<u64>, limit: usize) -> Reply<Vec<AttemptRow>> {
-        self.read(move |db| lists::endpoint_attempts(db, endpoint, before, limit))
+    fn endpoint_attempts(
+        &self,
+        endpoint: EndpointKey,
+        tenant: Option<Tenant>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Reply<Vec<AttemptRow>> {
+        self.read(move |db| lists::endpoint_attempts(db, endpoint, tenant.as_ref(), before, limit))
     }
 
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {

@@ -8,7 +8,7 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS];
+const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS, TOKENS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -201,6 +201,25 @@ CREATE INDEX deliveries_late ON deliveries (endpoint, created_at) WHERE state = 
 
 const CHAINS: &str = "
 CREATE TABLE chains (name TEXT PRIMARY KEY, chain TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// Who may call, and whose an endpoint is.
+const TOKENS: &str = "
+CREATE TABLE tokens (
+    id TEXT PRIMARY KEY,
+    name TEXT,
+    scopes TEXT NOT NULL,          -- separated by spaces
+    tenant TEXT,
+    hash BLOB NOT NULL,            -- the SHA-256 of the token, which is kept nowhere
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER
+) WITHOUT ROWID;
+-- Of a job: the tenant who made it, and whose dead letters alone it may touch.
+ALTER TABLE jobs ADD COLUMN within TEXT;
+ALTER TABLE endpoints ADD COLUMN tenant TEXT
+    AS (CASE WHEN json_valid(settings) THEN settings ->> '$.tenant' END) VIRTUAL;
+CREATE INDEX endpoints_by_tenant ON endpoints (tenant) WHERE tenant IS NOT NULL;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema.

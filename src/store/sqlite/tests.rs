@@ -51,6 +51,7 @@ fn a_job_goes_on_where_it_was_when_the_store_is_opened_again() {
         endpoint: Some(endpoint),
         topic: Some("t".parse().unwrap()),
         reason: Some("exhausted".parse().unwrap()),
+        within: None,
         tenant: None,
         since: Some(at(0)),
         until: Some(at(9)),
