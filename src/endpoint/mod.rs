@@ -100,6 +100,11 @@ pub enum TenantScope {
 }
 
 impl TenantScope {
+    /// Whether it is this tenant's alone.
+    pub fn is_of(&self, tenant: &Tenant) -> bool {
+        matches!(self, Self::Of(own) if own == tenant)
+    }
+
     /// The one tenant whose an endpoint with these settings, as they are stored, is.
     pub(crate) fn tenant_of_settings(settings: &str) -> Option<Tenant> {
         let settings: Value = serde_json::from_str(settings).ok()?;

@@ -75,6 +75,14 @@ impl Hookmill {
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
         let settings = Settings::parse(settings, self.origin(Owner::Api), guard::judge_url)?;
+        self.create(id, settings).await
+    }
+
+    pub(super) async fn create(
+        &self,
+        id: Option<EndpointId>,
+        settings: Settings,
+    ) -> Result<Arc<Endpoint>, ManageError> {
         id.as_ref().map_or(Ok(()), expect_free_id)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
@@ -159,7 +167,17 @@ impl Hookmill {
     ) -> Result<Arc<Endpoint>, ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
+        self.switch(old, switch, version).await
+    }
+
+    pub(super) async fn switch(
+        &self,
+        old: Arc<Endpoint>,
+        switch: Switch,
+        version: Option<u64>,
+    ) -> Result<Arc<Endpoint>, ManageError> {
         expect_version(&old, version)?;
+        let id = &old.id;
         let state = switch.after(old.settings.state);
         let state = state.ok_or_else(|| ManageError::Conflict(format!("{id} is disabled: enable it first")))?;
         if state == old.settings.state {
@@ -168,7 +186,7 @@ impl Hookmill {
         self.update(&old, Settings { state, ..old.settings.clone() }).await
     }
 
-    async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
+    pub(super) async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         self.expect_changeable(old, &settings)?;
         self.store_and_apply(old, with_secret(settings)?, None).await
     }
@@ -258,9 +276,13 @@ impl Hookmill {
     pub async fn delete_endpoint(&self, id: &EndpointId, version: Option<u64>) -> Result<(), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
-        expect_version(&old, version)?;
-        expect_api(self.endpoint_owner(id), id)?;
-        self.erase(&old).await?;
+        self.delete(&old, version).await
+    }
+
+    pub(super) async fn delete(&self, old: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
+        expect_version(old, version)?;
+        expect_api(self.endpoint_owner(&old.id), &old.id)?;
+        self.erase(old).await?;
         Ok(())
     }
 
@@ -409,11 +431,11 @@ pub(super) fn expect_api(owner: Owner, what: impl Display) -> Result<(), ManageE
     Err(ManageError::Conflict(format!("{what} belongs to {}: it cannot be changed here", owner.in_words())))
 }
 
-fn not_found(id: &EndpointId) -> ManageError {
+pub(super) fn not_found(id: &EndpointId) -> ManageError {
     ManageError::NotFound(format!("endpoint {id}"))
 }
 
-fn expect_version(endpoint: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
+pub(super) fn expect_version(endpoint: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
     match version {
         Some(expected) if expected != endpoint.version => Err(ManageError::Stale { version: endpoint.version }),
         _ => Ok(()),

@@ -14,6 +14,9 @@ mod manage;
 mod operational;
 mod owner;
 mod scrape;
+#[cfg(feature = "api")]
+mod tenants;
+mod tokens;
 mod trial;
 mod watch;
 
@@ -63,8 +66,12 @@ pub use manage::{Standing, Switch};
 use operational::Listeners;
 pub use owner::Owner;
 pub(crate) use owner::Owners;
+use tokens::Keyring;
+pub use tokens::NewToken;
 pub use trial::{Tested, Trial};
 pub use watch::EventStream;
+#[cfg(feature = "api")]
+pub(crate) use {tenants::reaches_further, tokens::Holder};
 
 /// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
 /// store nothing is lost. [`Hookmill::shutdown`] ends it in good order.
@@ -95,6 +102,8 @@ pub(crate) struct Inner {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) counters: Counters,
     pub(crate) enricher: Enricher,
+    /// What lets callers of the API in.
+    pub(crate) keyring: Keyring,
     pub(crate) listeners: Listeners,
     /// Request bodies in memory, over every mounted API.
     #[cfg_attr(not(feature = "api"), expect(dead_code, reason = "only the API reads bodies"))]

@@ -10,10 +10,10 @@ use crate::{
     error::Invalid,
 };
 
-const AUTH_TYPES: [(&str, &str); 4] =
+pub(super) const AUTH_TYPES: [(&str, &str); 4] =
     [("none", "none"), ("bearer", "bearer"), ("basic", "basic"), ("verbatim", "verbatim")];
 
-const SIGNING_TYPES: [(&str, &str); 3] = [("standard", "standard"), ("hmac", "hmac"), ("none", "none")];
+pub(super) const SIGNING_TYPES: [(&str, &str); 3] = [("standard", "standard"), ("hmac", "hmac"), ("none", "none")];
 pub(super) const ENCODINGS: [(&str, Encoding); 2] = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
 
 /// `Some(None)` is no credentials at all.
