@@ -13,6 +13,7 @@ mod listen;
 mod publish;
 mod serve;
 mod table;
+mod tokens;
 
 use std::{
     io::IsTerminal,
@@ -49,6 +50,8 @@ enum Command {
     Config(config::Config),
     /// List, check and invoke chains
     Chains(chains::Chains),
+    /// List, make and delete the tokens of callers
+    Tokens(tokens::Tokens),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
 }
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
         Command::Chains(chains) => chains.run(),
+        Command::Tokens(tokens) => tokens.run(),
         Command::Demo(demo) => {
             start_log("off");
             demo.run()

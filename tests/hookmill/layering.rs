@@ -30,6 +30,8 @@ const SERVANTS: &[&str] = &["actor", "lifecycle", "metrics"];
 
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[
+    "api/denials.rs",
+    "api/schema.rs",
     "chain",
     "config",
     "debounce/builder.rs",

@@ -132,7 +132,9 @@ fn each_body_schema_takes_what_is_taken_and_has_the_names_of_its_reader() {
             let Some(properties) = properties.and_then(Value::as_object) else { continue };
             let url = path.replace("{id}", "x").replace("{name}", "x").replace("{event}", "x");
             // A value that is wrong everywhere: names that are known are found wrong for another reason.
-            let mut body: Value = properties.keys().map(|name| (name.clone(), json!([[7]]))).collect();
+            // With `file` beside `url` not every other setting is read.
+            let names = properties.keys().filter(|name| *name != "file");
+            let mut body: Value = names.map(|name| (name.clone(), json!([[7]]))).collect();
             body["zzz"] = json!(1);
             assert!(conforms(whole(), schema, &body).is_err());
             let reply = client.json(method.clone(), &url, &body).await;
@@ -142,7 +144,8 @@ fn each_body_schema_takes_what_is_taken_and_has_the_names_of_its_reader() {
             assert_eq!(reply.status, 422, "{method} {path}: {}", String::from_utf8_lossy(&reply.body));
             let problem: Value = serde_json::from_slice(&reply.body).unwrap();
             for error in problem["errors"].as_array().unwrap() {
-                let unknown = error["detail"].as_str().unwrap().contains("known");
+                let detail = error["detail"].as_str().unwrap();
+                let unknown = detail.contains("not a known setting") || detail.contains("not known here");
                 assert_eq!(unknown, error["pointer"] == "#/zzz", "{method} {path}: {error}");
             }
         }

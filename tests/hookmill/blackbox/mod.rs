@@ -22,6 +22,7 @@ mod process;
 pub(super) mod receiver;
 mod refusals;
 mod server;
+mod tokens;
 
 use std::{
     thread,
