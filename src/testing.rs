@@ -23,7 +23,10 @@ mod chains;
 
 use std::{
     future::{Future, pending},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -78,6 +81,28 @@ pub fn paused<T>(test: impl Future<Output = T>) -> T {
 /// As for [`Builder::start`].
 pub async fn start_here(builder: Builder) -> Result<Hookmill, StartError> {
     builder.start_here(Clock::anchored(START)).await
+}
+
+/// A wall clock that a test sets, as an operator or a time service would. It goes on with tokio's clock between.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock(&'static AtomicI64);
+
+impl WallClock {
+    /// Sets it so many milliseconds ahead, or back.
+    pub fn jump(self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::AcqRel);
+    }
+}
+
+/// The same as [`start_here`], with a wall clock that can be set.
+///
+/// # Errors
+/// As for [`Builder::start`].
+pub async fn start_with_wall_clock(builder: Builder) -> Result<(Hookmill, WallClock), StartError> {
+    // As long as the test: a clock is copied to every part.
+    let offset: &'static AtomicI64 = Box::leak(Box::default());
+    let hooks = builder.start_here(Clock::set(START, offset)).await?;
+    Ok((hooks, WallClock(offset)))
 }
 
 /// The store of a running Hookmill, to look at.

@@ -12,6 +12,7 @@ mod demo;
 mod listen;
 mod publish;
 mod serve;
+mod store;
 mod table;
 mod tokens;
 
@@ -52,6 +53,8 @@ enum Command {
     Chains(chains::Chains),
     /// List, make and delete the tokens of callers
     Tokens(tokens::Tokens),
+    /// Check, back up, restore and read out a data directory
+    Store(store::Store),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
 }
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Config(config) => config.run(),
         Command::Chains(chains) => chains.run(),
         Command::Tokens(tokens) => tokens.run(),
+        Command::Store(store) => store.run(),
         Command::Demo(demo) => {
             start_log("off");
             demo.run()

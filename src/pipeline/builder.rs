@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::{
-    BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError,
+    BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, death,
     declared::DeclaredEndpoint,
     enrich::{self, Enricher, Hook},
     found::{endpoints, known, recover, rules, stored_chains},
@@ -264,21 +264,22 @@ impl Builder {
             failures: Arc::default(),
             metrics,
         };
+        let (death, on_death) = death::watch();
         // Sink first: each stage is started with the address of the one behind it.
         let known = known(&endpoints, &loaded);
         let placement = Placement::new(arbiters, transport);
         let windows = std::mem::take(&mut loaded.windows);
         let (of_endpoints, windows) = windows.into_iter().partition(|window| is_own(&window.rule));
-        let dispatcher = Dispatcher::new(known, of_endpoints, parts.clone(), placement, self.seed).start();
+        let dispatcher = Dispatcher::new(known, of_endpoints, parts.clone(), placement, self.seed, &on_death).start();
         let told = dispatcher.clone();
         store.watch_queues(Arc::clone(&parts.flights), Box::new(move |dropped| told.do_send(Full(dropped))));
         let Loaded { held, judged_through, .. } = loaded;
         let rule_list = rules.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
         let kept = Kept { windows, held };
-        let debouncer = Debouncer::new(rule_list, kept, dispatcher.clone(), Arc::clone(&store), self.clock);
+        let debouncer = Debouncer::new(rule_list, kept, dispatcher.clone(), Arc::clone(&store), self.clock, &on_death);
         let (debouncer, failures) = debouncer.start_watching();
         let _second = parts.failures.set(failures);
-        let hub = Hub::new(debouncer.clone()).start();
+        let hub = Hub::new(debouncer.clone(), &on_death).start();
         let sink = hub.clone();
         store.connect(Box::new(move |events| sink.do_send(Publish(events))));
         recover(store.as_ref(), judged_through, &hub).await?;
@@ -305,6 +306,7 @@ impl Builder {
             file_root: self.file_roots.first().cloned(),
             data_dir: self.dir(),
             counters: Counters::default(),
+            death,
             enricher,
             keyring,
             listeners: Listeners::default(),

@@ -5,6 +5,7 @@ mod audit;
 mod builder;
 mod cancel;
 mod chains;
+mod death;
 mod declared;
 mod enrich;
 mod error;
@@ -58,6 +59,7 @@ pub use builder::Builder;
 #[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;
 pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
+use death::Death;
 pub use declared::Declared;
 use enrich::Enricher;
 pub use error::{ManageError, PublishError, StartError};
@@ -101,6 +103,7 @@ pub(crate) struct Inner {
     /// Where it keeps everything, if on disk.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) counters: Counters,
+    pub(crate) death: Death,
     pub(crate) enricher: Enricher,
     /// What lets callers of the API in.
     pub(crate) keyring: Keyring,
@@ -296,6 +299,9 @@ impl Hookmill {
 
     /// Takes places in the intake, and hands the events to the store once the program's hooks have seen them.
     fn submit(&self, valid: Vec<ValidEvent>, events: &[Event], reply: crate::store::AppendReply) -> Result<(), Shut> {
+        if self.is_dead() {
+            return Err(Shut::Intake(Refused::Closed));
+        }
         if self.0.store.is_low() && !self.0.intake.is_closed() {
             return Err(Shut::NoRoom);
         }
@@ -336,6 +342,8 @@ impl Hookmill {
     pub fn unready(&self) -> Option<&'static str> {
         if self.0.intake.is_closed() {
             Some("shutting down")
+        } else if self.is_dead() {
+            Some("an actor of the pipeline has died")
         } else if !self.0.store.writable() {
             Some("the store cannot write")
         } else if self.0.store.is_low() {

@@ -4,6 +4,8 @@
 
 mod batches;
 mod cancel;
+#[cfg(feature = "cli")]
+pub(crate) mod care;
 mod checkpoint;
 mod chores;
 mod codes;
@@ -100,7 +102,7 @@ impl SqliteStore {
         let lock = lock(dir)?;
         let path = dir.join("hookmill.db");
         keep_private(&path)?;
-        let db = schema::open_writer(&path)?;
+        let db = schema::open_writer(&path).map_err(|error| placed(&path, error))?;
         let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
         let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);
         let pages = Reader::start("store-pages", &path, clock)?;
@@ -465,13 +467,26 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::Join
     thread.map_err(|error| StoreError::Failed(format!("no thread for the store: {error}")))
 }
 
+/// An error of opening, with the file in it.
+fn placed(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unusable(detail) => StoreError::Unusable(format!("{}: {detail}", path.display())),
+        error => error,
+    }
+}
+
+/// What helps against damage.
+const WAY_OUT: &str = "`hookmill store check` tells more, `hookmill store restore` puts a backup in place, \
+                       `hookmill store export` writes out what can be read";
+
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full(error.to_string()),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
-            StoreError::Unusable(error.to_string())
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Unusable(format!("{error}; {WAY_OUT}"))
         }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => StoreError::Unusable(error.to_string()),
         _ => StoreError::Failed(error.to_string()),
     }
 }

@@ -13,6 +13,7 @@ mod confirmed;
 mod conservation;
 mod debounce;
 mod drain;
+mod faults;
 mod files;
 mod http;
 mod isolation;
