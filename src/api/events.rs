@@ -11,7 +11,7 @@ use super::{
     problem::Problem,
     query::{Query, cursor},
     schema::{
-        Schemas, answer, any_object, anything, count, list_of, moment, moment_or_null, named, status, text,
+        Schemas, answer, any_object, anything, count, list_of, moment, moment_or_null, named, put, status, text,
         text_or_null,
     },
     theirs::Place,
@@ -232,7 +232,7 @@ pub(super) fn schemas(all: &mut Schemas) {
     );
     all.add("Event", answer(&["seq", "suppressed"], schema()));
     let mut detail = schema();
-    detail["deliveries"] = json!({"type": "array", "items": named("Delivery")});
+    put(&mut detail, "deliveries", json!({"type": "array", "items": named("Delivery")}));
     all.add("EventDetail", answer(&["seq", "suppressed"], detail));
     all.add("EventList", list_of("Event"));
 }

@@ -10,7 +10,7 @@ use super::{
     query::Query,
     rights::Need,
     routes::{self, Operation},
-    schema::{Schemas, named, text},
+    schema::{Schemas, named, put, text},
 };
 use crate::store::Scope;
 
@@ -152,22 +152,22 @@ fn path_item(path: &str) -> Value {
 fn shown(operation: &Operation) -> Value {
     let Operation { route, doc } = operation;
     let mut shown = json!({"operationId": doc.id, "summary": doc.summary, "security": security(route.need)});
-    shown["x-tenants"] = match route.need {
+    let tenants = match route.need {
         Need::Own(_) => "own",
         Need::Whole(_) => "none",
         Need::Nothing | Need::Token => "any",
-    }
-    .into();
+    };
+    put(&mut shown, "x-tenants", tenants.into());
     if !doc.query.is_empty() {
         let parameter = |(name, schema): &(&str, Value)| json!({"name": name, "in": "query", "schema": schema});
-        shown["parameters"] = doc.query.iter().map(parameter).collect();
+        put(&mut shown, "parameters", doc.query.iter().map(parameter).collect());
     }
     if !doc.body.is_empty() {
         let content: Map<_, _> =
             doc.body.iter().map(|(kind, schema)| ((*kind).to_owned(), json!({"schema": schema}))).collect();
-        shown["requestBody"] = json!({"required": doc.body_required, "content": content});
+        put(&mut shown, "requestBody", json!({"required": doc.body_required, "content": content}));
     }
-    shown["responses"] = responses(doc, route.need);
+    put(&mut shown, "responses", responses(doc, route.need));
     shown
 }
 
@@ -184,7 +184,7 @@ fn responses(doc: &Doc, need: Need) -> Value {
     for (status, content) in &doc.answers {
         let mut response = json!({"description": if *status < 400 { "Done." } else { "Not at this time." }});
         if let Some((kind, schema)) = content {
-            response["content"] = json!({*kind: {"schema": schema}});
+            put(&mut response, "content", json!({*kind: {"schema": schema}}));
         }
         responses.insert(status.to_string(), response);
     }

@@ -13,7 +13,7 @@ use super::{
     ndjson,
     problem::{Kind, Problem},
     query::Query,
-    schema::{Schemas, answer, anything, count, flag, moment_or_null, object, text, text_or_null},
+    schema::{Schemas, answer, anything, count, flag, moment_or_null, object, put, text, text_or_null},
     theirs,
 };
 use crate::{
@@ -166,8 +166,8 @@ async fn several(call: &Call, events: Vec<Event>, format: Format) -> Answer {
     let durable = accepted.iter().all(|Acceptance { durable, .. }| *durable);
     let mut body = json!({"accepted": count, "duplicates": accepted.len() - count, "durable": durable});
     if call.tenant().is_none() {
-        body["first_seq"] = json!(new().min());
-        body["last_seq"] = json!(new().max());
+        put(&mut body, "first_seq", json!(new().min()));
+        put(&mut body, "last_seq", json!(new().max()));
     }
     json(StatusCode::ACCEPTED, &body)
 }

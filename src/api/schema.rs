@@ -18,14 +18,25 @@ impl Schemas {
 
 /// An object with these members and no other. Those that are `required` are always there.
 pub(super) fn object(required: &[&str], properties: Value) -> Value {
-    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    let mut schema = json!({"type": "object", "required": required, "additionalProperties": false});
+    put(&mut schema, "properties", properties);
+    schema
 }
 
 /// An object of an answer: all its members are always there, but for those that `may_miss`.
 pub(super) fn answer(may_miss: &[&str], properties: Value) -> Value {
     let names = properties.as_object().into_iter().flat_map(Map::keys);
-    let required: Vec<_> = names.filter(|name| !may_miss.contains(&name.as_str())).cloned().collect();
-    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    let required: Vec<_> = names.map(String::as_str).filter(|name| !may_miss.contains(name)).collect();
+    let mut schema = json!({"type": "object", "required": required, "additionalProperties": false});
+    put(&mut schema, "properties", properties);
+    schema
+}
+
+/// Sets a member of an object.
+pub(super) fn put(object: &mut Value, name: &str, value: Value) {
+    if let Value::Object(members) = object {
+        members.insert(name.to_owned(), value);
+    }
 }
 
 /// One of the schemas, by name.
@@ -78,7 +89,8 @@ pub(super) fn any_object() -> Value {
 
 /// A request that works on many things, or only counts them.
 pub(super) fn selects(mut properties: Value) -> Value {
-    properties["dry_run"] = json!({"type": ["boolean", "null"]});
-    properties["all"] = json!({"type": ["boolean", "null"]});
+    for name in ["dry_run", "all"] {
+        put(&mut properties, name, json!({"type": ["boolean", "null"]}));
+    }
     object(&[], properties)
 }

@@ -7,7 +7,7 @@ use super::{
     call::{Answer, Call, json, located, ok},
     list::List,
     query::Query,
-    schema::{Schemas, list_of, moment, moment_or_null, object, text_or_null},
+    schema::{Schemas, list_of, moment, moment_or_null, object, put, text_or_null},
 };
 use crate::{
     pipeline::NewToken,
@@ -28,7 +28,7 @@ pub(super) async fn create(call: Call) -> Answer {
     let token = NewToken::parse(&body, call.hooks().clock().now().wall)?;
     let (text, row) = call.hooks().create_token(token).await?;
     let mut body = shown(&call, &row);
-    body["token"] = text.into();
+    put(&mut body, "token", text.into());
     let mut response = json(StatusCode::CREATED, &body)?;
     located(&mut response, &format!("{}/{}", call.request.path().trim_end_matches('/'), row.id));
     Ok(response)
@@ -66,7 +66,7 @@ pub(super) fn schemas(all: &mut Schemas) {
         "last_used_at": moment_or_null(),
     });
     let mut with_text = token.clone();
-    with_text["token"] = json!({"type": "string", "description": "The token itself: shown this once."});
+    put(&mut with_text, "token", json!({"type": "string", "description": "The token itself: shown this once."}));
     all.add("NewToken", object(&["scopes"], json!({
         "name": {"type": ["string", "null"], "minLength": 1, "maxLength": 128},
         "scopes": scopes,

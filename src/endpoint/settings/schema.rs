@@ -70,8 +70,8 @@ fn nullable(mut schema: Value) -> Value {
         words.push(Value::Null);
     } else if let Some(forms) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         forms.push(json!({"type": "null"}));
-    } else if let Some(Value::String(kind)) = schema.get("type").cloned() {
-        schema["type"] = json!([kind, "null"]);
+    } else if let Some(kind) = schema.get_mut("type").filter(|kind| kind.is_string()) {
+        *kind = json!([kind.take(), "null"]);
     }
     schema
 }
