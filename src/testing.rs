@@ -144,18 +144,47 @@ impl Script {
 
     /// The receiver answers with this status and an empty body.
     pub fn status(status: u16) -> Self {
-        Self::new(End::Answer(Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true }.into())))
+        Self::new(End::Answer(Ok(Response {
+            status,
+            retry_after: None,
+            body: Bytes::new(),
+            complete: true,
+            content_type: None,
+        }
+        .into())))
     }
 
     /// The receiver answers with this status and body.
     pub fn answers(status: u16, body: impl Into<Bytes>) -> Self {
-        Self::new(End::Answer(Ok(Response { status, retry_after: None, body: body.into(), complete: true }.into())))
+        Self::new(End::Answer(Ok(Response {
+            status,
+            retry_after: None,
+            body: body.into(),
+            complete: true,
+            content_type: None,
+        }
+        .into())))
+    }
+
+    /// The same under this content type.
+    pub fn called(mut self, content_type: &str) -> Self {
+        if let End::Answer(Ok(crate::transport::Reply::Response(response))) = &mut self.end {
+            response.content_type = Some(content_type.to_owned());
+        }
+        self
     }
 
     /// The receiver answers with this status and asks to be left alone.
     pub fn asks(status: u16, retry_after: RetryAfter) -> Self {
         let retry_after = Some(retry_after);
-        Self::new(End::Answer(Ok(Response { status, retry_after, body: Bytes::new(), complete: true }.into())))
+        Self::new(End::Answer(Ok(Response {
+            status,
+            retry_after,
+            body: Bytes::new(),
+            complete: true,
+            content_type: None,
+        }
+        .into())))
     }
 
     /// There is no answer.

@@ -1,13 +1,23 @@
-//! `POST /v1/deliveries/cancel`
+//! `POST /v1/deliveries/cancel`, `GET /v1/endpoints/{id}/deliveries`
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
     call::{Answer, Call, ok},
-    schema::{Schemas, answer, count, moment_or_null, selects, text_or_null},
+    events::{self, Delivery},
+    list::List,
+    problem::Problem,
+    query::Query,
+    schema::{Schemas, answer, count, list_of, moment, moment_or_null, selects, status, text, text_or_null},
     selection::Selection,
 };
-use crate::store::CancelFilter;
+use crate::{
+    Timestamp,
+    endpoint::EndpointId,
+    event::{EventId, Topic},
+    store::{CancelFilter, DeliveryFilter, DeliveryId, DeliveryState, ListedDelivery},
+};
 
 const NAMES: &[&str] = &["topic", "endpoint", "until", "dry_run", "all"];
 
@@ -31,8 +41,68 @@ pub(super) async fn cancel(call: Call) -> Answer {
     ok(&json!({"matched": matched, "cancelled": if dry_run { 0 } else { matched }}))
 }
 
+pub(super) const STATES: [(&str, DeliveryState); 5] = [
+    ("pending", DeliveryState::Pending),
+    ("delivered", DeliveryState::Delivered),
+    ("dead_lettered", DeliveryState::DeadLettered),
+    ("dropped", DeliveryState::Dropped),
+    ("suppressed", DeliveryState::Suppressed),
+];
+
+/// A delivery with its event; `event` and `topic` as long as that is kept.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    delivery: Delivery<'a>,
+    event: Option<&'a EventId>,
+    seq: u64,
+    topic: Option<&'a Topic>,
+    created_at: Timestamp,
+}
+
+/// The newest event first, and of each the newest run.
+pub(super) async fn of_endpoint(call: Call) -> Answer {
+    let id: EndpointId = call.named("id", "endpoint")?;
+    let mut query = Query::new(call.request.query_string());
+    let (state, limit) = (query.choice("state", &STATES), query.limit());
+    let before = query.cursor::<DeliveryId>().map(|id| (id.seq, id.run));
+    query.done()?;
+    let endpoint = call.hooks().endpoint(&id).ok_or_else(|| Problem::not_found(format_args!("endpoint {id}")))?;
+    let filter = DeliveryFilter { endpoint: endpoint.key, state, before, limit: limit + 1 };
+    let rows = call.hooks().store().deliveries(filter).await?;
+    let List { items, next } = List::of(rows, limit, |row| row.delivery.id);
+    ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
+}
+
+fn shown<'a>(call: &Call, row: &'a ListedDelivery) -> Shown<'a> {
+    let ListedDelivery { delivery, event, topic, created_at } = row;
+    Shown {
+        delivery: events::delivery(call, event.as_ref(), delivery),
+        event: event.as_ref(),
+        seq: delivery.id.seq,
+        topic: topic.as_ref(),
+        created_at: *created_at,
+    }
+}
+
 pub(super) fn schemas(all: &mut Schemas) {
     let request = json!({"topic": text_or_null(), "endpoint": text_or_null(), "until": moment_or_null()});
     all.add("CancelRequest", selects(request));
+    let listed = json!({
+        "id": text(),
+        "endpoint": text(),
+        "state": {"enum": STATES.map(|(name, _)| name)},
+        "reason": text_or_null(),
+        "attempts": count(),
+        "next_attempt_at": moment_or_null(),
+        "last_status": status(),
+        "last_error": text_or_null(),
+        "event": text_or_null(),
+        "seq": count(),
+        "topic": text_or_null(),
+        "created_at": moment(),
+    });
+    all.add("ListedDelivery", answer(&[], listed));
+    all.add("DeliveryList", list_of("ListedDelivery"));
     all.add("Cancelled", answer(&[], json!({"matched": count(), "cancelled": count()})));
 }

@@ -104,7 +104,7 @@ struct Detailed<'a> {
 }
 
 #[derive(Serialize)]
-struct Delivery<'a> {
+pub(super) struct Delivery<'a> {
     id: String,
     endpoint: &'a crate::EndpointId,
     state: DeliveryState,
@@ -177,13 +177,13 @@ pub(super) async fn find(call: &Call) -> Result<EventDetail, Problem> {
 pub(super) async fn show(call: Call) -> Answer {
     let EventDetail { event, state, deliveries } = find(&call).await?;
     let event: Arc<Accepted> = event;
-    let deliveries = deliveries.iter().map(|row| delivery(&call, &event, row)).collect();
+    let deliveries = deliveries.iter().map(|row| delivery(&call, Some(&event.id), row)).collect();
     ok(&Detailed { event: Shown::of(&call, &event, state), deliveries })
 }
 
-fn delivery<'a>(call: &Call, event: &Accepted, row: &'a DeliveryRow) -> Delivery<'a> {
+pub(super) fn delivery<'a>(call: &Call, event: Option<&EventId>, row: &'a DeliveryRow) -> Delivery<'a> {
     Delivery {
-        id: call.name_of(row.id, Some(&event.id), &row.endpoint),
+        id: call.name_of(row.id, event, &row.endpoint),
         endpoint: &row.endpoint,
         state: row.state,
         reason: row.reason.as_deref(),

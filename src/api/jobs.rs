@@ -93,7 +93,7 @@ async fn matched(call: &Call, selection: DeadLetterSelection) -> Answer {
     ok(&json!({"matched": call.hooks().count_dead_letters(selection).await?}))
 }
 
-fn started(call: &Call, job: &Job) -> Answer {
+pub(super) fn started(call: &Call, job: &Job) -> Answer {
     let mut response = json(StatusCode::ACCEPTED, &json!({"job": job.id}))?;
     if let Some((root, _)) = call.request.path().split_once("/v1/") {
         located(&mut response, &format!("{root}/v1/jobs/{}", job.id));
@@ -150,7 +150,7 @@ pub(super) fn schemas(all: &mut Schemas) {
     all.add("JobStarted", answer(&[], json!({"job": text()})));
     let job = json!({
         "id": text(),
-        "kind": {"enum": ["replay_dead_letters", "purge_dead_letters"]},
+        "kind": {"enum": ["replay_dead_letters", "purge_dead_letters", "replay_failed", "replay_missing", "replay_all"]},
         "state": {"enum": ["running", "finished", "cancelled", "failed"]},
         "total": count(),
         "done": count(),

@@ -25,6 +25,7 @@ mod openapi;
 mod problem;
 mod publish;
 mod query;
+mod replays;
 mod rights;
 mod routes;
 mod rules;

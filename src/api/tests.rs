@@ -12,6 +12,7 @@ mod jobs;
 mod metrics;
 mod openapi;
 mod publishing;
+mod replays;
 mod sockets;
 mod switches;
 
@@ -47,8 +48,17 @@ struct Scripted(u16);
 impl Transport for Scripted {
     fn send(&self, _: Attempt) -> LocalBoxFuture<'static, Answer> {
         let status = self.0;
-        async move { Ok(Response { status, retry_after: None, body: Bytes::from_static(b"said"), complete: true }.into()) }
-            .boxed_local()
+        async move {
+            Ok(Response {
+                status,
+                retry_after: None,
+                body: Bytes::from_static(b"said"),
+                complete: true,
+                content_type: None,
+            }
+            .into())
+        }
+        .boxed_local()
     }
 }
 

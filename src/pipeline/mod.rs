@@ -14,6 +14,7 @@ mod jobs;
 mod manage;
 mod operational;
 mod owner;
+mod replay;
 mod scrape;
 #[cfg(feature = "api")]
 mod tenants;
@@ -68,6 +69,7 @@ pub use manage::{Standing, Switch};
 use operational::Listeners;
 pub use owner::Owner;
 pub(crate) use owner::Owners;
+pub use replay::{EndpointReplay, Only};
 use tokens::Keyring;
 pub use tokens::NewToken;
 pub use trial::{Tested, Trial};
@@ -93,6 +95,8 @@ pub(crate) struct Inner {
     pub(crate) chains: RwLock<BTreeMap<ChainName, Arc<Chain>>>,
     /// Invocations of chains that go on.
     pub(crate) invocations: Arc<Quota>,
+    /// Bytes that they may hold.
+    pub(crate) chain_bytes: Arc<Quota>,
     /// What does not belong to the callers of the API; changed only under `changes`.
     pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.

@@ -92,7 +92,8 @@ fn without_tests(path: &Path) -> Option<String> {
         return None;
     }
     let text = fs::read_to_string(path).unwrap();
-    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let begin = ["#[cfg(test)]\nmod tests {", "#[cfg(all(test, "].iter().filter_map(|begin| text.find(begin)).min();
+    let end = begin.unwrap_or(text.len());
     let lines = text[..end].lines().filter(|line| !line.trim_start().starts_with("//"));
     Some(lines.collect::<Vec<_>>().join("\n"))
 }

@@ -30,7 +30,7 @@ pub(super) fn body(said: &Value) -> Option<Value> {
     Some(match name {
         Some("NewEndpoint") => json!({"url": "https://example.org/new"}),
         Some("EndpointPatch") => json!({"name": "new"}),
-        Some("Trial") => json!({}),
+        Some("Trial" | "EventReplay" | "EndpointReplay") => json!({}),
         Some("CancelRequest" | "ReplayRequest" | "PurgeRequest") => json!({"all": true}),
         Some("NewDebounceRule") => json!({"topics": ["new"], "window": "1s"}),
         Some("NewChain") => json!([{"name": "s", "url": "https://example.org/s", "final_response": true}]),

@@ -70,7 +70,12 @@ pub(in crate::store) fn a_tenant_finds_its_own_dead_letters(bench: &Bench) {
     let rows = bench.dead_letters(filter.clone());
     assert_eq!((rows[0].id, &rows[0].of), (shop.own(), &acme()));
     assert!(bench.dead_letters(DeadLetterFilter { before: Some(shop.own()), ..filter }).is_empty());
-    let counted = get(bench.store.count_dead_letters(CountStep { selection, at: at(9), after: None }));
+    let counted = get(bench.store.count_for_job(CountStep {
+        kind: JobKind::PurgeDeadLetters,
+        selection,
+        at: at(9),
+        after: None,
+    }));
     assert_eq!((counted.matched, counted.next), (1, None));
     let (letter, _) = get(bench.store.dead_letter(shop.own())).unwrap();
     assert_eq!(letter.of, acme());

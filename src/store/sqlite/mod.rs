@@ -18,6 +18,7 @@ mod limits;
 mod lists;
 mod read;
 mod reader;
+mod replay;
 mod schema;
 mod space;
 #[cfg(test)]
@@ -42,10 +43,10 @@ use tokio::sync::oneshot;
 
 use super::{
     AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
-    Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, Disk, EndpointChange, EndpointRow,
-    EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
-    ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink, Store, Submission, TokenId,
-    TokenRow, Totals, Verdict, Vitals, WindowChange,
+    Counted, DeadLetterFilter, DeadLetterRow, DeliveryFilter, DeliveryId, DeliveryTotals, Disk, EndpointChange,
+    EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, ListedDelivery, Loaded,
+    Page, PageReply, PageRequest, ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink,
+    Store, Submission, TokenId, TokenRow, Totals, Verdict, Vitals, WindowChange,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -285,6 +286,10 @@ impl Store for SqliteStore {
         self.change(move |writer| writer.replay(dead_letter))
     }
 
+    fn redeliver(&self, seq: u64, endpoint: EndpointKey) -> Reply<ReplayOutcome> {
+        self.change(move |writer| writer.redeliver(seq, endpoint))
+    }
+
     fn cancel(&self, step: CancelStep) -> Reply<CancelledStep> {
         if step.dry_run {
             return self.read(move |db| Ok(cancel::look(db, &step)?.0));
@@ -292,8 +297,8 @@ impl Store for SqliteStore {
         self.change(move |writer| writer.cancel(&step))
     }
 
-    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted> {
-        self.read(move |db| dead_letters::count(db, &step))
+    fn count_for_job(&self, step: CountStep) -> Reply<Counted> {
+        self.read(move |db| jobs::count(db, &step))
     }
 
     fn create_job(&self, job: Job) -> Reply<()> {
@@ -346,6 +351,10 @@ impl Store for SqliteStore {
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {
         self.read(move |db| read::unjudged(db, after, limit))
+    }
+
+    fn deliveries(&self, filter: DeliveryFilter) -> Reply<Vec<ListedDelivery>> {
+        self.read(move |db| lists::deliveries_of(db, &filter))
     }
 
     fn events(&self, filter: EventFilter) -> Reply<Vec<EventRow>> {
