@@ -14,6 +14,7 @@ mod publish;
 mod serve;
 mod store;
 mod table;
+mod tokens;
 
 use std::{
     io::IsTerminal,
@@ -50,6 +51,8 @@ enum Command {
     Config(config::Config),
     /// List, check and invoke chains
     Chains(chains::Chains),
+    /// List, make and delete the tokens of callers
+    Tokens(tokens::Tokens),
     /// Check, back up, restore and read out a data directory
     Store(store::Store),
     /// Show everything in half a minute on a temporary directory
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
         Command::Chains(chains) => chains.run(),
+        Command::Tokens(tokens) => tokens.run(),
         Command::Store(store) => store.run(),
         Command::Demo(demo) => {
             start_log("off");

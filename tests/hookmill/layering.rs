@@ -30,6 +30,8 @@ const SERVANTS: &[&str] = &["actor", "lifecycle", "metrics"];
 
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[
+    "api/denials.rs",
+    "api/schema.rs",
     "chain",
     "config",
     "debounce/builder.rs",
@@ -63,6 +65,7 @@ const PURE: &[&str] = &[
     "store/reasons.rs",
     "store/rows.rs",
     "store/sealing.rs",
+    "store/tokens.rs",
     "store/windows.rs",
     "transport/batch.rs",
     "transport/body.rs",

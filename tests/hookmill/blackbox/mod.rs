@@ -27,6 +27,7 @@ mod sealing;
 pub(super) mod secrets;
 mod server;
 mod signing;
+mod tokens;
 
 use std::{
     thread,
