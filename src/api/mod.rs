@@ -12,6 +12,7 @@ mod deliveries;
 mod endpoints;
 mod envelope;
 mod events;
+mod headers;
 mod health;
 mod history;
 mod jobs;
@@ -36,6 +37,8 @@ use actix_web::web::ServiceConfig;
 
 use crate::Hookmill;
 pub use access::Access;
+#[cfg_attr(not(feature = "cli"), expect(unused_imports, reason = "for the server"))]
+pub(crate) use problem::{Kind, Problem};
 pub use token::{AdminToken, admin_token};
 
 /// What every call of one mounted API shares.

@@ -3,10 +3,11 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::ServerHandle};
+use actix_web::dev::ServerHandle;
 use anyhow::Context;
 use tokio::{
     net::TcpSocket,
@@ -17,9 +18,10 @@ use tracing::{error, info, warn};
 use super::{
     Failed, Outcome, block_on, bound,
     config::{InForce, Options},
+    door::{Door, allow_all_files, hosts::Hosts, tls::Tls},
 };
 use crate::{
-    Applied, Builder, Hookmill, Report,
+    Applied, Builder, Clock, Hookmill, Report,
     api::{Access, AdminToken, admin_token},
 };
 
@@ -34,12 +36,15 @@ impl Serve {
         let mut in_force = self.options.in_force()?;
         block_on(async move {
             // Taken before anything starts: a signal during the start is not lost.
-            let mut signals = Signals::new(self.options.config.is_some())?;
+            let mut signals = Signals::new(self.options.config.is_some() || in_force.tls.is_some())?;
             let running = Running::start(in_force.clone()).await?;
             let AdminToken { path, created, .. } = &running.token;
             println!("Hookmill listens on {}", running.url);
             println!("admin token{}: {}", if *created { " made" } else { "" }, path.display());
             while signals.next().await == Asked::Reload {
+                if let Some(tls) = &running.tls {
+                    tls.reload();
+                }
                 reload(&self.options, &running.hooks, &mut in_force).await;
             }
             info!(event = "server.draining", deadline_ms = in_force.drain.as_millis(), "stopping");
@@ -80,16 +85,20 @@ pub(super) struct Running {
     pub(super) url: String,
     pub(super) token: AdminToken,
     pub(super) hooks: Hookmill,
+    tls: Option<Arc<Tls>>,
     server: ServerHandle,
 }
-
-/// A request line and its headers must arrive within this time.
-const HEAD: Duration = Duration::from_secs(5);
 
 impl Running {
     pub(super) async fn start(settings: InForce) -> anyhow::Result<Self> {
         let InForce { listen, data_dir, allow_loopback, file_roots, declared, disk_reserve, .. } = settings;
         info!(event = "server.started", version = env!("CARGO_PKG_VERSION"), "starting");
+        allow_all_files();
+        let clock = Clock::system();
+        let tls = settings.tls.map(|files| Tls::load(files, clock).map(Arc::new)).transpose()?;
+        if tls.is_none() && !listen.ip().to_canonical().is_loopback() {
+            warn!(event = "server.without_tls", %listen, "other machines reach it without TLS: tokens and events can be read on their way, unless a proxy in front speaks TLS");
+        }
         // Before anything is delivered: when the port is taken, nothing has happened.
         let listener = listener(listen).with_context(|| format!("cannot listen on {listen}"))?;
         let builder = Hookmill::builder().data_dir(&data_dir).allow_loopback(allow_loopback).declare(declared);
@@ -97,16 +106,11 @@ impl Running {
         let builder = disk_reserve.into_iter().fold(builder, Builder::disk_reserve);
         let hooks = builder.start().await.with_context(|| format!("cannot start on {}", data_dir.display()))?;
         let token = admin_token(&data_dir).context("cannot make the admin token")?;
-        let api = hooks.api(Access::tokens());
-        let server = HttpServer::new(move || App::new().configure(api.clone()))
-            .client_request_timeout(HEAD)
-            // Who hangs up is noticed at once: a chain that nobody waits for any more ends.
-            .h1_allow_half_closed(false)
-            .disable_signals()
-            .listen(listener)
-            .with_context(|| format!("cannot listen on {listen}"))?;
-        let url = bound(&server.addrs());
-        let server = server.run();
+        let url = bound(&[listener.local_addr()?], if tls.is_some() { "https" } else { "http" });
+        let hosts = Hosts::new(listen, &settings.hosts);
+        let door = Door { tls: tls.clone(), hosts, max_connections: settings.max_connections, clock };
+        let server = door.open(listener, hooks.api(Access::tokens()));
+        let server = server.with_context(|| format!("cannot listen on {listen}"))?;
         let handle = server.handle();
         actix_rt::spawn(async move {
             if let Err(error) = server.await {
@@ -114,7 +118,7 @@ impl Running {
             }
         });
         info!(event = "server.ready", url, "ready");
-        Ok(Self { url, token, hooks, server: handle })
+        Ok(Self { url, token, hooks, tls, server: handle })
     }
 
     /// Refuses new events, lets what is in flight end, and goes.

@@ -12,7 +12,14 @@ use serde_json::Value;
 use super::syntax::{self, SyntaxError};
 use crate::{
     Declared, Invalid,
-    cli::{Failed, printable},
+    cli::{
+        Failed,
+        door::{
+            hosts::{self, Host},
+            tls::TlsFiles,
+        },
+        printable,
+    },
     config::fields::{Field, Fields, read},
 };
 
@@ -24,6 +31,9 @@ const MOST_ROOTS: usize = 64;
 /// The most bytes to be left on a disk: 1 PiB.
 const LARGEST_DISK: u64 = 1 << 50;
 
+/// The most connections at once.
+pub(super) const MOST_CONNECTIONS: usize = 1_000_000;
+
 /// What a file says; `None` is left to the defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::cli) struct ConfigFile {
@@ -33,6 +43,9 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) drain: Option<Duration>,
     pub(super) file_roots: Vec<PathBuf>,
     pub(super) disk_reserve: Option<u64>,
+    pub(super) tls: Option<TlsFiles>,
+    pub(super) hosts: Vec<Host>,
+    pub(super) max_connections: Option<usize>,
     pub(super) declared: Declared,
 }
 
@@ -75,6 +88,9 @@ fn config(fields: &mut Fields<'_>) -> ConfigFile {
         drain: fields.take("drain").and_then(|field| field.duration(Duration::ZERO..=LONGEST_DRAIN)),
         file_roots: fields.take("file_roots").map(|field| file_roots(&field)).unwrap_or_default(),
         disk_reserve: fields.take("disk_reserve").and_then(|field| field.whole(0..=LARGEST_DISK)),
+        tls: fields.take("tls").and_then(|field| tls(&field)),
+        hosts: fields.take("hosts").and_then(|field| hosts::read(&field)).unwrap_or_default(),
+        max_connections: fields.take("max_connections").and_then(|field| field.whole(1..=MOST_CONNECTIONS)),
         declared: Declared::read(fields),
     }
 }
@@ -86,6 +102,14 @@ fn listen(field: &Field<'_>) -> Option<SocketAddr> {
 
 fn data_dir(field: &Field<'_>) -> Option<PathBuf> {
     field.label(4096).map(PathBuf::from)
+}
+
+fn tls(field: &Field<'_>) -> Option<TlsFiles> {
+    field.object(|fields| {
+        let mut file = |name| fields.require(name).and_then(|field| field.label(4096)).map(PathBuf::from);
+        let (cert, key) = (file("cert"), file("key"));
+        Some(TlsFiles { cert: cert?, key: key? })
+    })
 }
 
 /// Directories, by absolute paths.
@@ -143,6 +167,7 @@ mod tests {
         let value = json!({
             "listen": "localhost", "data_dir": "", "allow_loopback": "yes", "drain": "1d", "endpoint": [],
             "file_roots": ["/var/log", "logs", 7],
+            "tls": {"cert": "a.pem", "keys": "b.pem"}, "hosts": ["a.example", "b:1", "x y"], "max_connections": 0,
             "endpoints": [
                 {"id": "a", "url": "https://a.example"},
                 {"id": "b c", "url": "https://b.example", "retry": {"max_age": "soon"}},
@@ -164,6 +189,11 @@ mod tests {
                 "#/drain",
                 "#/file_roots/1",
                 "#/file_roots/2",
+                "#/tls/key",
+                "#/tls/keys",
+                "#/hosts/1",
+                "#/hosts/2",
+                "#/max_connections",
                 "#/endpoints/3/id",
                 "#/endpoints/1/id",
                 "#/endpoints/1/retry/max_age",

@@ -12,16 +12,20 @@ mod config;
 mod confirmed;
 mod conservation;
 mod debounce;
+mod doors;
 mod drain;
 mod files;
 mod http;
 mod isolation;
 mod jobs;
 mod lifecycle;
+mod log;
 mod process;
+mod raw;
 pub(super) mod receiver;
 mod refusals;
 mod server;
+mod tls;
 
 use std::{
     thread,
