@@ -139,7 +139,9 @@ impl Transport for Far {
         }
         seen.note(usize::try_from(attempt.event().seq).unwrap());
         let body = Bytes::new();
-        Box::pin(ready(Ok(Response { status: 200, retry_after: None, body, complete: true }.into())))
+        Box::pin(ready(
+            Ok(Response { status: 200, retry_after: None, body, complete: true, content_type: None }.into()),
+        ))
     }
 }
 

@@ -132,7 +132,7 @@ impl Bed {
 }
 
 fn answer(status: u16) -> Answer {
-    Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true }.into())
+    Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None }.into())
 }
 
 fn machine(criterion: &mut Criterion) {

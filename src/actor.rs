@@ -1,6 +1,6 @@
-//! Two things every actor shell needs: one alarm, and manners towards its neighbours.
+//! What every actor shell needs: one alarm, manners towards its neighbours, and somebody who hears of its death.
 
-use std::time::Duration;
+use std::{sync::Arc, thread, time::Duration};
 
 use actix::{Actor, AsyncContext, Context, SpawnHandle, WrapFuture};
 
@@ -65,6 +65,30 @@ impl Yielder {
 /// Goes on with the mailbox only when the others on this thread have had a turn.
 pub(crate) fn yield_now<A: Actor<Context = Context<A>>>(actor: &A, ctx: &mut Context<A>) {
     ctx.wait(tokio::task::yield_now().into_actor(actor));
+}
+
+/// Called with the name of an actor that has died of a panic.
+pub(crate) type OnDeath = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+/// Lies in an actor that is not started anew, and tells when it dies of a panic: its address would only fall silent.
+pub(crate) struct Sentinel {
+    actor: &'static str,
+    on_death: OnDeath,
+}
+
+impl Sentinel {
+    /// For the actor of this name.
+    pub(crate) fn new(actor: &'static str, on_death: &OnDeath) -> Self {
+        Self { actor, on_death: Arc::clone(on_death) }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            (self.on_death)(self.actor);
+        }
+    }
 }
 
 /// Declares messages that are told and not answered.

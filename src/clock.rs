@@ -8,6 +8,7 @@
 use std::{
     fmt,
     str::FromStr,
+    sync::atomic::{AtomicI64, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -40,6 +41,11 @@ impl Timestamp {
     pub fn after(self, by: Duration) -> Self {
         let millis = by.as_nanos().div_ceil(1_000_000);
         Self(self.0.saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)))
+    }
+
+    /// This moment moved by the whole milliseconds of `by`.
+    fn moved(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// The time from `earlier` to this moment; zero when `earlier` is later.
@@ -126,6 +132,8 @@ pub struct Clock {
 enum Wall {
     System,
     Anchored(Timestamp),
+    /// Anchored, and off by so many milliseconds.
+    Set(Timestamp, &'static AtomicI64),
 }
 
 impl Clock {
@@ -140,6 +148,12 @@ impl Clock {
         Self { origin: Instant::now(), wall: Wall::Anchored(start) }
     }
 
+    /// The same, and off by as many milliseconds as `offset` holds at each moment: a clock that somebody sets.
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests set clocks"))]
+    pub(crate) fn set(start: Timestamp, offset: &'static AtomicI64) -> Self {
+        Self { origin: Instant::now(), wall: Wall::Set(start, offset) }
+    }
+
     /// Reads both clocks.
     pub fn now(&self) -> Now {
         let elapsed = Instant::now().saturating_duration_since(self.origin);
@@ -148,8 +162,9 @@ impl Clock {
                 let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                 Timestamp(since_epoch.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
             }
-            Wall::Anchored(start) => {
-                Timestamp(start.0.saturating_add(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)))
+            Wall::Anchored(start) => start.moved(elapsed),
+            Wall::Set(start, offset) => {
+                Timestamp(start.moved(elapsed).0.saturating_add(offset.load(Ordering::Acquire)))
             }
         };
         Now { mono: Mono(elapsed), wall }

@@ -42,8 +42,8 @@ pub use endpoint::{Endpoint, EndpointId, Preset, Secret};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{
-    Acceptance, Applied, Audit, Builder, Chain, ChainError, Chains, Declared, Emitted, EventStream, Hookmill,
-    ManageError, Owner, PublishError, Report, Standing, StartError,
+    Acceptance, Applied, Audit, Builder, Chain, ChainError, Chains, Declared, Emitted, EndpointReplay, EventStream,
+    Hookmill, ManageError, Only, Owner, PublishError, Report, Standing, StartError,
 };
 pub use single::{Single, SingleBuilder, SingleCounters};
 pub use store::Retention;

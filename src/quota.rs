@@ -43,6 +43,11 @@ impl Quota {
         self.used() > self.max
     }
 
+    /// How much there is.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// How much is taken.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Acquire)

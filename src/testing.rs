@@ -23,7 +23,10 @@ mod chains;
 
 use std::{
     future::{Future, pending},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -80,6 +83,28 @@ pub async fn start_here(builder: Builder) -> Result<Hookmill, StartError> {
     builder.start_here(Clock::anchored(START)).await
 }
 
+/// A wall clock that a test sets, as an operator or a time service would. It goes on with tokio's clock between.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock(&'static AtomicI64);
+
+impl WallClock {
+    /// Sets it so many milliseconds ahead, or back.
+    pub fn jump(self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::AcqRel);
+    }
+}
+
+/// The same as [`start_here`], with a wall clock that can be set.
+///
+/// # Errors
+/// As for [`Builder::start`].
+pub async fn start_with_wall_clock(builder: Builder) -> Result<(Hookmill, WallClock), StartError> {
+    // As long as the test: a clock is copied to every part.
+    let offset: &'static AtomicI64 = Box::leak(Box::default());
+    let hooks = builder.start_here(Clock::set(START, offset)).await?;
+    Ok((hooks, WallClock(offset)))
+}
+
 /// The store of a running Hookmill, to look at.
 pub fn store(hooks: &Hookmill) -> Arc<dyn Store> {
     Arc::clone(&hooks.0.store)
@@ -119,18 +144,47 @@ impl Script {
 
     /// The receiver answers with this status and an empty body.
     pub fn status(status: u16) -> Self {
-        Self::new(End::Answer(Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true }.into())))
+        Self::new(End::Answer(Ok(Response {
+            status,
+            retry_after: None,
+            body: Bytes::new(),
+            complete: true,
+            content_type: None,
+        }
+        .into())))
     }
 
     /// The receiver answers with this status and body.
     pub fn answers(status: u16, body: impl Into<Bytes>) -> Self {
-        Self::new(End::Answer(Ok(Response { status, retry_after: None, body: body.into(), complete: true }.into())))
+        Self::new(End::Answer(Ok(Response {
+            status,
+            retry_after: None,
+            body: body.into(),
+            complete: true,
+            content_type: None,
+        }
+        .into())))
+    }
+
+    /// The same under this content type.
+    pub fn called(mut self, content_type: &str) -> Self {
+        if let End::Answer(Ok(crate::transport::Reply::Response(response))) = &mut self.end {
+            response.content_type = Some(content_type.to_owned());
+        }
+        self
     }
 
     /// The receiver answers with this status and asks to be left alone.
     pub fn asks(status: u16, retry_after: RetryAfter) -> Self {
         let retry_after = Some(retry_after);
-        Self::new(End::Answer(Ok(Response { status, retry_after, body: Bytes::new(), complete: true }.into())))
+        Self::new(End::Answer(Ok(Response {
+            status,
+            retry_after,
+            body: Bytes::new(),
+            complete: true,
+            content_type: None,
+        }
+        .into())))
     }
 
     /// There is no answer.

@@ -1,12 +1,22 @@
-//! `POST /v1/deliveries/cancel`
+//! `POST /v1/deliveries/cancel`, `GET /v1/endpoints/{id}/deliveries`
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
     call::{Answer, Call, ok},
+    events::{self, Delivery},
+    list::List,
+    problem::Problem,
+    query::Query,
     selection::Selection,
 };
-use crate::store::CancelFilter;
+use crate::{
+    Timestamp,
+    endpoint::EndpointId,
+    event::{EventId, Topic},
+    store::{CancelFilter, DeliveryFilter, DeliveryId, DeliveryState, ListedDelivery},
+};
 
 const NAMES: &[&str] = &["topic", "endpoint", "until", "dry_run", "all"];
 
@@ -24,4 +34,48 @@ pub(super) async fn cancel(call: Call) -> Answer {
     selection.done(NAMES)?;
     let matched = call.hooks().cancel_deliveries(filter, dry_run).await?;
     ok(&json!({"matched": matched, "cancelled": if dry_run { 0 } else { matched }}))
+}
+
+const STATES: [(&str, DeliveryState); 5] = [
+    ("pending", DeliveryState::Pending),
+    ("delivered", DeliveryState::Delivered),
+    ("dead_lettered", DeliveryState::DeadLettered),
+    ("dropped", DeliveryState::Dropped),
+    ("suppressed", DeliveryState::Suppressed),
+];
+
+/// A delivery with its event; `event` and `topic` as long as that is kept.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    delivery: Delivery<'a>,
+    event: Option<&'a EventId>,
+    seq: u64,
+    topic: Option<&'a Topic>,
+    created_at: Timestamp,
+}
+
+/// The newest event first, and of each the newest run.
+pub(super) async fn of_endpoint(call: Call) -> Answer {
+    let id: EndpointId = call.named("id", "endpoint")?;
+    let mut query = Query::new(call.request.query_string());
+    let (state, limit) = (query.choice("state", &STATES), query.limit());
+    let before = query.cursor::<DeliveryId>().map(|id| (id.seq, id.run));
+    query.done()?;
+    let endpoint = call.hooks().endpoint(&id).ok_or_else(|| Problem::not_found(format_args!("endpoint {id}")))?;
+    let filter = DeliveryFilter { endpoint: endpoint.key, state, before, limit: limit + 1 };
+    let rows = call.hooks().store().deliveries(filter).await?;
+    let List { items, next } = List::of(rows, limit, |row| row.delivery.id);
+    ok(&List { items: items.iter().map(shown).collect(), next })
+}
+
+fn shown(row: &ListedDelivery) -> Shown<'_> {
+    let ListedDelivery { delivery, event, topic, created_at } = row;
+    Shown {
+        delivery: events::delivery(delivery),
+        event: event.as_ref(),
+        seq: delivery.id.seq,
+        topic: topic.as_ref(),
+        created_at: *created_at,
+    }
 }

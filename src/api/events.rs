@@ -98,7 +98,7 @@ struct Detailed<'a> {
 }
 
 #[derive(Serialize)]
-struct Delivery<'a> {
+pub(super) struct Delivery<'a> {
     id: crate::store::DeliveryId,
     endpoint: &'a crate::EndpointId,
     state: DeliveryState,
@@ -165,7 +165,7 @@ pub(super) async fn show(call: Call) -> Answer {
     ok(&Detailed { event: Shown::of(&event, state), deliveries: deliveries.iter().map(delivery).collect() })
 }
 
-fn delivery(row: &DeliveryRow) -> Delivery<'_> {
+pub(super) fn delivery(row: &DeliveryRow) -> Delivery<'_> {
     Delivery {
         id: row.id,
         endpoint: &row.endpoint,

@@ -89,7 +89,7 @@ async fn matched(call: &Call, selection: DeadLetterSelection) -> Answer {
     ok(&json!({"matched": call.hooks().count_dead_letters(selection).await?}))
 }
 
-fn started(call: &Call, job: &Job) -> Answer {
+pub(super) fn started(call: &Call, job: &Job) -> Answer {
     let mut response = json(StatusCode::ACCEPTED, &json!({"job": job.id}))?;
     if let Some((root, _)) = call.request.path().split_once("/v1/") {
         located(&mut response, &format!("{root}/v1/jobs/{}", job.id));

@@ -23,6 +23,7 @@ mod ndjson;
 mod problem;
 mod publish;
 mod query;
+mod replays;
 mod routes;
 mod rules;
 mod selection;

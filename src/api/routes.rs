@@ -14,7 +14,7 @@ use super::{
     call::{Answer, Call, Caller, serve},
     chains, dead_letters, deliveries, endpoints, events, health, history, jobs, metrics,
     problem::Problem,
-    publish, rules, trials,
+    publish, replays, rules, trials,
 };
 
 /// Adds everything to `config`. What no route matches is a problem too, in the scope that is configured.
@@ -36,6 +36,7 @@ fn v1(router: &Router) -> actix_web::Scope {
         .service(router.at("/events").get(events::list).post(publish::publish).done())
         .service(router.at("/events/{id}").get(events::show).done())
         .service(router.at("/events/{id}/attempts").get(history::of_event).done())
+        .service(router.at("/events/{id}/replay").post(replays::of_event).done())
         .service(router.at("/endpoints").get(endpoints::list).post(endpoints::create).done())
         .service(
             router
@@ -53,6 +54,8 @@ fn v1(router: &Router) -> actix_web::Scope {
         .service(router.at("/endpoints/{id}/test").post(trials::test).done())
         .service(router.at("/endpoints/{id}/state").get(endpoints::state).done())
         .service(router.at("/endpoints/{id}/attempts").get(history::of_endpoint).done())
+        .service(router.at("/endpoints/{id}/deliveries").get(deliveries::of_endpoint).done())
+        .service(router.at("/endpoints/{id}/replay").post(replays::of_endpoint).done())
         .service(router.at("/deliveries/cancel").post(deliveries::cancel).done())
         .service(router.at("/dead-letters").get(dead_letters::list).done())
         .service(router.at("/dead-letters/replay").post(jobs::replay).done())

@@ -45,6 +45,17 @@ impl<'a> Selection<'a> {
         text.parse().map_err(|error: T::Err| self.fault(name, error.to_string())).ok()
     }
 
+    /// The member `name`, one of these words.
+    pub(super) fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let given = self.given(name)?;
+        let chosen = choices.iter().find(|(word, _)| given.as_str() == Some(word)).map(|(_, value)| *value);
+        if chosen.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            self.fault(name, format!("must be {}", words.join(" or ")));
+        }
+        chosen
+    }
+
     /// `endpoint`: one that there is.
     pub(super) fn endpoint(&mut self, hooks: &Hookmill) -> Option<EndpointKey> {
         let id: EndpointId = self.parse("endpoint")?;

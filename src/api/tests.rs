@@ -9,6 +9,7 @@ mod formats;
 mod jobs;
 mod metrics;
 mod publishing;
+mod replays;
 mod sockets;
 mod switches;
 
@@ -44,8 +45,17 @@ struct Scripted(u16);
 impl Transport for Scripted {
     fn send(&self, _: Attempt) -> LocalBoxFuture<'static, Answer> {
         let status = self.0;
-        async move { Ok(Response { status, retry_after: None, body: Bytes::from_static(b"said"), complete: true }.into()) }
-            .boxed_local()
+        async move {
+            Ok(Response {
+                status,
+                retry_after: None,
+                body: Bytes::from_static(b"said"),
+                complete: true,
+                content_type: None,
+            }
+            .into())
+        }
+        .boxed_local()
     }
 }
 

@@ -103,6 +103,19 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The most bytes of answers that one invocation holds at a time: those that are kept, with the one that is being read.
+    pub fn most_response_bytes(&self) -> usize {
+        let synchronous = || self.steps.iter().enumerate().filter(|(_, step)| !step.is_async());
+        let held = |from: usize| -> usize {
+            let kept = synchronous().filter(|(place, _)| *place < from && self.is_kept(*place, from));
+            kept.map(|(_, step)| step.max_response_bytes).fold(0, usize::saturating_add)
+        };
+        let most = synchronous().map(|(place, step)| held(place).saturating_add(step.max_response_bytes));
+        most.chain([held(self.steps.len())]).max().unwrap_or(0)
+    }
+}
+
 impl Step {
     /// Its name.
     pub fn name(&self) -> &str {

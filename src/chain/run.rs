@@ -20,7 +20,7 @@ pub struct Run {
     plan: Arc<Plan>,
     payload: Bytes,
     /// Of each step what it answered, as long as somebody asks for it.
-    responses: Vec<Option<Bytes>>,
+    responses: Vec<Option<Content>>,
     /// The step that is being made.
     place: usize,
     /// Its attempts so far.
@@ -44,6 +44,21 @@ pub enum Effect {
     End(End),
 }
 
+/// What a step is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// The very bytes.
+    pub bytes: Bytes,
+    /// What the receiver that they come from calls them.
+    pub content_type: Option<String>,
+}
+
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, content_type: None }
+    }
+}
+
 /// One attempt of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -52,7 +67,7 @@ pub struct Call {
     /// Which attempt, from 1.
     pub number: u32,
     /// What is sent.
-    pub body: Bytes,
+    pub body: Content,
     /// How long it may take.
     pub timeout: Duration,
 }
@@ -63,7 +78,7 @@ pub struct Begun {
     /// The place of the step.
     pub place: usize,
     /// What is delivered.
-    pub body: Bytes,
+    pub body: Content,
 }
 
 /// How an invocation ended.
@@ -109,7 +124,7 @@ impl Run {
         (run, effect)
     }
 
-    /// The last attempt has ended so. `abandoned` tells that nobody waits for the chain any more: it ends with this step.
+    /// The last attempt has ended so. `abandoned` tells that nobody waits for the chain any more: it ends with this attempt.
     pub fn answered(&mut self, answer: Answer, now: Mono, abandoned: bool) -> Effect {
         let Some(step) = self.plan.steps.get(self.place) else { return Effect::End(End::Abandoned) };
         match judge(answer, step, self.plan.is_kept(self.place, self.place)) {
@@ -122,14 +137,18 @@ impl Run {
             Err(error) => {
                 let spent = self.attempts >= step.attempts;
                 self.last = Some(error);
-                if spent { self.failed(false) } else { self.wait(now) }
+                match (spent, abandoned) {
+                    (true, _) => self.failed(false),
+                    (false, true) => Effect::End(End::Abandoned),
+                    (false, false) => self.wait(now),
+                }
             }
         }
     }
 
-    /// The wait is over.
-    pub fn waited(&mut self, now: Mono) -> Effect {
-        self.attempt(now)
+    /// The wait is over, or nobody waits for the chain any more.
+    pub fn waited(&mut self, now: Mono, abandoned: bool) -> Effect {
+        if abandoned { Effect::End(End::Abandoned) } else { self.attempt(now) }
     }
 
     /// The asynchronous steps are started.
@@ -167,9 +186,9 @@ impl Run {
         if wait >= self.deadline.since(now) { self.failed(true) } else { Effect::Wait(wait) }
     }
 
-    fn input(&self, step: &Step) -> Bytes {
+    fn input(&self, step: &Step) -> Content {
         match step.input {
-            Input::Payload => self.payload.clone(),
+            Input::Payload => self.payload.clone().into(),
             Input::Response(place) => self.responses.get(place).cloned().flatten().unwrap_or_default(),
         }
     }
@@ -182,15 +201,15 @@ impl Run {
     fn finished(&mut self) -> Effect {
         let place = self.plan.steps.iter().position(|step| step.kind == Kind::Sync { is_final: true });
         Effect::End(End::Finished(
-            place.map(|place| self.responses.get_mut(place).and_then(Option::take).unwrap_or_default()),
+            place.map(|place| self.responses.get_mut(place).and_then(Option::take).unwrap_or_default().bytes),
         ))
     }
 }
 
 /// The body of a success, all of it where it `is_kept`.
-fn judge(answer: Answer, step: &Step, is_kept: bool) -> Result<Option<Bytes>, LastError> {
+fn judge(answer: Answer, step: &Step, is_kept: bool) -> Result<Option<Content>, LastError> {
     let success = Outcome::of(&answer, step.settings.policy.success) == Outcome::Success;
-    let Response { status, body, complete, .. } =
+    let Response { status, body, complete, content_type, .. } =
         match answer.map_err(|failure| LastError { status: None, detail: failure.detail })? {
             Reply::Response(response) => response,
             // No step is a file.
@@ -198,7 +217,7 @@ fn judge(answer: Answer, step: &Step, is_kept: bool) -> Result<Option<Bytes>, La
         };
     let error = |detail: String| Err(LastError { status: Some(status), detail });
     match success {
-        true if complete => Ok(Some(body)),
+        true if complete => Ok(Some(Content { bytes: body, content_type })),
         true if body.len() < step.max_response_bytes && !is_kept => Ok(None),
         _ if !complete && (200..300).contains(&status) && body.len() >= step.max_response_bytes => {
             error(format!("answered {status} with more than {} bytes", step.max_response_bytes))

@@ -14,6 +14,7 @@ mod listen;
 mod log;
 mod publish;
 mod serve;
+mod store;
 mod table;
 mod text;
 
@@ -51,6 +52,8 @@ enum Command {
     Config(config::Config),
     /// List, check and invoke chains
     Chains(chains::Chains),
+    /// Check, back up, restore and read out a data directory
+    Store(store::Store),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
 }
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
         Command::Chains(chains) => chains.run(),
+        Command::Store(store) => store.run(),
         Command::Demo(demo) => {
             log::start("off");
             demo.run()

@@ -41,11 +41,22 @@ impl Serve {
             let AdminToken { path, created, .. } = &running.token;
             println!("Hookmill listens on {}", running.url);
             println!("admin token{}: {}", if *created { " made" } else { "" }, path.display());
-            while signals.next().await == Asked::Reload {
-                if let Some(tls) = &running.tls {
-                    tls.reload();
+            loop {
+                tokio::select! {
+                    asked = signals.next() => match asked {
+                        Asked::Stop => break,
+                        Asked::Reload => {
+                            if let Some(tls) = &running.tls {
+                                tls.reload();
+                            }
+                            reload(&self.options, &running.hooks, &mut in_force).await;
+                        }
+                    },
+                    actor = running.hooks.died() => {
+                        let message = format!("the {actor} died of a bug; everything accepted is on disk: start again");
+                        return Err(Failed::new(1, message));
+                    }
                 }
-                reload(&self.options, &running.hooks, &mut in_force).await;
             }
             info!(event = "server.draining", deadline_ms = in_force.drain.as_millis(), "stopping");
             let stop = running.stop(in_force.drain);

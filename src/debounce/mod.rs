@@ -13,7 +13,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message
 
 pub use crate::endpoint::debounce::Edge;
 use crate::{
-    actor::{Alarm, Yielder, told, yield_now},
+    actor::{Alarm, OnDeath, Sentinel, Yielder, told, yield_now},
     clock::Clock,
     deliver::FailureObserver,
     dispatch::{Barrier, Dispatch, Dispatcher, KeepWindows},
@@ -41,6 +41,7 @@ pub struct Debouncer {
     /// Whether failures are of interest to any rule.
     watching: Arc<AtomicBool>,
     yielder: Yielder,
+    _sentinel: Sentinel,
 }
 
 /// Accepted events, in the order of their seqs.
@@ -79,18 +80,19 @@ pub struct Kept {
 
 impl Debouncer {
     /// A Debouncer with these rules and what was kept.
-    pub fn new(
+    pub(crate) fn new(
         rules: Vec<(RuleName, Rule)>,
         kept: Kept,
         dispatcher: Addr<Dispatcher>,
         store: Arc<dyn Store>,
         clock: Clock,
+        on_death: &OnDeath,
     ) -> Self {
         let mut judge = Judge::new(rules, Quota::new(HELD_BYTES));
         judge.restore(kept.windows, kept.held, clock.now());
         let watching = Arc::new(AtomicBool::new(judge.wants_failures()));
-        let yielder = Yielder::default();
-        Self { judge, dispatcher, store, clock, alarm: Alarm::default(), begun: false, watching, yielder }
+        let (yielder, _sentinel) = (Yielder::default(), Sentinel::new("debouncer", on_death));
+        Self { judge, dispatcher, store, clock, alarm: Alarm::default(), begun: false, watching, yielder, _sentinel }
     }
 
     /// Starts it; with it comes who is to be told of final failures.

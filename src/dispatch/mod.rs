@@ -26,7 +26,7 @@ use tracing::error;
 
 use crate::intake::Permit;
 use crate::{
-    actor::{Yielder, told, yield_now},
+    actor::{OnDeath, Sentinel, Yielder, told, yield_now},
     clock::Timestamp,
     deliver::{self, Birth, Delivery, Died, Idle, Obituary, Parts, machine::Snapshot},
     endpoint::{Endpoint, EndpointKey, State, filter::Filter, queue::QueuePolicy},
@@ -125,6 +125,7 @@ pub struct Dispatcher {
     trials: Trials,
     bursts: full::Bursts,
     yielder: Yielder,
+    _sentinel: Sentinel,
 }
 
 struct Slot {
@@ -194,7 +195,14 @@ impl Ways {
 
 impl Dispatcher {
     /// A Dispatcher for these endpoints, with what was kept of the windows of their own debounce.
-    pub fn new(known: Vec<Known>, windows: Vec<WindowChange>, parts: Parts, placement: Placement, seed: u64) -> Self {
+    pub(crate) fn new(
+        known: Vec<Known>,
+        windows: Vec<WindowChange>,
+        parts: Parts,
+        placement: Placement,
+        seed: u64,
+        on_death: &OnDeath,
+    ) -> Self {
         let (mut routes, mut muting) = (Routes::default(), Muting::default());
         let slot = |Known { endpoint, breaker, pending }| {
             routes.insert(endpoint.key, &endpoint.settings);
@@ -216,6 +224,7 @@ impl Dispatcher {
             trials: Trials::default(),
             bursts: full::Bursts::default(),
             yielder: Yielder::default(),
+            _sentinel: Sentinel::new("dispatcher", on_death),
         }
     }
 

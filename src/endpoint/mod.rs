@@ -10,7 +10,7 @@ pub mod queue;
 mod secret;
 pub mod settings;
 mod signing;
-mod target;
+pub mod target;
 
 use std::fmt;
 

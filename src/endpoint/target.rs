@@ -8,6 +8,7 @@ use std::{
 
 use url::Url;
 
+use super::EndpointId;
 use crate::event::NameError;
 
 /// Where events go.
@@ -48,6 +49,31 @@ impl LogFile {
         let taken = is_kept(other, &others, &own) || is_kept(self, &own, &others);
         taken.then_some("is where an endpoint with `rotate` keeps what another has written")
     }
+}
+
+/// Which of `new` cannot stand beside what comes before them, or beside `old`: their places, and why. Relative paths lie below
+/// `root`.
+pub fn disturbing<'a>(
+    old: &[(&'a EndpointId, &'a Target)],
+    new: &[(&'a EndpointId, &'a Target)],
+    root: Option<&Path>,
+) -> Vec<(usize, String)> {
+    let files = |list: &[(&'a EndpointId, &'a Target)]| -> Vec<_> {
+        let file = |(index, (id, target)): (usize, &(&'a EndpointId, &'a Target))| match target {
+            Target::File(file) => Some((index, *id, file)),
+            Target::Http(_) => None,
+        };
+        list.iter().enumerate().filter_map(file).collect()
+    };
+    let (mut known, mut found) = (files(old), Vec::new());
+    for (index, id, file) in files(new) {
+        let mut all = known.iter();
+        match all.find_map(|(_, other, theirs)| Some((other, file.disturbs(theirs, root)?))) {
+            Some((other, why)) => found.push((index, format!("{why}: see {other}"))),
+            None => known.push((index, id, file)),
+        }
+    }
+    found
 }
 
 /// When a file makes room for a new one: it becomes `name.1`, what was that `name.2`, and so on.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context, Handler, Recipient, dev::SendError};
 
 use crate::{
-    actor::{Yielder, told, yield_now},
+    actor::{OnDeath, Sentinel, Yielder, told, yield_now},
     debounce::{Admit, Debouncer},
     dispatch::Barrier,
     event::{Accepted, TopicPattern},
@@ -20,6 +20,7 @@ pub struct Hub {
     debouncer: Addr<Debouncer>,
     subscribers: Subscribers,
     yielder: Yielder,
+    _sentinel: Sentinel,
 }
 
 /// Accepted events, in the order of their seqs: they come from the store, which has them already.
@@ -50,8 +51,9 @@ told!(Publish, Published, Subscribe, Watch, End);
 
 impl Hub {
     /// A Hub in front of `debouncer`.
-    pub fn new(debouncer: Addr<Debouncer>) -> Self {
-        Self { debouncer, subscribers: Subscribers::default(), yielder: Yielder::default() }
+    pub(crate) fn new(debouncer: Addr<Debouncer>, on_death: &OnDeath) -> Self {
+        let _sentinel = Sentinel::new("hub", on_death);
+        Self { debouncer, subscribers: Subscribers::default(), yielder: Yielder::default(), _sentinel }
     }
 }
 

@@ -44,13 +44,14 @@ impl Hookmill {
     /// touched. Applying the same again changes nothing.
     ///
     /// # Errors
-    /// [`ManageError::Invalid`] with all that belong to the program: nothing changed. When the store fails, what came before
+    /// [`ManageError::Invalid`] with all that belong to the program, or all files that disturb those of others: nothing changed. When the store fails, what came before
     /// in the file is in force.
     ///
     /// [`Builder::declare`]: crate::Builder::declare
     pub async fn apply(&self, declared: Declared) -> Result<Applied, ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         self.expect_not_of_the_program(&declared)?;
+        declared.expect_undisturbing(|new| self.disturbing(new))?;
         let mut applied = Applied { released: self.take_over(&declared), ..Applied::default() };
         let Declared { endpoints, rules, chains } = declared;
         for endpoint in endpoints {
@@ -84,6 +85,7 @@ impl Hookmill {
         if self.endpoint_owner(&id) == Owner::File {
             return Err(ManageError::Conflict(format!("{id} belongs to {}", Owner::File.in_words())));
         }
+        self.expect_undisturbed(&id, &settings)?;
         self.follow(DeclaredEndpoint { id: id.clone(), settings, names_state }).await?;
         self.0.owners.write().unwrap_or_else(PoisonError::into_inner).endpoints.insert(id.clone(), Owner::Code);
         self.endpoint(&id).ok_or_else(|| ManageError::NotFound(format!("endpoint {id}")))

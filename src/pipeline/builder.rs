@@ -17,10 +17,10 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::{
-    BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError,
+    BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, death,
     declared::DeclaredEndpoint,
     enrich::{self, Enricher, Hook},
-    found::{endpoints, known, recover, rules, stored_chains},
+    found::{Own, endpoints, known, recover, rules, stored_chains},
     operational::Listeners,
 };
 use crate::{
@@ -53,6 +53,8 @@ const BODIES: usize = 1024;
 const BODY_BYTES: usize = 256 << 20;
 /// Invocations of chains at once.
 const INVOCATIONS: usize = 1024;
+/// Bytes of payloads and answers that they may hold.
+const CHAIN_BYTES: usize = 1 << 30;
 
 /// Describes a Hookmill before it starts.
 ///
@@ -70,6 +72,7 @@ pub struct Builder {
     allow_loopback: bool,
     file_roots: Vec<PathBuf>,
     intake: (usize, usize),
+    chain_bytes: usize,
     retention: Retention,
     seed: u64,
     #[cfg(feature = "sqlite")]
@@ -98,6 +101,7 @@ impl Default for Builder {
             allow_loopback: false,
             file_roots: Vec::new(),
             intake: (INTAKE_EVENTS, INTAKE_BYTES),
+            chain_bytes: CHAIN_BYTES,
             retention: Retention::default(),
             seed: fastrand::u64(..),
             #[cfg(feature = "sqlite")]
@@ -160,6 +164,15 @@ impl Builder {
     /// [`Overloaded`](crate::PublishError::Overloaded); 10 000 and 64 MiB otherwise.
     pub fn intake(mut self, events: usize, bytes: usize) -> Self {
         self.intake = (events.max(1), bytes.max(1));
+        self
+    }
+
+    /// Sets how many bytes all invocations of chains may hold in memory, 1 GiB otherwise. Each takes its payload and the most
+    /// that its steps may answer at a time (`max_response_bytes`) before its first step; where so much is not free it is
+    /// refused, [`ChainError::Busy`](crate::ChainError::Busy), and no step was made. A chain that may hold more than all runs
+    /// when no other does.
+    pub fn chain_bytes(mut self, bytes: usize) -> Self {
+        self.chain_bytes = bytes.max(1);
         self
     }
 
@@ -251,7 +264,9 @@ impl Builder {
         let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
         let mut loaded = store.load().await?;
         let chains = stored_chains(&loaded, self.allow_loopback)?;
-        let endpoints = endpoints(store.as_ref(), &loaded, own, &self.declared.chains, self.allow_loopback).await?;
+        let (first_of_file, root) = (self.endpoints.len(), self.file_roots.first().map(PathBuf::as_path));
+        let owned = Own { endpoints: own, first_of_file, chains_of_file: &self.declared.chains };
+        let endpoints = endpoints(store.as_ref(), &loaded, owned, root, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -263,21 +278,22 @@ impl Builder {
             failures: Arc::default(),
             metrics,
         };
+        let (death, on_death) = death::watch();
         // Sink first: each stage is started with the address of the one behind it.
         let known = known(&endpoints, &loaded);
         let placement = Placement::new(arbiters, transport);
         let windows = std::mem::take(&mut loaded.windows);
         let (of_endpoints, windows) = windows.into_iter().partition(|window| is_own(&window.rule));
-        let dispatcher = Dispatcher::new(known, of_endpoints, parts.clone(), placement, self.seed).start();
+        let dispatcher = Dispatcher::new(known, of_endpoints, parts.clone(), placement, self.seed, &on_death).start();
         let told = dispatcher.clone();
         store.watch_queues(Arc::clone(&parts.flights), Box::new(move |dropped| told.do_send(Full(dropped))));
         let Loaded { held, judged_through, .. } = loaded;
         let rule_list = rules.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
         let kept = Kept { windows, held };
-        let debouncer = Debouncer::new(rule_list, kept, dispatcher.clone(), Arc::clone(&store), self.clock);
+        let debouncer = Debouncer::new(rule_list, kept, dispatcher.clone(), Arc::clone(&store), self.clock, &on_death);
         let (debouncer, failures) = debouncer.start_watching();
         let _second = parts.failures.set(failures);
-        let hub = Hub::new(debouncer.clone()).start();
+        let hub = Hub::new(debouncer.clone(), &on_death).start();
         let sink = hub.clone();
         store.connect(Box::new(move |events| sink.do_send(Publish(events))));
         recover(store.as_ref(), judged_through, &hub).await?;
@@ -297,12 +313,14 @@ impl Builder {
             rules: RwLock::new(rules),
             chains: RwLock::default(),
             invocations: Quota::new(INVOCATIONS),
+            chain_bytes: Quota::new(self.chain_bytes),
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
             allow_loopback: self.allow_loopback,
             file_root: self.file_roots.first().cloned(),
             data_dir: self.dir(),
             counters: Counters::default(),
+            death,
             enricher,
             listeners: Listeners::default(),
             bodies: BodyBounds { count: Quota::new(BODIES), bytes: Quota::new(BODY_BYTES) },

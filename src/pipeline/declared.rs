@@ -8,7 +8,7 @@ use crate::{
     chain::{self, ChainName, Plan},
     config::fields::{Field, Fields, read},
     debounce::{Rule, RuleName},
-    endpoint::{Endpoint, EndpointId, Origin, Settings},
+    endpoint::{Endpoint, EndpointId, Origin, Settings, target},
     error::{Fault, Invalid},
     event::NameError,
     transport::guard,
@@ -77,6 +77,15 @@ impl Declared {
         Self { endpoints, rules, chains: chain::read(fields, Origin::Operator) }
     }
 
+    /// Refuses endpoints whose files `disturbing` finds in the way of others.
+    pub(super) fn expect_undisturbing(
+        &self,
+        disturbing: impl FnOnce(&[(&EndpointId, &Settings)]) -> Vec<(usize, String)>,
+    ) -> Result<(), Invalid> {
+        let all: Vec<_> = self.endpoints.iter().map(|endpoint| (&endpoint.id, &endpoint.settings)).collect();
+        Invalid::unless_empty(disturbing(&all).into_iter().map(in_the_way).collect())
+    }
+
     /// The numbers of endpoints and of rules.
     pub fn counts(&self) -> (usize, usize) {
         (self.endpoints.len(), self.rules.len())
@@ -121,7 +130,18 @@ fn read_endpoints(fields: &[Field<'_>]) -> Vec<DeclaredEndpoint> {
         }
     }
     let endpoint = |field: &Field<'_>| field.nested(endpoint(field.map()?.clone()));
-    fields.iter().filter_map(endpoint).collect()
+    let (fields, endpoints): (Vec<_>, Vec<_>) =
+        fields.iter().filter_map(|field| Some((field, endpoint(field)?))).unzip();
+    let targets: Vec<_> = endpoints.iter().map(|endpoint| (&endpoint.id, &endpoint.settings.target)).collect();
+    for (index, why) in target::disturbing(&[], &targets, None) {
+        let _reported: Option<()> = fields.get(index).and_then(|field| field.nested(Err(Invalid::at("#/file", why))));
+    }
+    endpoints
+}
+
+/// The mistake that the endpoint at this place has a file which is in the way of another's.
+pub(super) fn in_the_way((index, why): (usize, String)) -> Fault {
+    Fault::new(format!("#/endpoints/{index}/file"), why)
 }
 
 fn endpoint(mut members: Map<String, Value>) -> Result<DeclaredEndpoint, Invalid> {

@@ -2,21 +2,25 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    path::Path,
     sync::Arc,
 };
 
 use serde_json::Value;
 use tracing::info;
 
-use super::{StartError, declared::DeclaredEndpoint};
+use super::{
+    StartError,
+    declared::{DeclaredEndpoint, in_the_way},
+};
 use crate::{
     chain::{self, ChainName, Plan, plan::Step},
     clock::Clock,
     debounce::{Rule, RuleName},
     deliver::machine::Disabled,
     dispatch::Known,
-    endpoint::{Endpoint, EndpointId, Origin, Settings, State},
-    error::StoreError,
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State, target},
+    error::{Invalid, StoreError},
     event::new_id,
     hub::{Hub, Publish},
     store::{Admitted, DropReason, EndpointChange, EndpointRow, Loaded, Store},
@@ -25,14 +29,24 @@ use crate::{
 /// Events read at a time for recovery.
 const RECOVERY: usize = 1000;
 
+/// What the program and the file bring.
+pub(super) struct Own<'a> {
+    /// The program's endpoints, then the file's.
+    pub(super) endpoints: Vec<DeclaredEndpoint>,
+    /// Where those begin.
+    pub(super) first_of_file: usize,
+    pub(super) chains_of_file: &'a [(ChainName, Plan)],
+}
+
 /// What the store holds, with the endpoints of the program and the file as they are to be.
 pub(super) async fn endpoints(
     store: &dyn Store,
     loaded: &Loaded,
-    own: Vec<DeclaredEndpoint>,
-    chains_of_file: &[(ChainName, Plan)],
+    own: Own<'_>,
+    file_root: Option<&Path>,
     allow_loopback: bool,
 ) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
+    let Own { endpoints: own, first_of_file, chains_of_file } = own;
     let mut endpoints = BTreeMap::new();
     let steps: HashSet<_> = chains_of_file.iter().flat_map(|(_, plan)| plan.endpoints()).map(Step::endpoint).collect();
     for row in &loaded.endpoints {
@@ -42,6 +56,7 @@ pub(super) async fn endpoints(
         let endpoint = read_endpoint(row, origin)?;
         endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
     }
+    expect_undisturbing(&endpoints, &own, first_of_file, file_root)?;
     for declared in own {
         let id = declared.id.clone();
         let endpoint = match endpoints.get(&id) {
@@ -63,6 +78,22 @@ pub(super) async fn endpoints(
         endpoints.insert(id, Arc::new(endpoint));
     }
     Ok(endpoints)
+}
+
+/// Before anything is written: a file that several endpoints have is rotated in one way.
+fn expect_undisturbing(
+    stored: &BTreeMap<EndpointId, Arc<Endpoint>>,
+    own: &[DeclaredEndpoint],
+    first_of_file: usize,
+    file_root: Option<&Path>,
+) -> Result<(), Invalid> {
+    let declared: HashSet<_> = own.iter().map(|declared| &declared.id).collect();
+    let stored = stored.values().filter(|endpoint| !declared.contains(&endpoint.id));
+    let stored: Vec<_> = stored.map(|endpoint| (&endpoint.id, &endpoint.settings.target)).collect();
+    let own: Vec<_> = own.iter().map(|declared| (&declared.id, &declared.settings.target)).collect();
+    let found = target::disturbing(&stored, &own, file_root).into_iter();
+    let found = found.map(|(index, why)| in_the_way((index.checked_sub(first_of_file).unwrap_or(index), why)));
+    Invalid::unless_empty(found.collect())
 }
 
 /// The change from `old` to `settings`, for the store.

@@ -1,4 +1,4 @@
-//! Jobs: work on many dead letters, in small steps, that goes on after a restart where it was.
+//! Jobs: work on many dead letters, or on the events of an endpoint, in small steps, that goes on after a restart where it was.
 
 mod throttle;
 
@@ -20,7 +20,7 @@ use crate::{
 };
 use throttle::Throttle;
 
-/// Dead letters that a job replays in a second, unless its maker says otherwise.
+/// What a job replays in a second, unless its maker says otherwise.
 pub const REPLAY_RATE: f64 = 100.0;
 /// What its maker may say.
 const RATES: RangeInclusive<f64> = 0.1..=5000.0;
@@ -35,13 +35,18 @@ impl Hookmill {
     /// # Errors
     /// When the store cannot be read.
     pub async fn count_dead_letters(&self, selection: DeadLetterSelection) -> Result<u64, ManageError> {
-        self.count_letters(selection, self.0.clock.now().wall).await
+        self.count_for_job(JobKind::ReplayDeadLetters, selection, self.0.clock.now().wall).await
     }
 
-    async fn count_letters(&self, selection: DeadLetterSelection, at: Timestamp) -> Result<u64, ManageError> {
-        let (mut step, mut matched) = (CountStep { selection, at, after: None }, 0);
+    pub(super) async fn count_for_job(
+        &self,
+        kind: JobKind,
+        selection: DeadLetterSelection,
+        at: Timestamp,
+    ) -> Result<u64, ManageError> {
+        let (mut step, mut matched) = (CountStep { kind, selection, at, after: None }, 0);
         loop {
-            let counted = self.0.store.count_dead_letters(step.clone()).await?;
+            let counted = self.0.store.count_for_job(step.clone()).await?;
             matched += counted.matched;
             step.after = counted.next;
             if step.after.is_none() {
@@ -57,10 +62,7 @@ impl Hookmill {
     /// # Errors
     /// When the rate is out of bounds, 16 jobs run already, or the store cannot be read or written.
     pub async fn replay_dead_letters(&self, selection: DeadLetterSelection, rate: f64) -> Result<Job, ManageError> {
-        if !RATES.contains(&rate) {
-            let rule = format!("must be a number from {} to {}", RATES.start(), RATES.end());
-            return Err(Invalid::at("#/rate", rule).into());
-        }
+        expect_rate(rate)?;
         self.start_job(JobKind::ReplayDeadLetters, selection, Some(rate)).await
     }
 
@@ -90,7 +92,7 @@ impl Hookmill {
         job.ok_or_else(|| unknown(id))
     }
 
-    async fn start_job(
+    pub(super) async fn start_job(
         &self,
         kind: JobKind,
         selection: DeadLetterSelection,
@@ -100,7 +102,7 @@ impl Hookmill {
             return Err(ManageError::Busy(format!("{MOST} jobs are running already")));
         }
         let created_at = self.0.clock.now().wall;
-        let total = self.count_letters(selection.clone(), created_at).await?;
+        let total = self.count_for_job(kind, selection.clone(), created_at).await?;
         let id = new_id("job", created_at).parse().map_err(|_| StoreError::Failed("no id".to_owned()))?;
         let state = JobState::Running;
         let job = Job { id, kind, selection, rate, total, done: 0, failed: 0, state, created_at, ended_at: None };
@@ -120,6 +122,13 @@ impl Hookmill {
         let worker = Worker { hooks: Arc::downgrade(&self.0), id: job.id.clone(), throttle: Throttle::new(job.rate) };
         self.0.arbiter.spawn(worker.work());
     }
+}
+
+pub(super) fn expect_rate(rate: f64) -> Result<(), Invalid> {
+    if RATES.contains(&rate) {
+        return Ok(());
+    }
+    Err(Invalid::at("#/rate", format!("must be a number from {} to {}", RATES.start(), RATES.end())))
 }
 
 fn unknown(id: &JobId) -> ManageError {

@@ -19,7 +19,7 @@ use crate::{
     debounce::{self, Rule, RuleName},
     deliver::machine::{Disabled, Snapshot},
     dispatch,
-    endpoint::{Endpoint, EndpointId, Origin, Settings, State, Target},
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State, target},
     error::{Invalid, StoreError},
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
     transport::guard,
@@ -84,6 +84,7 @@ impl Hookmill {
         if self.endpoint(&id).is_some() {
             return Err(ManageError::Conflict(format!("an endpoint with the id {id} exists")));
         }
+        self.expect_undisturbed(&id, &settings)?;
         self.insert(id, settings).await
     }
 
@@ -94,7 +95,6 @@ impl Hookmill {
     }
 
     pub(super) async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
-        self.expect_undisturbed(&id, &settings)?;
         let settings = with_secret(settings)?;
         let row = self.0.store.create_endpoint(id, print(&settings)).await?;
         info!(event = "endpoint.created", endpoint_id = %row.id, "endpoint created");
@@ -119,6 +119,7 @@ impl Hookmill {
             None if version.is_some() => Err(not_found(&id)),
             None => {
                 expect_free_id(&id)?;
+                self.expect_undisturbed(&id, &settings)?;
                 Ok((self.insert(id, settings).await?, true))
             }
             Some(old) => {
@@ -170,6 +171,9 @@ impl Hookmill {
 
     async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         self.expect_changeable(old, &settings)?;
+        if settings.target != old.settings.target {
+            self.expect_undisturbed(&old.id, &settings)?;
+        }
         self.store_and_apply(old, with_secret(settings)?, None).await
     }
 
@@ -180,9 +184,6 @@ impl Hookmill {
         reason: Option<Disabled>,
     ) -> Result<Arc<Endpoint>, ManageError> {
         let state = settings.state;
-        if settings.target != old.settings.target {
-            self.expect_undisturbed(&old.id, &settings)?;
-        }
         let row = self.0.store.update_endpoint(old.key, change(old, &settings, reason)).await?;
         info!(event = "endpoint.changed", endpoint_id = %row.id, version = row.version, ?state, "endpoint changed");
         Ok(self.put_in_force(&row, settings).await)
@@ -206,14 +207,18 @@ impl Hookmill {
     }
 
     /// A file that several endpoints have is rotated in one way.
-    fn expect_undisturbed(&self, id: &EndpointId, settings: &Settings) -> Result<(), Invalid> {
-        let Target::File(file) = &settings.target else { return Ok(()) };
-        let root = self.0.file_root.as_deref();
-        let disturbed = self.endpoints().into_iter().filter(|other| other.id != *id).find_map(|other| {
-            let Target::File(theirs) = &other.settings.target else { return None };
-            file.disturbs(theirs, root)
-        });
-        disturbed.map_or(Ok(()), |why| Err(Invalid::at("#/file", why)))
+    pub(super) fn expect_undisturbed(&self, id: &EndpointId, settings: &Settings) -> Result<(), Invalid> {
+        let disturbed = self.disturbing(&[(id, settings)]).into_iter().next();
+        disturbed.map_or(Ok(()), |(_, why)| Err(Invalid::at("#/file", why)))
+    }
+
+    /// Which of these cannot stand beside what comes before them, or beside the endpoints that are to stay as they are.
+    pub(super) fn disturbing(&self, new: &[(&EndpointId, &Settings)]) -> Vec<(usize, String)> {
+        let endpoints = self.endpoints();
+        let stays = |endpoint: &&Arc<Endpoint>| !new.iter().any(|(id, _)| **id == endpoint.id);
+        let old = endpoints.iter().filter(stays).map(|endpoint| (&endpoint.id, &endpoint.settings.target));
+        let new: Vec<_> = new.iter().map(|(id, settings)| (*id, &settings.target)).collect();
+        target::disturbing(&old.collect::<Vec<_>>(), &new, self.0.file_root.as_deref())
     }
 
     /// An endpoint of the program's or the file's can be paused and resumed, nothing else.
@@ -365,6 +370,9 @@ impl Hookmill {
             ReplayOutcome::Already(run) => {
                 Err(ManageError::Conflict(format!("{dead_letter} was replayed before, as run {run}")))
             }
+            ReplayOutcome::Waiting(run) => {
+                Err(ManageError::Conflict(format!("{dead_letter} is pending again already, as run {run}")))
+            }
             ReplayOutcome::Gone => {
                 Err(ManageError::Conflict("its endpoint has been deleted, or its event is kept no longer".to_owned()))
             }
@@ -409,7 +417,7 @@ pub(super) fn expect_api(owner: Owner, what: impl Display) -> Result<(), ManageE
     Err(ManageError::Conflict(format!("{what} belongs to {}: it cannot be changed here", owner.in_words())))
 }
 
-fn not_found(id: &EndpointId) -> ManageError {
+pub(super) fn not_found(id: &EndpointId) -> ManageError {
     ManageError::NotFound(format!("endpoint {id}"))
 }
 

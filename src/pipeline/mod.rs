@@ -5,6 +5,7 @@ mod audit;
 mod builder;
 mod cancel;
 mod chains;
+mod death;
 mod declared;
 mod enrich;
 mod error;
@@ -13,6 +14,7 @@ mod jobs;
 mod manage;
 mod operational;
 mod owner;
+mod replay;
 mod scrape;
 mod trial;
 mod watch;
@@ -55,6 +57,7 @@ pub use builder::Builder;
 #[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;
 pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
+use death::Death;
 pub use declared::Declared;
 use enrich::Enricher;
 pub use error::{ManageError, PublishError, StartError};
@@ -63,6 +66,7 @@ pub use manage::{Standing, Switch};
 use operational::Listeners;
 pub use owner::Owner;
 pub(crate) use owner::Owners;
+pub use replay::{EndpointReplay, Only};
 pub use trial::{Tested, Trial};
 pub use watch::EventStream;
 
@@ -84,6 +88,8 @@ pub(crate) struct Inner {
     pub(crate) chains: RwLock<BTreeMap<ChainName, Arc<Chain>>>,
     /// Invocations of chains that go on.
     pub(crate) invocations: Arc<Quota>,
+    /// Bytes that they may hold.
+    pub(crate) chain_bytes: Arc<Quota>,
     /// What does not belong to the callers of the API; changed only under `changes`.
     pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
@@ -94,6 +100,7 @@ pub(crate) struct Inner {
     /// Where it keeps everything, if on disk.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) counters: Counters,
+    pub(crate) death: Death,
     pub(crate) enricher: Enricher,
     pub(crate) listeners: Listeners,
     /// Request bodies in memory, over every mounted API.
@@ -287,6 +294,9 @@ impl Hookmill {
 
     /// Takes places in the intake, and hands the events to the store once the program's hooks have seen them.
     fn submit(&self, valid: Vec<ValidEvent>, events: &[Event], reply: crate::store::AppendReply) -> Result<(), Shut> {
+        if self.is_dead() {
+            return Err(Shut::Intake(Refused::Closed));
+        }
         if self.0.store.is_low() && !self.0.intake.is_closed() {
             return Err(Shut::NoRoom);
         }
@@ -327,6 +337,8 @@ impl Hookmill {
     pub fn unready(&self) -> Option<&'static str> {
         if self.0.intake.is_closed() {
             Some("shutting down")
+        } else if self.is_dead() {
+            Some("an actor of the pipeline has died")
         } else if !self.0.store.writable() {
             Some("the store cannot write")
         } else if self.0.store.is_low() {

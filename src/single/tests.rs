@@ -1,6 +1,8 @@
 //! One URL, as a daemon uses it.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, pin::pin, sync::Arc};
+
+use futures_util::FutureExt;
 
 use super::*;
 use crate::{
@@ -70,6 +72,31 @@ fn a_swap_has_no_gap_and_ids_and_counters_go_on() {
         }
         let counters = hook.counters().await.unwrap();
         assert_eq!((counters.emitted, counters.delivered, counters.ignored), (10, 10, 0));
+        hook.close().await;
+    });
+}
+
+#[test]
+fn a_url_and_topics_that_are_set_at_once_both_stay() {
+    run(async {
+        let hook = single(A, &works()).start().await.unwrap();
+        // Each call finds another change under way, and what that one sets is not undone.
+        let under_way = hook.0.changes.lock().await;
+        let mut topics = pin!(hook.set_topics(["a.*"]));
+        assert!(topics.as_mut().now_or_never().is_none());
+        hook.set(B, Vec::new()).await.unwrap();
+        drop(under_way);
+        topics.await.unwrap();
+        assert_eq!(hook.url().as_deref(), Some(B));
+
+        let under_way = hook.0.changes.lock().await;
+        let mut url = pin!(hook.set_url(A));
+        assert!(url.as_mut().now_or_never().is_none());
+        hook.set(B, vec!["b.*".to_owned()]).await.unwrap();
+        drop(under_way);
+        url.await.unwrap();
+        let target = hook.target().unwrap();
+        assert_eq!((target.url.as_str(), target.topics.as_slice()), (A, &["b.*".to_owned()][..]));
         hook.close().await;
     });
 }

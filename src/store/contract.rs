@@ -11,6 +11,7 @@ pub(in crate::store) mod debouncing;
 pub(in crate::store) mod model;
 pub(in crate::store) mod queues;
 mod reading;
+pub(in crate::store) mod replays;
 pub(in crate::store) mod scenarios;
 pub(in crate::store) mod watching;
 
@@ -86,6 +87,13 @@ macro_rules! contract {
             a_job_that_was_cancelled_does_no_more,
             a_long_job_goes_in_steps,
         );
+        $crate::store::contract::contract!($open, replays;
+            an_event_is_delivered_again_unless_it_waits,
+            a_job_replays_what_failed_or_is_missing_or_all,
+            a_job_goes_through_the_events_of_its_time,
+            a_job_on_events_leaves_a_disabled_endpoint_alone,
+            deliveries_of_an_endpoint_newest_event_first,
+        );
         $crate::store::contract::contract!($open, batches;
             a_batch_is_read_from_each_of_its_events,
             a_batch_that_failed_shows_its_answer_everywhere,
@@ -98,6 +106,7 @@ macro_rules! contract {
             what_is_in_flight_neither_counts_nor_is_dropped,
             what_was_dropped_in_flight_may_still_arrive,
             lower_bounds_hold_from_the_next_verdict_on,
+            what_is_released_together_with_later_events_is_bounded_too,
             retries_and_replays_take_room_too,
             pages_leave_keys_out_and_look_at_so_many_only,
             pages_of_one_key,

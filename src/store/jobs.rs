@@ -1,12 +1,12 @@
-//! Work on many dead letters: which, by what job, and how far it is.
+//! Work on many dead letters, or on the events of an endpoint: which, by what job, and how far it is.
 
 use serde::Serialize;
 
-use super::{DeadReason, DeliveryId};
+use super::{DeadReason, DeliveryId, EventState};
 use crate::{
     clock::Timestamp,
-    endpoint::EndpointKey,
-    event::{Tenant, Topic, TopicPattern, is_identifier, name},
+    endpoint::{EndpointId, EndpointKey, Origin, Settings},
+    event::{Accepted, Tenant, Topic, TopicPattern, is_identifier, name},
 };
 
 name!(
@@ -57,7 +57,8 @@ impl DeadLetterSelection {
     }
 }
 
-/// A place among the dead letters that were not replayed, by endpoint and by age, oldest first.
+/// A place among the dead letters that were not replayed, by endpoint and by age, oldest first; or among the events of an
+/// endpoint, by seq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LetterPlace {
     /// The endpoint.
@@ -76,12 +77,14 @@ impl LetterPlace {
     }
 }
 
-/// One step of counting dead letters that were not replayed.
+/// One step of counting what a job would work on.
 #[derive(Clone, Debug)]
 pub struct CountStep {
-    /// Which.
+    /// The job.
+    pub kind: JobKind,
+    /// With what.
     pub selection: DeadLetterSelection,
-    /// Those that a job made at this moment would work on: none that it would make itself.
+    /// Made at this moment: it works on nothing that it would make itself.
     pub at: Timestamp,
     /// From above this one on: where the step before ended.
     pub after: Option<LetterPlace>,
@@ -90,13 +93,14 @@ pub struct CountStep {
 /// What a step of counting came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Dead letters found.
+    /// How many it would work on.
     pub matched: u64,
     /// Where the next step begins; `None` at the end.
     pub next: Option<LetterPlace>,
 }
 
-/// What a job does with dead letters.
+/// What a job does. The last three go through the events of one endpoint that were accepted in the time that the selection
+/// names, by seq, and look at the newest delivery of each to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -105,6 +109,13 @@ pub enum JobKind {
     ReplayDeadLetters,
     /// Forgets them.
     PurgeDeadLetters,
+    /// Delivers again what is a dead letter.
+    ReplayFailed,
+    /// Delivers what the endpoint wants as it is now, and of which there is no delivery to it: none was made, or it is kept no
+    /// longer. What a debounce rule suppressed stays so.
+    ReplayMissing,
+    /// Both, and again what was delivered.
+    ReplayAll,
 }
 
 /// Where a job stands.
@@ -128,9 +139,10 @@ pub struct Job {
     pub id: JobId,
     /// What it does.
     pub kind: JobKind,
-    /// With which dead letters: those that were there when it was made.
+    /// With which dead letters: those that were there when it was made. Of a job that goes through events, `endpoint`,
+    /// `since` and `until` count, and those are the moments at which the events were accepted.
     pub selection: DeadLetterSelection,
-    /// Dead letters in a second, at most.
+    /// How many in a second, at most.
     pub rate: Option<f64>,
     /// How many those were.
     pub total: u64,
@@ -156,14 +168,66 @@ pub struct Advance {
 }
 
 impl JobKind {
-    pub(super) const ALL: [Self; 2] = [Self::ReplayDeadLetters, Self::PurgeDeadLetters];
+    pub(super) const ALL: [Self; 5] =
+        [Self::ReplayDeadLetters, Self::PurgeDeadLetters, Self::ReplayFailed, Self::ReplayMissing, Self::ReplayAll];
 
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ReplayDeadLetters => "replay_dead_letters",
             Self::PurgeDeadLetters => "purge_dead_letters",
+            Self::ReplayFailed => "replay_failed",
+            Self::ReplayMissing => "replay_missing",
+            Self::ReplayAll => "replay_all",
         }
+    }
+
+    /// Whether it goes through events, and not through dead letters.
+    pub const fn is_of_events(self) -> bool {
+        matches!(self, Self::ReplayFailed | Self::ReplayMissing | Self::ReplayAll)
+    }
+
+    /// Whether it works on an event of whose deliveries to the endpoint the newest stands so.
+    pub(super) const fn means(self, newest: Newest) -> bool {
+        match newest {
+            Newest::Missing => matches!(self, Self::ReplayMissing | Self::ReplayAll),
+            Newest::Dead => matches!(self, Self::ReplayFailed | Self::ReplayAll),
+            Newest::Delivered => matches!(self, Self::ReplayAll),
+            Newest::Other => false,
+        }
+    }
+}
+
+/// How the newest delivery of an event to an endpoint stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Newest {
+    /// There is none.
+    Missing,
+    /// A dead letter that was not replayed.
+    Dead,
+    Delivered,
+    /// It waits, or was given up on purpose.
+    Other,
+}
+
+/// What an endpoint wants, as its settings have it that are stored.
+#[derive(Debug)]
+pub(super) struct Wants(Option<(EndpointId, Settings)>);
+
+impl Wants {
+    /// Nothing, where there are no settings, or none that this program can read.
+    pub(super) fn of(endpoint: Option<(EndpointId, &str)>) -> Self {
+        Self(endpoint.and_then(|(id, settings)| {
+            let settings = Settings::restore(&serde_json::from_str(settings).ok()?, Origin::Code).ok()?;
+            Some((id, settings))
+        }))
+    }
+
+    /// Whether an event is one that the endpoint would be given now; what was suppressed is for nobody, and what has no
+    /// verdict yet comes by itself.
+    pub(super) fn event(&self, event: &Accepted, state: EventState) -> bool {
+        matches!(state, EventState::Unmatched | EventState::Routed)
+            && self.0.as_ref().is_some_and(|(id, settings)| id.may_get(&event.topic) && settings.wants(event))
     }
 }
 
@@ -182,15 +246,17 @@ impl JobState {
 }
 
 impl Job {
-    /// Whether it has done what it was made for. Dead letters that came later are none of its own.
+    /// Whether it has done what it was made for. Dead letters that came later are none of its own. One that goes through events
+    /// is through at their end.
     pub(super) fn is_through(&self) -> bool {
-        self.done + self.failed >= self.total
+        !self.kind.is_of_events() && self.done + self.failed >= self.total
     }
 
     /// Ends it, unless it has ended.
     pub(super) fn end(&mut self, state: JobState, now: Timestamp) {
         if self.state == JobState::Running {
             (self.state, self.ended_at) = (state, Some(now));
+            self.total = self.total.max(self.done + self.failed);
         }
     }
 
@@ -200,5 +266,21 @@ impl Job {
     }
 }
 
-/// Dead letters that one step looks at.
+impl DeadLetterSelection {
+    /// Whether an event is meant that was accepted at this moment, by a job that was made `at` another.
+    pub(super) fn has_accepted(&self, accepted_at: Timestamp, at: Timestamp) -> bool {
+        accepted_at <= at
+            && self.since.is_none_or(|since| accepted_at >= since)
+            && self.until.is_none_or(|until| accepted_at < until)
+    }
+}
+
+impl LetterPlace {
+    /// That of an event, for a job that goes through events.
+    pub(super) fn of_event(endpoint: EndpointKey, seq: u64) -> Self {
+        Self { endpoint, since: Timestamp::default(), seq, run: 0 }
+    }
+}
+
+/// Dead letters, or events, that one step looks at.
 pub(super) const LETTER_STEP: usize = 500;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{DeadLetterSelection, DeliveryId};
 use crate::{
     clock::Timestamp,
-    endpoint::EndpointId,
+    endpoint::{EndpointId, EndpointKey},
     event::{Accepted, EventId, Tenant, Topic, TopicPattern},
 };
 
@@ -106,6 +106,32 @@ pub struct DeliveryRow {
     pub last_status: Option<u16>,
     /// What went wrong last.
     pub last_error: Option<String>,
+}
+
+/// Which deliveries to list.
+#[derive(Clone, Debug)]
+pub struct DeliveryFilter {
+    /// To this endpoint.
+    pub endpoint: EndpointKey,
+    /// That stand here.
+    pub state: Option<DeliveryState>,
+    /// Only those below this (seq, run): the next page.
+    pub before: Option<(u64, u32)>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A delivery in a list, with its event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedDelivery {
+    /// The delivery.
+    pub delivery: DeliveryRow,
+    /// The event's id, as long as the event is kept.
+    pub event: Option<EventId>,
+    /// The event's topic, likewise.
+    pub topic: Option<Topic>,
+    /// When it was made: when its event was accepted, or when a replay was asked for.
+    pub created_at: Timestamp,
 }
 
 /// An attempt in a list.

@@ -9,6 +9,7 @@ mod jobs;
 mod limits;
 mod pending;
 mod reads;
+mod replay;
 mod retention;
 mod state;
 #[cfg(test)]
@@ -216,12 +217,16 @@ impl Store for MemoryStore {
         self.answer(|state, now| Ok(state.replay(dead_letter, now)))
     }
 
+    fn redeliver(&self, seq: u64, endpoint: EndpointKey) -> Reply<ReplayOutcome> {
+        self.answer(|state, now| Ok(state.redeliver(seq, endpoint, now)))
+    }
+
     fn cancel(&self, step: CancelStep) -> Reply<CancelledStep> {
         self.answer(|state, _| Ok(state.cancel(&step)))
     }
 
-    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted> {
-        self.read(move |state| state.count_dead_letters(&step))
+    fn count_for_job(&self, step: CountStep) -> Reply<Counted> {
+        self.read(move |state| state.count_for_job(&step))
     }
 
     fn create_job(&self, job: Job) -> Reply<()> {
@@ -258,6 +263,10 @@ impl Store for MemoryStore {
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {
         self.read(|state| state.unjudged(after, limit))
+    }
+
+    fn deliveries(&self, filter: DeliveryFilter) -> Reply<Vec<ListedDelivery>> {
+        self.read(|state| state.deliveries(&filter))
     }
 
     fn events(&self, filter: EventFilter) -> Reply<Vec<EventRow>> {

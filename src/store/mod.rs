@@ -147,8 +147,8 @@ pub trait Store: Send + Sync {
     /// Reads pending deliveries of one endpoint.
     fn page(&self, request: PageRequest, reply: PageReply);
 
-    /// Creates an endpoint; its version is 1. Of its settings the store itself reads one: `dead_letters`, how many are kept of
-    /// those that were not replayed. The oldest fall off, counted and logged, when another one comes; those that are too old,
+    /// Creates an endpoint; its version is 1. Of its settings the store itself reads one, and
+    /// what it wants for the jobs that replay events: `dead_letters`, how many are kept of those that were not replayed. The oldest fall off, counted and logged, when another one comes; those that are too old,
     /// or too many after a change, fall off in small steps. That changes no conservation sum. Fails when an endpoint of this id exists; the id of a deleted one is free.
     fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow>;
 
@@ -172,18 +172,23 @@ pub trait Store: Send + Sync {
     /// outcome says when there was nothing to replay; the state of the endpoint is for the caller to check.
     fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome>;
 
+    /// Delivers an event to an endpoint again, whatever became of the deliveries before, or for the first time: makes a new
+    /// delivery, with the next run (1 at least), unless one is pending. A dead letter among them is replayed. Whether the
+    /// endpoint may have the event is for the caller to check.
+    fn redeliver(&self, seq: u64, endpoint: EndpointKey) -> Reply<ReplayOutcome>;
+
     /// Drops pending deliveries, reason `cancelled`: one step, which looks at 500 of them at most, so that nobody waits for
     /// long; the answer says where the next begins.
     fn cancel(&self, step: CancelStep) -> Reply<CancelledStep>;
 
-    /// Counts dead letters: one step, which looks at 500 of them at most.
-    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted>;
+    /// Counts what a job would work on: one step, which looks at 500 dead letters, or events, at most.
+    fn count_for_job(&self, step: CountStep) -> Reply<Counted>;
 
     /// Keeps a new job. What has ended is kept as long as outcomes are.
     fn create_job(&self, job: Job) -> Reply<()>;
 
-    /// Makes one step of a job that runs: looks at 500 dead letters at most, oldest first within each endpoint, and works on
-    /// `most` of them. The work and how far the job is are one transaction, so that nothing is done twice. Dead letters
+    /// Makes one step of a job that runs: looks at 500 dead letters at most, oldest first within each endpoint, or at 500
+    /// events, by seq, and works on `most` of them. The work and how far the job is are one transaction, so that nothing is done twice. Dead letters
     /// whose endpoint is disabled or deleted are not replayed. Nothing happens when the job has ended; `None` when there is
     /// none.
     fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>>;
@@ -208,6 +213,9 @@ pub trait Store: Send + Sync {
 
     /// Events without a recorded verdict, by seq, from above `after`.
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>>;
+
+    /// Deliveries to an endpoint, the newest event first, and of each its newest run.
+    fn deliveries(&self, filter: DeliveryFilter) -> Reply<Vec<ListedDelivery>>;
 
     /// Events, newest first.
     fn events(&self, filter: EventFilter) -> Reply<Vec<EventRow>>;

@@ -388,6 +388,8 @@ pub enum ReplayOutcome {
     Unknown,
     /// It was replayed before, as this run.
     Already(u32),
+    /// This run is pending already.
+    Waiting(u32),
     /// Its endpoint has been deleted or its event has been pruned: there is nobody to deliver to, or nothing.
     Gone,
 }

@@ -1,13 +1,14 @@
 //! What a request carries, in each format.
 
 mod batch;
+pub(crate) mod carried;
 mod cloudevents;
 mod map;
 mod plain;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 
@@ -26,7 +27,7 @@ const JSON: &str = "application/json";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
     /// For `Content-Type`.
-    pub content_type: &'static str,
+    pub content_type: Cow<'static, str>,
     /// Headers that belong to the format.
     pub headers: Vec<(String, String)>,
     /// The body.
@@ -35,7 +36,7 @@ pub struct Rendered {
 
 impl Rendered {
     fn json(body: impl Into<Bytes>) -> Self {
-        Self { content_type: JSON, headers: Vec::new(), body: body.into() }
+        Self { content_type: JSON.into(), headers: Vec::new(), body: body.into() }
     }
 }
 
@@ -58,7 +59,7 @@ pub fn render_all(events: &[Arc<Accepted>], settings: &Settings) -> Result<Rende
 pub fn render(event: &Accepted, settings: &Settings) -> Result<Rendered, Failure> {
     match &settings.format {
         Format::Standard => Ok(Rendered::json(plain::standard(event))),
-        Format::Raw => Ok(Rendered::json(event.data.clone())),
+        Format::Raw => Ok(carried::unwrapped(event).unwrap_or_else(|| Rendered::json(event.data.clone()))),
         Format::Envelope => Ok(Rendered::json(plain::envelope(event))),
         Format::CloudEvents => Ok(cloudevents::structured(event)),
         Format::CloudEventsBinary => Ok(cloudevents::binary(event)),

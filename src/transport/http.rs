@@ -19,6 +19,9 @@ use super::{
 };
 use crate::endpoint::policy::Guard;
 
+/// Longest `Content-Type` that is kept, in bytes.
+const LONGEST_CONTENT_TYPE: usize = 256;
+
 /// The transport of `http` and `https` endpoints.
 ///
 /// - One deadline, the endpoint's `timeout`, lies over the whole exchange: resolve, connect, TLS, head and body. When it has
@@ -101,8 +104,14 @@ async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Result<Res
     }
     let retry_after =
         head.headers().get(header::RETRY_AFTER).and_then(|value| retry_after::parse(value.to_str().ok()?));
+    let content_type = content_type(&head);
     let (body, complete) = read(head, used, attempt.keep).await?;
-    Ok(Response { status, retry_after, body, complete })
+    Ok(Response { status, retry_after, body, complete, content_type })
+}
+
+fn content_type<S>(head: &ClientResponse<S>) -> Option<String> {
+    let value = head.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.to_owned()).filter(|value| (1..=LONGEST_CONTENT_TYPE).contains(&value.len()))
 }
 
 /// How the end of a body is known (RFC 9112 6.3).

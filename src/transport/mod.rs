@@ -97,6 +97,8 @@ pub struct Response {
     pub body: Bytes,
     /// Whether `body` is known to be all of it.
     pub complete: bool,
+    /// What the receiver calls it: `Content-Type`, up to 256 bytes.
+    pub content_type: Option<String>,
 }
 
 /// Bytes of an answer to a delivery that are read and kept; the rest is never read.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use hookmill::{Endpoint, Event, Hookmill, endpoint::EndpointBuilder};
 use serde_json::{Value, json};
 
-fn block_on<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), test).await });
     ended.expect("what is waited for does not come")

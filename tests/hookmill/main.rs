@@ -13,4 +13,5 @@ mod files;
 mod heritage;
 mod layering;
 mod paused;
+mod rotation;
 mod threads;

@@ -3,6 +3,7 @@
 mod batches;
 mod cancelling;
 mod changes;
+mod clocks;
 mod death;
 mod debounce;
 mod ends;

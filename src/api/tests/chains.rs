@@ -173,3 +173,30 @@ fn chains_of_the_program_are_its_own_and_may_reach_this_machine() {
         assert_eq!(client.invoke("E").await.status, StatusCode::OK);
     });
 }
+
+#[test]
+fn a_chain_that_finds_no_room_is_told_when_to_come_again() {
+    run(async {
+        let builder = Hookmill::builder().in_memory().allow_loopback(true).delivery_threads(1).chain_bytes(1);
+        let hooks = builder.transport(|| Waiting).start().await.unwrap();
+        let client = Client { hooks, access: Access::unguarded() };
+        client.put_chain("E", &steps()).await.value(StatusCode::CREATED);
+        let first = client.hooks.chains();
+        let first = actix_rt::spawn(async move { first.call("E", "1").await });
+        client.until("/v1/chains/E", |shown| shown["invocations"]["in_progress"] == 1).await;
+        let refused = client.invoke("E").await;
+        refused.problem(503, "overloaded");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        first.abort();
+        client.hooks.shutdown(Duration::ZERO).await;
+    });
+}
+
+/// Never answers.
+struct Waiting;
+
+impl Transport for Waiting {
+    fn send(&self, _: Attempt) -> LocalBoxFuture<'static, Answer> {
+        std::future::pending().boxed_local()
+    }
+}

@@ -15,7 +15,7 @@ async fn dead(client: &Client) {
 }
 
 /// The job that a call started, once it has ended.
-async fn ended(client: &Client, started: Reply) -> Value {
+pub(super) async fn ended(client: &Client, started: Reply) -> Value {
     let id = started.value(StatusCode::ACCEPTED)["job"].as_str().unwrap().to_owned();
     let place = format!("/v1/jobs/{id}");
     assert_eq!(started.header("location"), Some(format!("/hooks{place}").as_str()));

@@ -168,3 +168,23 @@ proptest! {
         prop_assert_eq!(read(&plan.to_json()).unwrap(), plan);
     }
 }
+
+#[test]
+fn what_an_invocation_may_hold_is_what_is_kept_and_what_is_read() {
+    let bytes = |steps: &[Value]| plan(steps).most_response_bytes();
+    let sized = |name: &str, bytes: u32, more: Value| {
+        let mut step = step(name, &more);
+        step["max_response_bytes"] = json!(bytes);
+        step
+    };
+    assert_eq!(bytes(&[step("m", &json!({"async": true}))]), 0);
+    assert_eq!(
+        bytes(&[sized("a", 5, json!({})), sized("b", 3, json!({"final_response": true}))]),
+        5,
+        "one is forgotten"
+    );
+    let used = [sized("a", 5, json!({})), sized("b", 3, json!({"final_response": true, "use_data_from": "a"}))];
+    assert_eq!(bytes(&used), 8);
+    let kept = sized("c", 1, json!({}));
+    assert_eq!(bytes(&[sized("a", 5, json!({"final_response": true})), sized("b", 3, json!({})), kept]), 8);
+}

@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn answer(status: u16, body: impl Into<Bytes>) -> Answer {
-    Ok(Response { status, retry_after: None, body: body.into(), complete: true }.into())
+    Ok(Response { status, retry_after: None, body: body.into(), complete: true, content_type: None }.into())
 }
 
 fn at(millis: u64) -> Mono {
@@ -43,13 +43,13 @@ fn steps_are_made_in_order_each_with_its_input_and_asynchronous_ones_last() {
         step("log", &json!({"async": true, "use_data_from": "b"})),
         step("c", &json!({"use_data_from": "a"})),
     ]);
-    assert_eq!((call(&first).place, call(&first).body.as_ref()), (1, &b"payload"[..]));
+    assert_eq!((call(&first).place, call(&first).body.bytes.as_ref()), (1, &b"payload"[..]));
     let second = call(&run.answered(answer(200, "of a"), at(1), false));
-    assert_eq!((second.place, second.number, second.body.as_ref()), (2, 1, &b"of a"[..]));
+    assert_eq!((second.place, second.number, second.body.bytes.as_ref()), (2, 1, &b"of a"[..]));
     let third = call(&run.answered(answer(204, "of b"), at(2), false));
-    assert_eq!((third.place, third.body.as_ref()), (4, &b"of a"[..]));
+    assert_eq!((third.place, third.body.bytes.as_ref()), (4, &b"of a"[..]));
     let begun = run.answered(answer(200, ""), at(3), false);
-    let expected = [Begun { place: 0, body: "payload".into() }, Begun { place: 3, body: "of b".into() }];
+    let expected = [(0, "payload"), (3, "of b")].map(|(place, body)| Begun { place, body: Bytes::from(body).into() });
     assert_eq!(begun, Effect::Start(expected.to_vec()));
     assert_eq!(run.started(), Effect::End(End::Finished(Some("of b".into()))));
 }
@@ -63,7 +63,7 @@ fn an_answer_is_forgotten_after_its_last_use() {
     ]);
     let of_a = Bytes::from(b"of a".to_vec());
     let second = run.answered(answer(200, of_a.clone()), at(1), false);
-    assert_eq!(call(&second).body, of_a);
+    assert_eq!(call(&second).body.bytes, of_a);
     drop(second);
     assert!(!of_a.is_unique());
     let _third = run.answered(answer(200, "of b"), at(2), false);
@@ -86,7 +86,7 @@ fn the_first_failure_ends_it_and_names_the_last_attempt_only() {
         step("mail", &json!({"async": true})),
     ]);
     assert!(matches!(run.answered(Err(Failure::new(FailureKind::Dns, "no such host")), at(1), false), Effect::Wait(_)));
-    assert_eq!(call(&run.waited(at(200))).number, 2);
+    assert_eq!(call(&run.waited(at(200), false)).number, 2);
     let broken = broken(&run.answered(answer(503, "down"), at(201), false));
     let last = broken.last.unwrap();
     assert_eq!((broken.step.as_str(), broken.attempts, broken.late), ("a", 2, false));
@@ -99,7 +99,7 @@ fn an_attempt_may_take_its_timeout_and_never_longer_than_the_chain() {
     let (mut run, first) = Run::start(Arc::new(read(&steps).unwrap()), Bytes::new(), at(0), 1);
     assert_eq!(call(&first).timeout, Duration::from_secs(10));
     assert!(matches!(run.answered(answer(500, ""), at(10_000), false), Effect::Wait(_)));
-    assert_eq!(call(&run.waited(at(10_150))).timeout, Duration::from_millis(4850));
+    assert_eq!(call(&run.waited(at(10_150), false)).timeout, Duration::from_millis(4850));
     let broken = broken(&run.answered(answer(500, ""), at(14_900), false));
     assert!(broken.late && broken.attempts == 2, "no wait fits any more: {broken:?}");
 
@@ -117,13 +117,22 @@ fn broken_after(run: &mut Run) -> Broken {
 }
 
 #[test]
-fn when_nobody_waits_it_ends_with_the_step_that_is_being_made() {
+fn when_nobody_waits_it_ends_with_the_attempt_that_is_being_made() {
     let steps =
         [step("a", &json!({})), step("b", &json!({"final_response": true})), step("m", &json!({"async": true}))];
     let (mut run, _) = start(&steps);
-    assert!(matches!(run.answered(answer(500, ""), at(0), true), Effect::Wait(_)), "the step is made to its end");
-    assert_eq!(call(&run.waited(at(150))).place, 0);
     assert_eq!(run.answered(answer(200, ""), at(151), true), Effect::End(End::Abandoned));
+    let (mut run, _) = start(&steps);
+    assert_eq!(run.answered(answer(500, ""), at(0), true), Effect::End(End::Abandoned), "it is not tried again");
+    let (mut run, _) = start(&steps);
+    assert!(matches!(run.answered(answer(500, ""), at(0), false), Effect::Wait(_)));
+    assert_eq!(run.waited(at(20), true), Effect::End(End::Abandoned), "nor is the wait waited for");
+    let (mut run, _) = start(&steps);
+    for attempt in 1..=2 {
+        run.answered(answer(500, ""), at(0), false);
+        assert_eq!(call(&run.waited(at(attempt * 1000), false)).number, u32::try_from(attempt).unwrap() + 1);
+    }
+    assert_eq!(broken(&run.answered(answer(500, ""), at(3000), true)).attempts, 3, "a step that failed has failed");
     let (mut run, _) = start(&steps[1..]);
     assert_eq!(run.answered(answer(200, ""), at(1), true), Effect::End(End::Abandoned), "nothing is started");
 }
@@ -141,8 +150,9 @@ fn success_is_a_2xx_or_200_with_json() {
 
 #[test]
 fn an_answer_that_is_too_long_fails_the_step() {
-    let cut =
-        |body: &'static str| Ok(Response { status: 200, retry_after: None, body: body.into(), complete: false }.into());
+    let cut = |body: &'static str| {
+        Ok(Response { status: 200, retry_after: None, body: body.into(), complete: false, content_type: None }.into())
+    };
     let more = json!({"final_response": true, "attempts": 1, "max_response_bytes": 4});
     let (mut run, _) = start(&[step("a", &more)]);
     let last = broken(&run.answered(cut("1234"), at(1), false)).last.unwrap();
@@ -176,7 +186,7 @@ fn play(
             Effect::Wait(wait) => {
                 waits.push(wait);
                 now = now.after(wait);
-                run.waited(now)
+                run.waited(now, false)
             }
             Effect::Start(_) => {
                 ends.push(effect);
@@ -228,7 +238,7 @@ proptest! {
             let Effect::Wait(wait) = run.answered(answer(500, ""), at(0), false) else { panic!("no wait") };
             let base = Duration::from_millis(base);
             prop_assert!(wait >= base && wait <= base + Duration::from_millis(100), "{:?}", wait);
-            run.waited(at(0));
+            run.waited(at(0), false);
         }
         prop_assert!(matches!(run.answered(answer(500, ""), at(0), false), Effect::End(End::Failed(_))));
     }

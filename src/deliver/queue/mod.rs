@@ -360,7 +360,7 @@ impl Queue {
 
     fn lower_horizon(&mut self, due: Timestamp) {
         if self.horizon.is_none_or(|place| due <= place.due) {
-            self.horizon = Some(Place { due, after: None });
+            self.horizon = Some(Place { due, after: None, look: None });
         }
     }
 

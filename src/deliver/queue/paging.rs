@@ -25,10 +25,24 @@ const PAGE_RETRY: Duration = Duration::from_millis(250);
 pub(super) struct Place {
     pub(super) due: Timestamp,
     pub(super) after: Option<Key>,
+    /// On the running clock, which nobody sets, when to look there at the latest; `None` until somebody has looked at both.
+    pub(super) look: Option<Mono>,
 }
 
 impl Place {
-    pub(super) const FIRST: Self = Self { due: Timestamp::from_millis(i64::MIN), after: None };
+    pub(super) const FIRST: Self = Self { due: Timestamp::from_millis(i64::MIN), after: None, look: None };
+
+    fn is_reached(self, now: Now) -> bool {
+        self.is_near(now) || self.look.is_some_and(|look| look <= now.mono)
+    }
+
+    fn is_near(self, now: Now) -> bool {
+        self.due <= now.wall.after(AHEAD)
+    }
+
+    fn look(self, longest: Duration, now: Now) -> Mono {
+        self.look.unwrap_or_else(|| now.mono.after(self.due.since(now.wall.after(AHEAD)).min(longest)))
+    }
 }
 
 /// A page on its way.
@@ -46,6 +60,8 @@ pub(super) struct Paging {
     pub(super) overflow: bool,
     /// Where the cursor goes back to when it has come.
     pub(super) rewind: Option<Option<Key>>,
+    /// The wall clock was set back: what had waited for this time has waited long enough.
+    pub(super) set_back: Option<Timestamp>,
     /// What it is to be read for has been forgotten.
     pub(super) stale: bool,
 }
@@ -53,26 +69,30 @@ pub(super) struct Paging {
 impl Queue {
     /// What to read from the store now.
     pub fn page(&mut self, now: Now) -> Option<Cursor> {
+        if let Some(place) = &mut self.horizon {
+            place.look = Some(place.look(self.longest, now));
+        }
         if self.paging.is_some() || self.page_not_before.is_some_and(|moment| now.mono < moment) {
             return None;
         }
         self.page_not_before = None;
         let full = self.lines.as_ref().is_some_and(Lines::are_full);
         let fresh = self.behind && !full && self.wants_fresh();
-        let place = self.horizon.filter(|place| self.sweeping || place.due <= now.wall.after(AHEAD));
+        let place = self.horizon.filter(|place| self.sweeping || place.is_reached(now));
         let place = place.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
         if let Some(cursor) = self.line_page(now, fresh || place.is_some()) {
             return Some(cursor);
         }
         let retries = place.filter(|_| !fresh || self.retry_page_turn);
         let cursor = match retries {
-            Some(Place { due, after }) => Cursor::Retries { from: due, after },
+            Some(Place { due, after, .. }) => Cursor::Retries { from: due, after },
             None if !fresh => return None,
             None if self.strict => Cursor::InOrder(self.cursor),
             None => self.keyed_cursor().unwrap_or(Cursor::Fresh(self.cursor)),
         };
         self.retry_page_turn = retries.is_none();
-        self.paging = Some(Paging { retries: retries.is_some(), ..Paging::default() });
+        let set_back = retries.filter(|place| !self.sweeping && !place.is_near(now)).map(|place| place.due);
+        self.paging = Some(Paging { retries: retries.is_some(), set_back, ..Paging::default() });
         Some(cursor)
     }
 
@@ -171,23 +191,30 @@ impl Queue {
             // One that has a line is known there.
             let in_line = self.lines.is_some() && row.event.key.is_some();
             if !in_line && !self.held.contains(&key) && !paging.touched.contains(&key) {
-                let due = self.due(&row, wall, now);
-                if due.mono.since(now.mono) > KEEP {
+                let due = match paging.set_back.filter(|_| row.attempted_at > Some(now.wall)) {
+                    Some(reached) => {
+                        Due { mono: now.mono.after(AHEAD).after(wall.since(reached)), wall, asked: row.asked }
+                    }
+                    None => self.due(&row, wall, now),
+                };
+                let ahead = due.mono.since(now.mono);
+                if ahead > KEEP {
                     if !self.sweeping {
-                        self.horizon = Some(Place { due: wall, after: None });
+                        let look = Some(now.mono.after(ahead.saturating_sub(AHEAD)));
+                        self.horizon = Some(Place { due: wall, after: None, look });
                         return;
                     }
                     self.skipped = earliest(self.skipped, wall);
                 } else {
                     let Some(share) = self.retry_room(row.event.weight()) else {
                         self.starved = self.delayed.len() < MAX_DELAYED;
-                        self.horizon = Some(Place { due: wall, after: None });
+                        self.horizon = Some(Place { due: wall, after: None, look: Some(now.mono) });
                         return;
                     };
                     self.insert_delayed(stored_item(row, None, share), due);
                 }
             }
-            self.horizon = Some(Place { due: wall, after: Some(key) });
+            self.horizon = Some(Place { due: wall, after: Some(key), look: Some(now.mono) });
         }
         if page.end {
             self.horizon = None;
@@ -218,7 +245,7 @@ impl Queue {
             return Some(moment.max(now.mono));
         }
         let place = self.horizon.filter(|_| self.wants(self.delayed.len(), MAX_DELAYED));
-        let place = place.map(|place| now.mono.after(place.due.since(now.wall.after(AHEAD)).min(self.longest)));
+        let place = place.map(|place| place.look(self.longest, now).max(now.mono));
         let line = self.lines.as_ref().and_then(Lines::look_at).map(|moment| moment.max(now.mono));
         let line = line.filter(|moment| self.wants_line(*moment));
         place.into_iter().chain(line).min()

@@ -38,8 +38,8 @@ pub enum ChainError {
         /// Why.
         reason: String,
     },
-    /// Too many chains are being made; try again later.
-    #[error("too many chains are being made, try again in 1 s")]
+    /// Too many chains are being made, 1024, or they may hold too many bytes; try again later. No step was made.
+    #[error("too many chains are being made, or they hold too much: try again in 1 s")]
     Busy,
     /// This Hookmill is shutting down, or has.
     #[error("closed: shutting down, or shut down")]

@@ -1,8 +1,9 @@
 //! One invocation: the loop around the machine of [`chain::run`](crate::chain::run).
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::select;
 use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
@@ -22,14 +23,17 @@ use crate::{
     deliver::outcome::label,
     dispatch::{Ask, NoTrial},
     endpoint::{Endpoint, EndpointKey},
-    error::StoreError,
+    error::{Invalid, StoreError},
     event::{Accepted, Event, ValidEvent, expect_data, new_id},
     quota::Share,
     store::AppendError,
-    transport::{Answer, Attempt, Failure, FailureKind},
+    transport::{
+        Answer, Attempt, Failure, FailureKind,
+        body::carried::{carrying, passing},
+    },
 };
 
-/// The topic of what synchronous steps are sent; no store knows of it.
+/// Stands for the topic of what steps are sent until it is known.
 const TOPIC: &str = "chain";
 
 type Response = Result<Option<Bytes>, ChainError>;
@@ -49,6 +53,8 @@ struct Invocation {
     id: String,
     /// Its place among all that are being made.
     _place: Share,
+    /// What it may hold of the bytes that all may.
+    _room: Share,
 }
 
 impl Hookmill {
@@ -60,8 +66,11 @@ impl Hookmill {
             return Err(ChainError::Closed);
         }
         let place = self.0.invocations.take(1).ok_or(ChainError::Busy)?;
+        // All that it can come to, at the door: nothing is refused in the middle, when steps have been made already.
+        let most = payload.len().saturating_add(chain.plan().most_response_bytes());
+        let room = self.0.chain_bytes.take(most.min(self.0.chain_bytes.max())).ok_or(ChainError::Busy)?;
         let id = new_id("chn", self.0.clock.now().wall);
-        let invocation = Invocation { hooks: self.clone(), chain, payload, id, _place: place };
+        let invocation = Invocation { hooks: self.clone(), chain, payload, id, _place: place, _room: room };
         let (reply, response) = oneshot::channel();
         self.0.arbiter.spawn(invocation.run(reply));
         response.await.unwrap_or(Err(ChainError::Closed))
@@ -108,8 +117,9 @@ impl Invocation {
                     run.answered(answer, self.now(), caller.is_closed())
                 }
                 Effect::Wait(wait) => {
-                    sleep(wait).await;
-                    run.waited(self.now())
+                    // What is waited for is of no use to a caller who has gone.
+                    let _either = select(pin!(sleep(wait)), pin!(caller.closed())).await;
+                    run.waited(self.now(), caller.is_closed())
                 }
                 Effect::Start(begun) => {
                     self.start(begun).await?;
@@ -149,8 +159,9 @@ impl Invocation {
         let Call { place, number, body, timeout } = call;
         let (step, at) = (self.chain.plan().steps().get(place)?, self.hooks.0.clock.now().wall);
         let event = Event::from_json(TOPIC, "null").id(format_args!("{}_{place}", self.id)).validate(at).ok()?;
-        // Not checked: what an earlier step answered goes out as it is.
-        let event = Accepted::new(0, at, ValidEvent { data: body, ..event });
+        let event = ValidEvent { topic: step.endpoint().own_topic()?, ..event };
+        let event = passing(event, body.bytes, body.content_type.as_deref());
+        let event = Accepted::new(0, at, event);
         let endpoint = Endpoint {
             key: EndpointKey(0),
             id: step.endpoint().clone(),
@@ -189,21 +200,18 @@ impl Invocation {
     /// The event that reaches the endpoint of an asynchronous step alone.
     fn addressed(&self, Begun { place, body }: Begun) -> Result<ValidEvent, ChainError> {
         let step = self.chain.plan().steps().get(place);
-        let data = if body.is_empty() { Bytes::from_static(b"null") } else { body };
-        let event = Event::from_json(TOPIC, data).validate(self.hooks.0.clock.now().wall);
+        let event = Event::from_json(TOPIC, "null").validate(self.hooks.0.clock.now().wall);
         let topic = step.and_then(|step| step.endpoint().own_topic());
-        match (event, topic) {
-            (Ok(event), Some(topic)) => Ok(ValidEvent { topic, ..event }),
-            (event, _) => {
-                let why = event.err().map(|invalid| invalid.to_string()).unwrap_or_default();
-                Err(ChainError::Step {
-                    event: self.chain.name().to_string(),
-                    step: step.map(|step| step.name().to_owned()).unwrap_or_default(),
-                    attempts: 0,
-                    error: format!("what it is to be given cannot be stored: {why}"),
-                    status: None,
-                })
-            }
-        }
+        let event = event.and_then(|event| match topic {
+            Some(topic) => carrying(ValidEvent { topic, ..event }, &body.bytes, body.content_type.as_deref()),
+            None => Err(Invalid::at("#", "its endpoint has no topic")),
+        });
+        event.map_err(|invalid| ChainError::Step {
+            event: self.chain.name().to_string(),
+            step: step.map(|step| step.name().to_owned()).unwrap_or_default(),
+            attempts: 0,
+            error: format!("what it is to be given cannot be stored: {invalid}"),
+            status: None,
+        })
     }
 }

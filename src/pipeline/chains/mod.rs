@@ -61,8 +61,11 @@ impl Chains {
     /// Invokes the chain of an event with `payload`, JSON, and waits for the final response; `None` when it has asynchronous
     /// steps only. When this returns `Ok`, those are in the store and will be delivered.
     ///
-    /// When the future is dropped, the chain ends with the step that is being made: no later one is made, and none of the
-    /// asynchronous ones is started; what has been started is delivered.
+    /// A step that is given a response gets the very bytes: those that are no JSON with the content type they came with
+    /// (`application/octet-stream` without one).
+    ///
+    /// When the future is dropped, the chain ends with the attempt that is being made: no other one is made, and none of the
+    /// asynchronous steps is started; what has been started is delivered.
     ///
     /// # Errors
     /// See [`ChainError`].

@@ -14,7 +14,7 @@ fn limit(bench: &Bench, key: EndpointKey, limits: &str) {
     get(bench.store.update_endpoint(key, change));
 }
 
-fn die(bench: &Bench, id: &str, endpoint: EndpointKey, second: i64) -> DeliveryId {
+pub(super) fn die(bench: &Bench, id: &str, endpoint: EndpointKey, second: i64) -> DeliveryId {
     let id = delivery(&bench.routed(id, &[endpoint]), endpoint);
     bench.settle(id, attempt(1, second), DEAD);
     id
@@ -118,8 +118,8 @@ pub(in crate::store) fn dead_letters_are_selected(bench: &Bench) {
     ];
     for (selection, expected) in cases {
         assert_eq!(kept(bench, selection.clone()), expected, "{selection:?}");
-        let step = CountStep { selection: selection.clone(), at: at(9), after: None };
-        let counted = get(bench.store.count_dead_letters(step));
+        let step = CountStep { kind: JobKind::PurgeDeadLetters, selection: selection.clone(), at: at(9), after: None };
+        let counted = get(bench.store.count_for_job(step));
         assert_eq!(counted, Counted { matched: expected.len() as u64, next: None }, "{selection:?}");
     }
 }
@@ -218,8 +218,8 @@ pub(in crate::store) fn a_long_job_goes_in_steps(bench: &Bench) {
         endpoints.iter().for_each(|key| bench.settle(delivery(event, *key), attempt(1, 5), DEAD));
     }
     let selection = DeadLetterSelection { topic: Some("u".parse().unwrap()), ..DeadLetterSelection::default() };
-    let count =
-        |after| get(bench.store.count_dead_letters(CountStep { selection: selection.clone(), at: at(100), after }));
+    let step = CountStep { kind: JobKind::ReplayDeadLetters, selection: selection.clone(), at: at(100), after: None };
+    let count = |after| get(bench.store.count_for_job(CountStep { after, ..step.clone() }));
     let first = count(None);
     let second = count(first.next);
     assert_eq!((first.matched, second.matched, second.next), (20, 20, None));

@@ -149,6 +149,22 @@ pub(in crate::store) fn lower_bounds_hold_from_the_next_verdict_on(bench: &Bench
     assert_eq!(seqs(bench, endpoint), [8, 9, 10, 12]);
 }
 
+pub(in crate::store) fn what_is_released_together_with_later_events_is_bounded_too(bench: &Bench) {
+    let endpoint = bench.endpoint("e");
+    let queue = items(1, WhenFull::DropNewest);
+    let held = bench.accept(event("held", "t"));
+    bench.judge(&held, Ruling::Held);
+    route(bench, "first", endpoint, queue);
+    let later = bench.accept(event("later", "t"));
+    let routed = |event: &Arc<Accepted>, released_at| {
+        let ruling = Ruling::Routed(vec![Target { queue, ..target(endpoint) }]);
+        Verdict { event: Arc::clone(event), ruling, debounced: Debounced::default(), released_at, permit: None }
+    };
+    bench.store.record(vec![routed(&later, None), routed(&held, Some(at(9)))]);
+    assert_eq!((seqs(bench, endpoint).len(), full(bench)), (1, 2), "whoever comes, by whatever seq");
+    assert!(bench.totals().add_up());
+}
+
 pub(in crate::store) fn retries_and_replays_take_room_too(bench: &Bench) {
     let endpoint = bench.endpoint("e");
     let two = items(2, WhenFull::DropOldest);

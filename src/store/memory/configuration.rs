@@ -149,8 +149,7 @@ impl State {
         if let Some(run) = replayed_as {
             return ReplayOutcome::Already(run);
         }
-        let has_endpoint = self.endpoints.get(&id.endpoint).is_some_and(|endpoint| endpoint.row.is_some());
-        if !has_endpoint || !self.events.contains_key(&id.seq) {
+        if !self.can_get(id.seq, id.endpoint) {
             return ReplayOutcome::Gone;
         }
         let runs = DeliveryId { run: 0, ..id }..=DeliveryId { run: u32::MAX, ..id };

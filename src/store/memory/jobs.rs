@@ -1,4 +1,4 @@
-//! Jobs: work on many dead letters.
+//! Jobs: work on many dead letters, or on the events of an endpoint.
 
 use std::collections::BTreeMap;
 
@@ -70,10 +70,20 @@ impl State {
         Job::precedes(at, place, delivery.created_at) && selection.matches(&letter)
     }
 
-    pub(super) fn count_dead_letters(&self, step: &CountStep) -> Counted {
-        let places = self.letters_above(step.selection.endpoint, step.after);
-        let matched = places.iter().filter(|place| self.is_selected(place, &step.selection, step.at)).count();
-        Counted { matched: matched as u64, next: places.last().copied().filter(|_| places.len() == LETTER_STEP) }
+    /// What one step looks at, each with whether the job works on it.
+    fn look(&self, step: &CountStep) -> Vec<(LetterPlace, bool)> {
+        if step.kind.is_of_events() {
+            return self.look_at_events(step);
+        }
+        let places = self.letters_above(step.selection.endpoint, step.after).into_iter();
+        places.map(|place| (place, self.is_selected(&place, &step.selection, step.at))).collect()
+    }
+
+    pub(super) fn count_for_job(&self, step: &CountStep) -> Counted {
+        let found = self.look(step);
+        let matched = found.iter().filter(|(_, meant)| *meant).count();
+        let next = found.last().filter(|_| found.len() == LETTER_STEP).map(|(place, _)| *place);
+        Counted { matched: matched as u64, next }
     }
 
     pub(super) fn advance_job(&mut self, id: &JobId, most: usize, now: Timestamp) -> Option<Advance> {
@@ -82,11 +92,11 @@ impl State {
         if job.state != JobState::Running {
             return Some(Advance { job, replayed });
         }
-        let looked_at = self.letters_above(job.selection.endpoint, place);
+        let step = CountStep { kind: job.kind, selection: job.selection.clone(), at: job.created_at, after: place };
+        let looked_at = self.look(&step);
         let mut end = looked_at.len() < LETTER_STEP;
         let mut worked = 0;
-        for next in looked_at {
-            let selected = self.is_selected(&next, &job.selection, job.created_at);
+        for (next, selected) in looked_at {
             if selected && (worked == most || job.is_through()) {
                 end = false;
                 break;
@@ -110,7 +120,7 @@ impl State {
                 self.end_letter(id, End::Purged);
                 job.done += 1;
             }
-            JobKind::ReplayDeadLetters => match self.replay_unless_dropped(id, now) {
+            kind => match self.replay_unless_dropped(kind, id, now) {
                 Some(new) => {
                     replayed.push(new);
                     job.done += 1;
@@ -120,9 +130,10 @@ impl State {
         }
     }
 
-    fn replay_unless_dropped(&mut self, id: DeliveryId, now: Timestamp) -> Option<DeliveryId> {
+    fn replay_unless_dropped(&mut self, kind: JobKind, id: DeliveryId, now: Timestamp) -> Option<DeliveryId> {
         self.endpoints.get(&id.endpoint).filter(|endpoint| endpoint.dropping.is_none())?;
-        match self.replay(id, now) {
+        let outcome = if kind.is_of_events() { self.redeliver(id.seq, id.endpoint, now) } else { self.replay(id, now) };
+        match outcome {
             ReplayOutcome::Replayed(new) => Some(new),
             _ => None,
         }

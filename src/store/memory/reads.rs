@@ -63,7 +63,7 @@ impl State {
         })
     }
 
-    fn delivery_row(&self, id: DeliveryId, delivery: &Delivery) -> Option<DeliveryRow> {
+    pub(super) fn delivery_row(&self, id: DeliveryId, delivery: &Delivery) -> Option<DeliveryRow> {
         let last = delivery.log.last();
         Some(DeliveryRow {
             id,

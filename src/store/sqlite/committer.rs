@@ -339,7 +339,12 @@ impl Committer {
     fn broken(&mut self, error: &StoreError, group: Group) {
         self.unsaved = (!group.is_empty()).then_some(group);
         if self.shared.writable.swap(false, Ordering::AcqRel) {
-            error!(event = "store.full", %error, "store cannot write; no attempt starts until it can");
+            match error {
+                StoreError::Full(_) => {
+                    error!(event = "store.full", %error, "store cannot write; no attempt starts until it can");
+                }
+                _ => error!(event = "store.failed", %error, "store cannot write; no attempt starts until it can"),
+            }
         } else {
             debug!(%error, "store still cannot write");
         }

@@ -5,12 +5,12 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     codes::signed,
     read,
-    write::{Birth, Cache, Content, Writer},
+    write::{Cache, Writer},
 };
 use crate::{
     endpoint::{EndpointId, EndpointKey, policy::DeadLetters},
     error::StoreError,
-    store::{DeliveryId, Disposition, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
+    store::{DeliveryId, DropReason, EndpointChange, EndpointRow, ReplayOutcome},
 };
 
 /// A change of configuration, made in a transaction. It tells how to answer once that has been committed, or not. Given an
@@ -132,32 +132,16 @@ impl Writer<'_> {
             Some(Some(replayed_as)) => return Ok(ReplayOutcome::Already(replayed_as)),
             Some(None) => {}
         }
-        let content: Option<(i64, Option<String>)> = self
-            .db
-            .query_row(
-                "SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256, key FROM events WHERE seq = ?2
-                     AND EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)",
-                [endpoint.0, signed(seq)],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
-        let Some((bytes, key)) = content else { return Ok(ReplayOutcome::Gone) };
-        self.exhume(id)?;
-        let newest: u32 = self.db.query_row(
-            "SELECT max(run) FROM deliveries WHERE seq = ?1 AND endpoint = ?2",
-            [signed(seq), endpoint.0],
-            |row| row.get(0),
-        )?;
-        self.db.execute(
-            "UPDATE deliveries SET replayed_as = ?4 WHERE seq = ?1 AND endpoint = ?2 AND run = ?3",
-            params![signed(seq), endpoint.0, run, newest + 1],
-        )?;
-        let replay = DeliveryId { run: newest + 1, ..id };
-        self.count_delivery(endpoint, "replayed", 1);
-        let disposition = Disposition::Deliver.or_drop(self.cache.dropping.get(&endpoint).copied());
-        let content = Content { bytes, key: key.as_deref() };
-        self.insert_delivery(replay, Birth::Late(self.now), content, disposition, &[])?;
-        Ok(ReplayOutcome::Replayed(replay))
+        let newest = self.newest_run(seq, endpoint)?.map_or(run, |(newest, ..)| newest);
+        let outcome = self.deliver_again(DeliveryId { run: newest + 1, ..id })?;
+        if let ReplayOutcome::Replayed(new) = outcome {
+            self.exhume(id)?;
+            self.db.execute(
+                "UPDATE deliveries SET replayed_as = ?4 WHERE seq = ?1 AND endpoint = ?2 AND run = ?3",
+                params![signed(seq), endpoint.0, run, new.run],
+            )?;
+        }
+        Ok(outcome)
     }
 
     /// Drops up to `limit` pending deliveries of an endpoint.

@@ -12,7 +12,7 @@ use crate::{
     endpoint::{EndpointKey, policy::DeadLetters},
     event::{Tenant, Topic},
     store::{
-        CountStep, Counted, DeadLetterSelection, DeliveryId, Job, LetterPlace,
+        DeadLetterSelection, DeliveryId, Job, LetterPlace,
         jobs::{LETTER_STEP, Letter},
     },
 };
@@ -52,13 +52,6 @@ pub(super) fn look(
         found.push((place, Job::precedes(at, &place, moment(row, 4)?) && selection.matches(&letter)));
     }
     Ok(found)
-}
-
-pub(super) fn count(db: &Connection, step: &CountStep) -> rusqlite::Result<Counted> {
-    let found = look(db, &step.selection, step.at, step.after)?;
-    let matched = found.iter().filter(|(_, meant)| *meant).count() as u64;
-    let next = found.last().filter(|_| found.len() == LETTER_STEP).map(|(place, _)| *place);
-    Ok(Counted { matched, next })
 }
 
 impl Writer<'_> {

@@ -27,10 +27,13 @@ impl Writer<'_> {
     }
 
     /// Writes how many events this one carries the count of.
-    pub(super) fn carry(&self, event: &Accepted) -> Sql<()> {
+    pub(super) fn carry(&self, event: &Accepted, released: bool) -> Sql<()> {
         if event.suppressed > 0 {
             let mut insert = self.db.prepare_cached("INSERT OR REPLACE INTO carried VALUES (?1, ?2)")?;
             insert.execute([signed(event.seq), signed(event.suppressed)])?;
+        } else if released {
+            // Held, it may have carried some.
+            self.db.prepare_cached("DELETE FROM carried WHERE seq = ?1")?.execute([signed(event.seq)])?;
         }
         Ok(())
     }

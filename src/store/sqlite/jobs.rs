@@ -1,4 +1,4 @@
-//! Jobs: work on many dead letters. A step and how far the job is are one transaction.
+//! Jobs: work on many dead letters, or on the events of an endpoint. A step and how far the job is are one transaction.
 
 use std::str::FromStr;
 
@@ -6,8 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     codes::{signed, text_error, unsigned},
-    dead_letters::look,
+    dead_letters,
     read::{Sql, moment, moment_or_none, named, parsed},
+    replay,
     write::Writer,
 };
 use crate::{
@@ -15,8 +16,8 @@ use crate::{
     endpoint::EndpointKey,
     event::NameError,
     store::{
-        Advance, DeadLetterSelection, DeliveryId, Job, JobId, JobKind, JobState, LetterPlace, ReplayOutcome,
-        jobs::LETTER_STEP,
+        Advance, CountStep, Counted, DeadLetterSelection, DeliveryId, Job, JobId, JobKind, JobState, LetterPlace,
+        ReplayOutcome, jobs::LETTER_STEP,
     },
 };
 
@@ -82,6 +83,22 @@ pub(super) fn running_jobs(db: &Connection) -> Sql<Vec<Job>> {
     select.query_map([], |row| Ok(job_row(row)?.0))?.collect()
 }
 
+/// What one step looks at, each with whether the job works on it.
+fn look(db: &Connection, step: &CountStep) -> Sql<Vec<(LetterPlace, bool)>> {
+    if step.kind.is_of_events() {
+        replay::look(db, step)
+    } else {
+        dead_letters::look(db, &step.selection, step.at, step.after)
+    }
+}
+
+pub(super) fn count(db: &Connection, step: &CountStep) -> Sql<Counted> {
+    let found = look(db, step)?;
+    let matched = found.iter().filter(|(_, meant)| *meant).count() as u64;
+    let next = found.last().filter(|_| found.len() == LETTER_STEP).map(|(place, _)| *place);
+    Ok(Counted { matched, next })
+}
+
 impl Writer<'_> {
     pub(super) fn create_job(&mut self, job: &Job) -> Sql<()> {
         let DeadLetterSelection { endpoint, topic, reason, tenant, since, until } = &job.selection;
@@ -121,7 +138,8 @@ impl Writer<'_> {
         if job.state != JobState::Running {
             return Ok(Some(Advance { job, replayed }));
         }
-        let looked_at = look(self.db, &job.selection, job.created_at, place)?;
+        let step = CountStep { kind: job.kind, selection: job.selection.clone(), at: job.created_at, after: place };
+        let looked_at = look(self.db, &step)?;
         let mut end = looked_at.len() < LETTER_STEP;
         let mut worked = 0;
         for (next, meant) in looked_at {
@@ -148,14 +166,17 @@ impl Writer<'_> {
                 self.end_letter(id, "dead_purged")?;
                 job.done += 1;
             }
-            JobKind::ReplayDeadLetters if self.cache.dropping.contains_key(&id.endpoint) => job.failed += 1,
-            JobKind::ReplayDeadLetters => match self.replay(id)? {
-                ReplayOutcome::Replayed(new) => {
-                    replayed.push(new);
-                    job.done += 1;
+            _ if self.cache.dropping.contains_key(&id.endpoint) => job.failed += 1,
+            kind => {
+                let outcome = if kind.is_of_events() { self.redeliver(id.seq, id.endpoint)? } else { self.replay(id)? };
+                match outcome {
+                    ReplayOutcome::Replayed(new) => {
+                        replayed.push(new);
+                        job.done += 1;
+                    }
+                    _ => job.failed += 1,
                 }
-                _ => job.failed += 1,
-            },
+            }
         }
         Ok(())
     }
@@ -163,7 +184,7 @@ impl Writer<'_> {
     fn keep_job(&self, job: &Job, place: Option<LetterPlace>) -> Sql<()> {
         let mut update = self.db.prepare_cached(
             "UPDATE jobs SET state = ?2, done = ?3, failed = ?4, ended_at = ?5, at_endpoint = ?6, at_since = ?7, at_seq = ?8,
-                 at_run = ?9 WHERE id = ?1",
+                 at_run = ?9, total = ?10 WHERE id = ?1",
         )?;
         update.execute(params![
             job.id.as_str(),
@@ -175,6 +196,7 @@ impl Writer<'_> {
             place.map(|place| place.since.as_millis()),
             place.map(|place| signed(place.seq)),
             place.map(|place| place.run),
+            signed(job.total),
         ])?;
         Ok(())
     }

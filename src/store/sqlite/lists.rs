@@ -14,8 +14,8 @@ use crate::{
     endpoint::{EndpointId, EndpointKey},
     event::{Accepted, EventId, Tenant, Topic, TopicPattern},
     store::{
-        AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterSelection, DeadReason, DeliveryId, DeliveryRow,
-        DeliveryState, EventDetail, EventFilter, EventRow, EventState, InBatch,
+        AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterSelection, DeadReason, DeliveryFilter, DeliveryId,
+        DeliveryRow, DeliveryState, EventDetail, EventFilter, EventRow, EventState, InBatch, ListedDelivery,
     },
 };
 
@@ -23,7 +23,7 @@ use crate::{
 const STATE: &str =
     "CASE WHEN e.seq > :judged THEN 0 ELSE coalesce((SELECT state FROM verdicts v WHERE v.seq = e.seq), 3) END";
 
-fn event_state(code: i64) -> EventState {
+pub(super) fn event_state(code: i64) -> EventState {
     match code {
         0 => EventState::Unrouted,
         1 => EventState::Unmatched,
@@ -131,21 +131,46 @@ pub(super) fn event(db: &Connection, tenant: Option<&Tenant>, id: &EventId) -> S
     Ok(Some(EventDetail { event, state, deliveries }))
 }
 
+/// The columns that [`delivery_row`] reads.
+const DELIVERY: &str =
+    "d.seq, d.endpoint, d.run, p.id, d.state, d.reason, d.attempts, d.due, d.last_status, d.last_error";
+
+fn delivery_row(row: &Row<'_>) -> Sql<DeliveryRow> {
+    Ok(DeliveryRow {
+        id: delivery_id(row)?,
+        endpoint: named(row, 3)?,
+        state: delivery_state(row.get(4)?),
+        reason: row.get(5)?,
+        attempts: row.get(6)?,
+        next_attempt_at: moment_or_none(row, 7)?,
+        last_status: row.get(8)?,
+        last_error: row.get(9)?,
+    })
+}
+
 fn deliveries(db: &Connection, seq: u64) -> Sql<Vec<DeliveryRow>> {
-    let mut select = db.prepare_cached(
-        "SELECT d.seq, d.endpoint, d.run, p.id, d.state, d.reason, d.attempts, d.due, d.last_status, d.last_error
-         FROM deliveries d JOIN endpoints p ON p.key = d.endpoint WHERE d.seq = ?1 ORDER BY d.endpoint, d.run",
-    )?;
-    let rows = select.query_map([signed(seq)], |row| {
-        Ok(DeliveryRow {
-            id: delivery_id(row)?,
-            endpoint: named(row, 3)?,
-            state: delivery_state(row.get(4)?),
-            reason: row.get(5)?,
-            attempts: row.get(6)?,
-            next_attempt_at: moment_or_none(row, 7)?,
-            last_status: row.get(8)?,
-            last_error: row.get(9)?,
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {DELIVERY} FROM deliveries d JOIN endpoints p ON p.key = d.endpoint WHERE d.seq = ?1
+         ORDER BY d.endpoint, d.run"
+    ))?;
+    select.query_map([signed(seq)], delivery_row)?.collect()
+}
+
+pub(super) fn deliveries_of(db: &Connection, filter: &DeliveryFilter) -> Sql<Vec<ListedDelivery>> {
+    // Written out, so that the indexes of what waits and of what is dead can be used.
+    let state = filter.state.map_or_else(String::new, |state| format!("AND d.state = {}", delivery_state_code(state)));
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {DELIVERY}, e.id, e.topic, d.created_at
+         FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
+         WHERE d.endpoint = ?1 AND (d.seq, d.run) < (?2, ?3) {state} ORDER BY d.seq DESC, d.run DESC LIMIT ?4"
+    ))?;
+    let (seq, run) = filter.before.map_or((i64::MAX, 0), |(seq, run)| (signed(seq), i64::from(run)));
+    let rows = select.query_map(params![filter.endpoint.0, seq, run, limit(filter.limit)], |row| {
+        Ok(ListedDelivery {
+            delivery: delivery_row(row)?,
+            event: row.get::<_, Option<String>>(10)?.map(|id| parsed(10, &id)).transpose()?,
+            topic: row.get::<_, Option<String>>(11)?.map(|topic| parsed::<Topic>(11, &topic)).transpose()?,
+            created_at: moment(row, 12)?,
         })
     })?;
     rows.collect()

@@ -4,6 +4,8 @@
 
 mod batches;
 mod cancel;
+#[cfg(feature = "cli")]
+pub(crate) mod care;
 mod checkpoint;
 mod chores;
 mod codes;
@@ -16,6 +18,7 @@ mod limits;
 mod lists;
 mod read;
 mod reader;
+mod replay;
 mod schema;
 mod space;
 #[cfg(test)]
@@ -39,10 +42,10 @@ use tokio::sync::oneshot;
 
 use super::{
     AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
-    Counted, DeadLetterFilter, DeadLetterRow, DeliveryId, DeliveryTotals, Disk, EndpointChange, EndpointRow,
-    EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, Loaded, Page, PageReply, PageRequest,
-    ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink, Store, Submission, Totals,
-    Verdict, Vitals, WindowChange,
+    Counted, DeadLetterFilter, DeadLetterRow, DeliveryFilter, DeliveryId, DeliveryTotals, Disk, EndpointChange,
+    EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, ListedDelivery, Loaded,
+    Page, PageReply, PageRequest, ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink,
+    Store, Submission, Totals, Verdict, Vitals, WindowChange,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -99,7 +102,7 @@ impl SqliteStore {
         let lock = lock(dir)?;
         let path = dir.join("hookmill.db");
         keep_private(&path)?;
-        let db = schema::open_writer(&path)?;
+        let db = schema::open_writer(&path).map_err(|error| placed(&path, error))?;
         let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
         let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);
         let pages = Reader::start("store-pages", &path, clock)?;
@@ -282,6 +285,10 @@ impl Store for SqliteStore {
         self.change(move |writer| writer.replay(dead_letter))
     }
 
+    fn redeliver(&self, seq: u64, endpoint: EndpointKey) -> Reply<ReplayOutcome> {
+        self.change(move |writer| writer.redeliver(seq, endpoint))
+    }
+
     fn cancel(&self, step: CancelStep) -> Reply<CancelledStep> {
         if step.dry_run {
             return self.read(move |db| Ok(cancel::look(db, &step)?.0));
@@ -289,8 +296,8 @@ impl Store for SqliteStore {
         self.change(move |writer| writer.cancel(&step))
     }
 
-    fn count_dead_letters(&self, step: CountStep) -> Reply<Counted> {
-        self.read(move |db| dead_letters::count(db, &step))
+    fn count_for_job(&self, step: CountStep) -> Reply<Counted> {
+        self.read(move |db| jobs::count(db, &step))
     }
 
     fn create_job(&self, job: Job) -> Reply<()> {
@@ -327,6 +334,10 @@ impl Store for SqliteStore {
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {
         self.read(move |db| read::unjudged(db, after, limit))
+    }
+
+    fn deliveries(&self, filter: DeliveryFilter) -> Reply<Vec<ListedDelivery>> {
+        self.read(move |db| lists::deliveries_of(db, &filter))
     }
 
     fn events(&self, filter: EventFilter) -> Reply<Vec<EventRow>> {
@@ -442,13 +453,26 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::Join
     thread.map_err(|error| StoreError::Failed(format!("no thread for the store: {error}")))
 }
 
+/// An error of opening, with the file in it.
+fn placed(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unusable(detail) => StoreError::Unusable(format!("{}: {detail}", path.display())),
+        error => error,
+    }
+}
+
+/// What helps against damage.
+const WAY_OUT: &str = "`hookmill store check` tells more, `hookmill store restore` puts a backup in place, \
+                       `hookmill store export` writes out what can be read";
+
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full(error.to_string()),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
-            StoreError::Unusable(error.to_string())
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Unusable(format!("{error}; {WAY_OUT}"))
         }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => StoreError::Unusable(error.to_string()),
         _ => StoreError::Failed(error.to_string()),
     }
 }

@@ -225,12 +225,24 @@ fn settle_pragmas(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The version of the schema of a file; 0 where it has none yet.
+pub(super) fn version(db: &Connection) -> rusqlite::Result<i64> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// The newest version that this program knows.
+pub(super) fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn too_new(version: i64) -> String {
+    format!("its schema has version {version}, this program knows {}: use a newer one", known())
+}
+
 fn migrate(db: &mut Connection) -> Result<(), StoreError> {
-    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    if version > known {
-        let detail = format!("its schema has version {version}, this program knows {known}: use a newer one");
-        return Err(StoreError::Unusable(detail));
+    let version = version(db).map_err(failed)?;
+    if version > known() {
+        return Err(StoreError::Unusable(too_new(version)));
     }
     for (target, migration) in (1..).zip(MIGRATIONS).skip_while(|(target, _)| *target <= version) {
         let tx = db.transaction().map_err(failed)?;

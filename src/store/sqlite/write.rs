@@ -205,7 +205,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
-        self.carry(event)?;
+        self.carry(event, released_at.is_some())?;
         self.debounced(debounced)
     }
 

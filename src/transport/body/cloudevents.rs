@@ -22,7 +22,7 @@ pub(super) fn structured(event: &Accepted) -> Rendered {
     let members = attributes(event).into_iter().map(|(name, value)| format!("{}:{value}", quoted(&name)));
     let head = format!("{{{},\"datacontenttype\":\"{JSON}\",\"data\":", members.collect::<Vec<_>>().join(","));
     let body = with_data(&head, &event.data, "}");
-    Rendered { content_type: "application/cloudevents+json", headers: Vec::new(), body }
+    Rendered { content_type: "application/cloudevents+json".into(), headers: Vec::new(), body }
 }
 
 /// Binary mode of the HTTP binding.
@@ -32,7 +32,7 @@ pub(super) fn binary(event: &Accepted) -> Rendered {
         value => value.to_string(),
     };
     let headers = attributes(event).into_iter().map(|(name, value)| (format!("ce-{name}"), text(value))).collect();
-    Rendered { content_type: JSON, headers, body: Bytes::clone(&event.data) }
+    Rendered { content_type: JSON.into(), headers, body: Bytes::clone(&event.data) }
 }
 
 /// Context attributes and extensions, in this order.

@@ -37,7 +37,7 @@ pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest
     let headers = request.headers_mut();
     set(headers, "host", authority(url))?;
     set(headers, "user-agent", USER_AGENT)?;
-    set(headers, "content-type", content_type)?;
+    set(headers, "content-type", &content_type)?;
     for (name, value) in &settings.headers {
         if !is_reserved(&name.to_ascii_lowercase()) {
             set(headers, name, value)?;

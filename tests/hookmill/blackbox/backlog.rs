@@ -35,7 +35,8 @@ impl Transport for Receiver {
                 return Err(Failure { kind: FailureKind::Connect, detail: "nobody listens".to_owned() });
             }
             received.fetch_add(1, Ordering::AcqRel);
-            Ok(Response { status: 200, retry_after: None, body: Bytes::new(), complete: true }.into())
+            Ok(Response { status: 200, retry_after: None, body: Bytes::new(), complete: true, content_type: None }
+                .into())
         }
         .boxed_local()
     }

@@ -176,3 +176,26 @@ fn asynchronous_steps_survive_a_crash_and_the_file_is_the_heritages() {
     fs::write(&file, &text).unwrap();
     assert_eq!(run(&["chains", "check", path]).1, format!("{path}: no mistakes, chains: 1\n"));
 }
+
+#[test]
+fn an_answer_that_is_no_json_reaches_an_asynchronous_step_as_it_was() {
+    let home = Home::new();
+    let receiver = Receiver::new(|request| match request.path.as_str() {
+        "/report" => Reply::Typed("text/csv; header=absent", "a;b\r\n\"1\";2"),
+        _ => Reply::Status(200),
+    });
+    let server = home.serve();
+    let steps = json!([
+        {"name": "report", "url": receiver.url("/report"), "final_response": true},
+        {"name": "mail", "url": receiver.url("/mail"), "async": true, "use_data_from": "report"},
+    ]);
+    put(&server, "E", &steps);
+    assert_eq!(server.client().post("/v1/chains/E/invoke", &json!(1)).status, 200);
+    settled(&mut server.client());
+    let seen = receiver.seen();
+    let mail = seen.iter().find(|request| request.path == "/mail").unwrap();
+    assert_eq!(mail.header("content-type"), "text/csv; header=absent");
+    assert_eq!(String::from_utf8_lossy(&mail.body), "a;b\r\n\"1\";2");
+    let events = server.client().get("/v1/events?topic=hookmill.chain.E.mail");
+    assert!(events["items"][0]["data"].is_string(), "the store holds JSON: {events}");
+}

@@ -160,3 +160,14 @@ fn sighup_follows_the_file_and_loses_no_event() {
     assert_eq!(client.get("/v1/endpoints/a")["url"], json!(new.url("/")));
     client.call("GET", "/v1/endpoints/d", None).expect(404);
 }
+
+#[test]
+fn check_names_files_that_would_be_rotated_over_one_another() {
+    let home = Home::new();
+    let one = |id: &str, keep: u32| {
+        format!("[[endpoints]]\nid = \"{id}\"\nfile = \"/l/x\"\nrotate = {{max_bytes = 1000000, keep = {keep}}}\n")
+    };
+    let file = ConfigFile::new(&home, "files.toml", &(one("a", 3) + &one("b", 4)));
+    let (code, said) = run(&["config", "check", "--config", file.path()]);
+    assert!(code == Some(1) && said.contains("#/endpoints/1/file: is another endpoint's"), "{said}");
+}

@@ -127,3 +127,36 @@ fn an_operator_lists_replays_and_purges_with_one_command() {
     assert_eq!(number(&settled(&mut client), "/deliveries/delivered"), 5);
     assert!(list(&mut client, "/v1/dead-letters").is_empty());
 }
+
+#[test]
+fn a_new_endpoint_is_given_what_it_missed_over_a_kill_each_event_once() {
+    let up = Arc::new(AtomicBool::new(true));
+    let receiver = receiver(&up);
+    let home = Home::new();
+    let server = home.serve();
+    let mut client = server.client();
+    let events: Vec<_> =
+        (0..LETTERS).map(|n| json!({"id": format!("e{n}"), "topic": "order.paid", "data": n})).collect();
+    client.post("/v1/events", &json!(events)).expect(202);
+    assert_eq!(number(&settled(&mut client), "/unmatched"), LETTERS as u64);
+    endpoint(&mut client, "shop", &receiver.url("/"), json!({"topics": ["order.*"]}));
+    let started = client.post("/v1/endpoints/shop/replay", &json!({"only": "missing", "rate": 300}));
+    let place = format!("/v1/jobs/{}", started.expect(202)["job"].as_str().unwrap());
+    let done = || Some(number(&client.get(&place), "/done")).filter(|done| *done >= 100);
+    let done = until("the job is on its way", PATIENCE, done);
+    server.kill();
+    assert!(done < LETTERS as u64, "it was not killed in the middle");
+
+    let server = home.serve();
+    let mut client = server.client();
+    let job = until("the job ends", PATIENCE, || {
+        sums(&mut client);
+        Some(client.get(&place)).filter(|job| job["state"] != json!("running"))
+    });
+    assert_eq!((number(&job, "/total"), number(&job, "/done")), (LETTERS as u64, LETTERS as u64), "{job}");
+    let stats = settled(&mut client);
+    for (name, count) in [("created", 0), ("replayed", LETTERS as u64), ("delivered", LETTERS as u64)] {
+        assert_eq!(number(&stats, &format!("/deliveries/{name}")), count, "{name} in {stats}");
+    }
+    assert_eq!(receiver.taken("/"), (0..LETTERS).map(|n| format!("e{n}")).collect::<BTreeSet<_>>());
+}

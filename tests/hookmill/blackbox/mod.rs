@@ -14,6 +14,7 @@ mod conservation;
 mod debounce;
 mod doors;
 mod drain;
+mod faults;
 mod files;
 mod http;
 mod isolation;

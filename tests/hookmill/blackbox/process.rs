@@ -20,21 +20,40 @@ pub(super) struct Process {
 
 /// The binary with these arguments, and nothing from the environment that could change what it does.
 pub(super) fn hookmill(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookmill"));
+    let mut command = clean(env!("CARGO_BIN_EXE_hookmill"));
+    command.args(args);
+    command
+}
+
+/// The binary with at most so many files open.
+pub(super) fn hookmill_with_files(files: u32, args: &[&str]) -> Command {
+    let mut command = clean("sh");
+    let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_hookmill")]).args(args);
+    command
+}
+
+fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HOOKMILL_")) {
         command.env_remove(name);
     }
     // However full the disk is that the tests run on.
     command.env("HOOKMILL_DISK_RESERVE", "0");
-    command.args(args).stdin(Stdio::null());
+    command.stdin(Stdio::null());
     command
 }
 
 impl Process {
     /// Starts a command whose log goes to `log`.
     pub(super) fn start(args: &[&str], log: &Path) -> Self {
+        Self::spawn(hookmill(args), log)
+    }
+
+    /// The same with a command of one's own making.
+    pub(super) fn spawn(mut command: Command, log: &Path) -> Self {
         let stderr = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-        let mut child = hookmill(args).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
         // It ends with the process, whose output it must go on reading.

@@ -23,6 +23,8 @@ pub(crate) enum Reply {
     Status(u16),
     /// 200 with this body.
     Body(String),
+    /// 200 with this content type and body.
+    Typed(&'static str, &'static str),
     /// 302 to this URL.
     Moved(String),
     /// Nothing, until the sender goes.
@@ -172,13 +174,13 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         let reply = (shared.script)(&request);
         request.status = match reply {
             Reply::Status(status) => Some(status),
-            Reply::Behind(_) | Reply::Body(_) => Some(200),
+            Reply::Behind(_) | Reply::Body(_) | Reply::Typed(..) => Some(200),
             Reply::Moved(_) => Some(302),
             Reply::Never => None,
         };
         let status = request.status;
         shared.seen.lock().unwrap().push(request);
-        let (mut text, mut location) = (String::new(), String::new());
+        let (mut text, mut more) = (String::new(), String::new());
         match reply {
             Reply::Never => {
                 let _until_it_goes = stream.read(&mut [0])?;
@@ -186,11 +188,14 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             }
             Reply::Behind(gate) => gate.pass(),
             Reply::Body(body) => text = body,
-            Reply::Moved(url) => location = format!("location: {url}\r\n"),
+            Reply::Typed(content_type, body) => {
+                (text, more) = (body.to_owned(), format!("content-type: {content_type}\r\n"));
+            }
+            Reply::Moved(url) => more = format!("location: {url}\r\n"),
             Reply::Status(_) => {}
         }
         let status = status.unwrap_or_default();
         let length = text.len();
-        write!(stream.get_mut(), "HTTP/1.1 {status} Scripted\r\n{location}content-length: {length}\r\n\r\n{text}")?;
+        write!(stream.get_mut(), "HTTP/1.1 {status} Scripted\r\n{more}content-length: {length}\r\n\r\n{text}")?;
     }
 }

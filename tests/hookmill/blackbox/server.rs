@@ -1,11 +1,19 @@
 //! `hookmill serve` on a directory of its own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{PATIENCE, http::Client, process::Process, until};
+use super::{
+    PATIENCE,
+    http::Client,
+    process::{Process, hookmill, hookmill_with_files},
+    until,
+};
 
 /// A directory for one server at a time, through all its lives.
 pub(super) struct Home(TempDir);
@@ -32,10 +40,14 @@ impl Home {
 
     /// Starts the command and does not wait for it.
     pub(super) fn launch(&self, args: &[&str]) -> Process {
+        self.launch_as(hookmill, args)
+    }
+
+    fn launch_as(&self, command: impl Fn(&[&str]) -> Command, args: &[&str]) -> Process {
         let data = self.data();
         let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()];
         all.extend(args);
-        Process::start(&all, &self.0.path().join("server.log"))
+        Process::spawn(command(&all), &self.0.path().join("server.log"))
     }
 
     /// A server that may deliver to this machine, once it is ready.
@@ -44,7 +56,15 @@ impl Home {
     }
 
     pub(super) fn serve_with(&self, args: &[&str]) -> Server {
-        let process = self.launch(args);
+        self.ready(self.launch(args))
+    }
+
+    /// A server that may deliver to this machine, and have so many files open.
+    pub(super) fn serve_with_files(&self, files: u32) -> Server {
+        self.ready(self.launch_as(|args| hookmill_with_files(files, args), &["--allow-loopback", "--drain", "5s"]))
+    }
+
+    fn ready(&self, process: Process) -> Server {
         let line = process.line_with("Hookmill listens on ");
         let addr = line.rsplit_once("http://").unwrap().1.to_owned();
         let token = std::fs::read_to_string(self.data().join("admin.token")).unwrap().trim().to_owned();

@@ -9,10 +9,10 @@ use std::{
 
 use hookmill::{
     Builder, ChainConfig, ChainError, Chains, Clock, Endpoint, Hookmill, Owner,
-    endpoint::Auth,
+    endpoint::{Auth, policy::Guard},
     store::{DeadLetterFilter, Totals},
     testing::{self, Made, Script, ScriptedChains, ScriptedTransport},
-    transport::{Attempt, FailureKind},
+    transport::{Attempt, FailureKind, body::render_all},
 };
 use serde_json::{Value, json};
 

@@ -1,6 +1,9 @@
 //! Settings that change while events flow.
 
-use hookmill::testing::{Script, paused};
+use hookmill::{
+    store::EndpointChange,
+    testing::{Script, paused},
+};
 use serde_json::Value;
 
 use super::*;
@@ -133,6 +136,27 @@ fn disabling_drops_what_waits_and_what_comes_until_it_is_enabled() {
         let totals = settled(&hooks).await;
         assert_eq!((dropped(&totals), totals.deliveries.delivered), (vec![("endpoint_disabled", 15)], 5));
         assert_eq!(receiver.made().len(), 8);
+    });
+}
+
+#[test]
+fn enabling_goes_on_with_what_was_not_dropped_yet() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let hooks = start_changeable(json!({"state": "disabled"}), &receiver).await;
+        publish(&hooks, 1).await;
+        let totals = settled(&hooks).await;
+        assert_eq!(dropped(&totals), [("endpoint_disabled", 1)]);
+        // A store may drop in small steps: there is something left, of which no Delivery knows.
+        let (store, endpoint) = (hookmill::testing::store(&hooks), hooks.endpoint(&id("crm")).unwrap());
+        let settings = endpoint.settings.to_json().to_string();
+        let change = EndpointChange { settings, state_changed: false, state_reason: None, drop_pending: None };
+        store.update_endpoint(endpoint.key, change).await.unwrap();
+        store.redeliver(1, endpoint.key).await.unwrap();
+        patch(&hooks, json!({"state": "active"})).await;
+        pass(HOUR).await;
+        assert_eq!(look(&hooks).await.deliveries.delivered, 1, "nothing else wakes it");
+        assert_eq!(receiver.made().len(), 1);
     });
 }
 

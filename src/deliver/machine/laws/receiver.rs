@@ -62,7 +62,7 @@ fn busy(roll: u8, now: Timestamp) -> Answer {
 
 /// A status, and what is asked for.
 pub(super) fn status(status: u16, retry_after: Option<RetryAfter>) -> Answer {
-    Ok(Response { status, retry_after, body: "".into(), complete: true }.into())
+    Ok(Response { status, retry_after, body: "".into(), complete: true, content_type: None }.into())
 }
 
 fn failure(kind: FailureKind) -> Answer {

@@ -16,7 +16,7 @@ fn a_batch_is_an_array_of_what_each_event_is_alone() {
         let single = |data| body(format.clone(), event(data));
         let expected = format!("[{},{},{}]", single("1"), single("{ \"b\":1.0 }"), single("\"x\""));
         assert_eq!(String::from_utf8(rendered.body.to_vec()).unwrap(), expected);
-        assert_eq!((rendered.content_type, rendered.headers), ("application/json", Vec::new()));
+        assert_eq!((&*rendered.content_type, rendered.headers), ("application/json", Vec::new()));
         assert_eq!(batch(&format, vec![event("1")]).unwrap().body, format!("[{}]", single("1")));
     }
 }

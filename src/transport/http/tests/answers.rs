@@ -32,7 +32,10 @@ fn an_attempt_is_one_signed_request() {
         ];
         settings.auth = Some(Auth::Basic { user: "u".into(), password: "p:q".into() });
         let answer = transport().send(attempt(settings)).await.unwrap();
-        assert_eq!(response(answer), Response { status: 200, retry_after: None, body: "ok".into(), complete: true });
+        assert_eq!(
+            response(answer),
+            Response { status: 200, retry_after: None, body: "ok".into(), complete: true, content_type: None }
+        );
 
         let seen = seen.take();
         let [request] = seen.as_slice() else { panic!("{seen:?}") };
@@ -117,7 +120,7 @@ fn every_final_status_is_an_answer_and_redirects_are_not_followed() {
             })
             .await;
             let retry_after = Some(RetryAfter::Delay(Duration::from_secs(7)));
-            let expected = Response { status, retry_after, body: Bytes::new(), complete: true };
+            let expected = Response { status, retry_after, body: Bytes::new(), complete: true, content_type: None };
             assert_eq!(post(&transport(), &server.url).await, Ok(expected));
             assert_eq!(server.accepted(), 1);
         }
@@ -207,7 +210,8 @@ fn a_body_that_ends_is_complete() {
             "HTTP/1.0 200 OK\r\n\r\ndone",
         ] {
             let server = Server::closing_after(answer).await;
-            let expected = Response { status: 200, retry_after: None, body: "done".into(), complete: true };
+            let expected =
+                Response { status: 200, retry_after: None, body: "done".into(), complete: true, content_type: None };
             assert_eq!(post(&transport(), &server.url).await, Ok(expected), "{answer}");
         }
     });

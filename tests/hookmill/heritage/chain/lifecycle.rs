@@ -63,22 +63,103 @@ fn an_asynchronous_step_is_an_endpoint_of_its_own_that_is_retried_and_dead_lette
     });
 }
 
+/// What the last step was sent: content type and body.
+type Sent = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 #[test]
-fn what_an_asynchronous_step_is_given_must_be_json_and_nothing_is_null() {
+fn a_step_is_given_the_very_bytes_whatever_they_are() {
     testing::paused(async {
-        let text = yaml(&[step("a", ", finalResponse: true"), step("c", ", async: true, useDataFrom: a")].join(", "));
-        for (answer, given) in [("", Some("null")), ("{}", Some("{}")), ("<html>", None)] {
-            let (hooks, chains, _, log) = chains(&text, move |_| Script::answers(200, answer)).await;
-            let result = chains.call("E", "1").await;
-            settled(&hooks).await;
-            match given {
-                Some(given) => assert_eq!(log.lock().unwrap()[1].body, given),
-                None => {
-                    assert!(matches!(result, Err(ChainError::Step { step, attempts: 0, .. }) if step == "c"));
-                    assert_eq!(log.lock().unwrap().len(), 1);
-                }
+        let json = "application/json";
+        for more in [", async: true", ""] {
+            let steps = [step("a", ", finalResponse: true"), step("c", &format!("{more}, useDataFrom: a"))];
+            for (answer, called, expected) in [
+                (&b"<html>"[..], Some("text/html; charset=utf-8"), "text/html; charset=utf-8"),
+                (b"\xff\x00", Some("image/png"), "image/png"),
+                (b"\xff\x00", None, "application/octet-stream"),
+                (b"{\"a\": 1e0}", Some("text/plain"), json),
+                (b"{}", None, json),
+                (b"", None, json),
+            ] {
+                let sent = Sent::default();
+                let seen = Arc::clone(&sent);
+                let (hooks, chains, ..) = chains(&yaml(&steps.join(", ")), move |attempt| {
+                    if is(attempt, "c") {
+                        let rendered = render_all(&attempt.events, &attempt.endpoint.settings).unwrap();
+                        seen.lock().unwrap().push((rendered.content_type.into_owned(), rendered.body.to_vec()));
+                    }
+                    let script = Script::answers(200, answer);
+                    called.map_or(script.clone(), |called| script.called(called))
+                })
+                .await;
+                assert_eq!(chains.call("E", "1").await.unwrap().unwrap(), answer);
+                settled(&hooks).await;
+                assert_eq!(*sent.lock().unwrap(), [(expected.to_owned(), answer.to_vec())], "{more}");
             }
         }
+    });
+}
+
+#[test]
+fn an_asynchronous_step_is_given_no_more_than_an_event_may_hold() {
+    testing::paused(async {
+        let steps = json!({"chains": {"E": [
+            {"name": "a", "url": "http://a.internal/", "final_response": true, "max_response_bytes": 2 << 20},
+            {"name": "c", "url": "http://c.internal/", "async": true, "use_data_from": "a"}]}});
+        let (transport, log) = services(|_| Script::answers(200, vec![b'<'; (1 << 20) + 1]));
+        let hooks = start(&transport, Hookmill::builder()).await;
+        let chains = Chains::from_config(&hooks, ChainConfig::parse(&steps).unwrap()).await.unwrap().unwrap();
+        let result = chains.call("E", "1").await;
+        assert!(matches!(result, Err(ChainError::Step { step, attempts: 0, .. }) if step == "c"));
+        assert_eq!(log.lock().unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn a_caller_who_goes_away_spares_the_attempts_and_the_waits_that_are_left() {
+    testing::paused(async {
+        let text = yaml(&step("a", ", finalResponse: true, numRetries: 9"));
+        // While an attempt is made, and while the next is waited for.
+        for gone_after in [50, 150] {
+            let (hooks, chains, transport, _) =
+                chains(&text, |_| Script::status(500).after(Duration::from_millis(100))).await;
+            assert!(tokio::time::timeout(Duration::from_millis(gone_after), chains.call("E", "1")).await.is_err());
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let made = transport.made();
+            assert!(made.len() == 1 && made[0].ended.is_some(), "the attempt is not cut: {made:?}");
+            let counts = hooks.chain("E").unwrap().tally().invocations();
+            assert_eq!((counts.abandoned, counts.failed, counts.in_progress), (1, 0, 0));
+        }
+    });
+}
+
+#[test]
+fn what_all_invocations_may_hold_is_bounded_at_the_door() {
+    testing::paused(async {
+        let chain = |bytes: u32| {
+            json!({"chains": {"E": [
+            {"name": "a", "url": "http://a.internal/", "final_response": true, "max_response_bytes": bytes}]}})
+        };
+        let (transport, log) = services(|_| Script::status(200).after(Duration::from_secs(1)));
+        let hooks = start(&transport, Hookmill::builder().chain_bytes(3000)).await;
+        let chains = Chains::from_config(&hooks, ChainConfig::parse(&chain(1000)).unwrap()).await.unwrap().unwrap();
+        let call = |payload: String| {
+            let chains = chains.clone();
+            tokio::task::spawn_local(async move { chains.call("E", payload).await })
+        };
+        let first = [call("1".to_owned()), call("2".to_owned())];
+        transport.until(|made| made.len() == 2).await;
+        let long = format!("\"{}\"", "x".repeat(1000));
+        assert_eq!(call(long).await.unwrap(), Err(ChainError::Busy), "with its payload it is too much");
+        let third = call("3".to_owned());
+        assert_eq!(third.await.unwrap(), Err(ChainError::Busy), "two bytes too few are left");
+        for one in first {
+            assert!(one.await.unwrap().is_ok());
+        }
+        assert!(call("4".to_owned()).await.unwrap().is_ok(), "there is room again");
+        assert_eq!(log.lock().unwrap().len(), 3, "no step was made of what was refused");
+        let chains =
+            Chains::from_config(&hooks, ChainConfig::parse(&chain(1_000_000)).unwrap()).await.unwrap().unwrap();
+        assert!(chains.call("E", "1").await.is_ok(), "one that may hold more than all runs alone");
     });
 }
 
@@ -142,5 +223,25 @@ fn removing_a_chain_drops_what_its_steps_still_have_to_deliver() {
         assert!(hooks.endpoints().is_empty() && !hooks.chains().is_event_configured("E"));
         let totals = settled(&hooks).await;
         assert_eq!(totals.deliveries.dropped.values().sum::<u64>(), 2, "{totals:?}");
+    });
+}
+
+#[test]
+fn a_step_whose_chain_is_gone_reaches_this_machine_no_more_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let start = async || Hookmill::builder().data_dir(dir.path()).start().await.unwrap();
+        let guard = |hooks: &Hookmill| hooks.endpoint(&"chain.E.c".parse().unwrap()).unwrap().settings.guard;
+        let hooks = start().await;
+        Chains::from_config(&hooks, config(&usual())).await.unwrap();
+        assert_eq!(guard(&hooks), Guard::Private, "the program's may");
+        hooks.shutdown(Duration::from_secs(5)).await;
+        drop(hooks);
+        let hooks = start().await;
+        assert_eq!(guard(&hooks), Guard::PrivateNoLoopback, "nobody's may not");
+        Chains::from_config(&hooks, config(&usual())).await.unwrap();
+        assert_eq!(guard(&hooks), Guard::Private, "the program's may again");
+        hooks.shutdown(Duration::from_secs(5)).await;
     });
 }
