@@ -6,7 +6,7 @@ mod audit;
 mod body;
 mod call;
 mod chains;
-mod cloud_events;
+pub(crate) mod cloud_events;
 mod dead_letters;
 mod deliveries;
 mod endpoints;

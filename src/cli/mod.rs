@@ -6,7 +6,7 @@
 
 mod chains;
 mod client;
-mod config;
+pub(crate) mod config;
 mod dead_letters;
 mod demo;
 mod door;

@@ -8,7 +8,7 @@ mod file;
 pub mod guard;
 mod http;
 mod network;
-mod retry_after;
+pub(crate) mod retry_after;
 mod routed;
 pub mod signature;
 mod stream;

@@ -71,7 +71,16 @@ impl ConfigFile {
     pub(in crate::cli) fn read(path: &Path) -> Result<Self, FileError> {
         let failed = |cause| FileError { path: path.to_owned(), cause };
         let text = fs::read_to_string(path).map_err(|error| failed(Cause::Unreadable(error)))?;
-        let value = syntax::parse(path, &text).map_err(|error| failed(Cause::Syntax(error)))?;
+        Self::from_text(path, &text)
+    }
+
+    /// Reads the text of a file of this name.
+    ///
+    /// # Errors
+    /// Every mistake at once, with its place.
+    pub(super) fn from_text(path: &Path, text: &str) -> Result<Self, FileError> {
+        let failed = |cause| FileError { path: path.to_owned(), cause };
+        let value = syntax::parse(path, text).map_err(|error| failed(Cause::Syntax(error)))?;
         Self::parse(&value).map_err(|invalid| failed(Cause::Invalid(invalid)))
     }
 
