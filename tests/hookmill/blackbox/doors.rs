@@ -63,9 +63,9 @@ fn what_two_readers_could_read_differently_is_refused_and_nothing_is_smuggled() 
         format!("{post}transfer-encoding: chunked\r\n\r\nffffffffffffffff8\r\n{event}\r\n0\r\n\r\n"),
         format!("{post}transfer-encoding: chunked\r\n\r\n17\r\n{event}\r\n0\r\n\r\n"),
         format!("{post}transfer-encoding: chunked\r\n\r\n18;a\nb\r\n{event}\r\n0\r\n\r\n"),
-        format!("POST /v1/events HTTP/1.0\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"),
+        format!("POST /v1/events HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"),
         format!("POST /v1/events HTTP/1.1\r\n\r\n{event}"),
-        format!("POST /v1/events HTTP/2.0\r\nhost: x\r\n\r\n{event}"),
+        format!("POST /v1/events HTTP/2.0\r\nhost: localhost\r\n\r\n{event}"),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
         "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0".to_owned() + &"\0".repeat(600),
     ];
@@ -193,7 +193,7 @@ fn heads_that_are_too_large_are_refused() {
     let server = home.serve_with(&[]);
     let get = head(&server, "GET", "/v1/stats");
     let cases = [
-        format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(1 << 20)),
+        format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(1 << 20)),
         format!("{get}x-long: {}\r\n\r\n", "x".repeat(1 << 20)),
         format!("{get}{}\r\n", "x-many: 1\r\n".repeat(200)),
         format!("{get}{}: 1\r\n\r\n", "x".repeat(1 << 18)),
