@@ -18,8 +18,9 @@ use crate::{
     transport::{
         RetryAfter,
         body::render,
-        guard::{judge, judge_url},
-        retry_after, signature,
+        guard::{Surroundings, judge, judge_url},
+        retry_after,
+        signature::{self, Verifier},
     },
 };
 
@@ -40,9 +41,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Judges as a server does for which nothing is allowed beyond the guard.
+fn taken(url: &Url, guard: Guard) -> Result<(), String> {
+    judge_url(url, guard, &Surroundings::default())
+}
+
 /// A URL that the API takes is one of HTTP, without user info, and no address that is not public.
 pub fn url(bytes: &[u8]) {
-    let Ok(settings) = Settings::parse(&json!({"url": text(bytes)}), API, judge_url) else { return };
+    let Ok(settings) = Settings::parse(&json!({"url": text(bytes)}), API, taken) else { return };
     let url: &Url = settings.target.url().expect("a URL was taken");
     assert!(matches!(url.scheme(), "http" | "https"), "{url}");
     assert!(url.username().is_empty() && url.password().is_none() && url.port() != Some(0), "{url}");
@@ -52,8 +58,8 @@ pub fn url(bytes: &[u8]) {
         Some(Host::Ipv4(ip)) => Some(ip.into()),
         Some(Host::Ipv6(ip)) => Some(ip.into()),
     };
-    assert!(ip.is_none_or(|ip| judge(ip, Guard::Public).is_ok()), "{url}");
-    let again = Settings::parse(&json!({"url": url.as_str()}), API, judge_url).expect("what was taken is taken again");
+    assert!(ip.is_none_or(|ip| judge((ip, 443).into(), Guard::Public, &Surroundings::default()).is_ok()), "{url}");
+    let again = Settings::parse(&json!({"url": url.as_str()}), API, taken).expect("what was taken is taken again");
     assert_eq!(again.target, settings.target);
 }
 
@@ -92,7 +98,7 @@ pub fn filter_and_map(bytes: &[u8]) {
     let Ok(Value::Object(given)) = serde_json::from_slice(bytes) else { return };
     let of = |name: &str| given.get(name).cloned().unwrap_or_default();
     let settings = json!({"url": "https://a.example/", "filter": of("filter"), "format": {"map": of("map")}});
-    let settings = match Settings::parse(&settings, API, judge_url) {
+    let settings = match Settings::parse(&settings, API, taken) {
         Ok(settings) => settings,
         Err(invalid) => {
             return assert!(invalid.faults().iter().all(|fault| fault.pointer.starts_with('#')), "{invalid}");
@@ -114,7 +120,7 @@ pub fn signature(bytes: &[u8]) {
     let mut header = || headers.next().unwrap_or_default();
     let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret");
     let (id, at, signatures) = (header(), header(), header());
-    assert!(signature::verify(&secret, id, at, signatures, b"{}", NOW).is_err(), "{text:?}");
+    assert!(signature::verify(&[Verifier::Secret(secret)], id, at, signatures, b"{}", NOW).is_err(), "{text:?}");
 }
 
 #[cfg(test)]

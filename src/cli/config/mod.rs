@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{Failed, Outcome};
+use file::GuardOptions;
 pub(super) use file::{ConfigFile, FileError};
 pub(super) use options::{InForce, Options};
 
@@ -45,7 +46,10 @@ struct Show {
 /// What is wrong with a configuration file of this name and text, each mistake with its place; nothing if it is right.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn mistakes(path: &std::path::Path, text: &str) -> Vec<String> {
-    ConfigFile::from_text(path, text).err().map(|refused| refused.mistakes()).unwrap_or_default()
+    ConfigFile::from_text(path, text, &GuardOptions::default())
+        .err()
+        .map(|refused| refused.mistakes())
+        .unwrap_or_default()
 }
 
 impl Config {
@@ -59,7 +63,7 @@ impl Config {
 
 impl Check {
     fn run(self) -> Outcome {
-        let file = ConfigFile::read(&self.config)?;
+        let file = ConfigFile::read(&self.config, &GuardOptions::default())?;
         let (endpoints, rules) = file.declared.counts();
         let (file, chains) = (self.config.display(), file.declared.chain_count());
         println!("{file}: no mistakes, endpoints: {endpoints}, debounce rules: {rules}, chains: {chains}");

@@ -77,6 +77,8 @@ impl Demo {
                 listen: ([127, 0, 0, 1], 0).into(),
                 data_dir: scratch.path.clone(),
                 allow_loopback: true,
+                guard_allow: Vec::new(),
+                https_only: false,
                 drain: DRAIN,
                 file_roots: Vec::new(),
                 // A newcomer with a full disk is to see it too: it takes a few kilobytes.
@@ -84,6 +86,7 @@ impl Demo {
                 tls: None,
                 hosts: Vec::new(),
                 max_connections: None,
+                secret_key_file: None,
                 declared: Declared::default(),
             });
             let running = running.await?;

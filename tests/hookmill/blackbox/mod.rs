@@ -16,6 +16,7 @@ mod doors;
 mod drain;
 mod faults;
 mod files;
+mod guarding;
 mod http;
 mod isolation;
 mod jobs;
@@ -25,7 +26,10 @@ mod process;
 mod raw;
 pub(super) mod receiver;
 mod refusals;
+mod sealing;
+pub(super) mod secrets;
 mod server;
+mod signing;
 mod tls;
 
 use std::{
