@@ -21,6 +21,9 @@ pub mod dispatch;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+#[cfg(all(feature = "server", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hub;
 pub mod intake;
 pub mod lifecycle;

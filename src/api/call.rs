@@ -6,7 +6,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{self, ContentType, HeaderName, HeaderValue},
+        header::{self, ContentType, HeaderValue},
     },
     web::Payload,
 };
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     Shared,
     body::{self, Body, Limit, Unread},
-    json,
+    headers, json,
     problem::{Kind, Problem},
     rights::{Need, Rights},
 };
@@ -30,8 +30,6 @@ pub(super) type Answer = Result<HttpResponse, Problem>;
 
 /// Longest body that configures something, in bytes.
 const CONFIGURATION: usize = 256 << 10;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// One call on its way through a handler.
 pub(super) struct Call {
@@ -72,12 +70,7 @@ where
         Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(|problem| problem.respond(&request_id));
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(request_id) = HeaderValue::from_str(&request_id) {
-        headers.insert(REQUEST_ID, request_id);
-    }
+    headers::complete(response.headers_mut(), &request_id);
     unread.keep_with(response)
 }
 
@@ -91,7 +84,8 @@ async fn run(waited: bool, handling: impl Future<Output = Answer> + 'static) -> 
 }
 
 fn request_id(request: &HttpRequest, hooks: &Hookmill) -> String {
-    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_identifier(id));
+    let given =
+        request.headers().get(headers::REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_identifier(id));
     given.map_or_else(|| new_id("req", hooks.clock().now().wall), str::to_owned)
 }
 

@@ -6,13 +6,14 @@ mod audit;
 mod body;
 mod call;
 mod chains;
-mod cloud_events;
+pub(crate) mod cloud_events;
 mod dead_letters;
 mod deliveries;
 mod denials;
 mod endpoints;
 mod envelope;
 mod events;
+mod headers;
 mod health;
 mod history;
 mod jobs;
@@ -50,7 +51,8 @@ use crate::{Hookmill, store::Scopes};
 pub use access::Access;
 use access::Refusal;
 use denials::{Denials, Denied};
-use problem::{Kind, Problem};
+#[cfg_attr(not(feature = "cli"), expect(unused_imports, reason = "for the server"))]
+pub(crate) use problem::{Kind, Problem};
 use rights::{Need, Rights};
 pub use token::{AdminToken, admin_token};
 

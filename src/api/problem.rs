@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     NotFound,
     MethodNotAllowed,
     Timeout,
+    Misdirected,
     Conflict,
     Stale,
     TooLarge,
@@ -73,6 +74,9 @@ impl Kind {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not for this path")
             }
             Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The body took too long"),
+            Self::Misdirected => {
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected-request", "The host is not one of this server")
+            }
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "The present state does not allow it"),
             Self::Stale => (StatusCode::PRECONDITION_FAILED, "precondition-failed", "It has changed meanwhile"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "content-too-large", "The body is too large"),

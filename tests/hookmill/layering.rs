@@ -8,7 +8,7 @@ use std::{
 
 /// From the outside to the inside; parts of one line are on one level.
 const ORDER: &[&[&str]] = &[
-    &["main"],
+    &["main", "fuzzing"],
     &["cli"],
     &["api"],
     &["single"],
@@ -33,6 +33,8 @@ const PURE: &[&str] = &[
     "api/denials.rs",
     "api/schema.rs",
     "chain",
+    "cli/door/hosts.rs",
+    "cli/text.rs",
     "config",
     "debounce/builder.rs",
     "debounce/judge.rs",
