@@ -153,6 +153,9 @@ impl TopicPattern {
     }
 }
 
+/// What [`TopicPattern`] reads, as a regular expression; longer topics are refused all the same.
+pub(crate) const TOPICS: &str = r"^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)$";
+
 impl FromStr for TopicPattern {
     type Err = NameError;
 

@@ -9,7 +9,10 @@ use super::{
     list::List,
     problem::Problem,
     query::Query,
-    schema::{Schemas, answer, count, list_of, moment, moment_or_null, selects, status, text, text_or_null},
+    schema::{
+        Schemas, answer, count, given, id, list_of, moment, moment_or_null, or_null, selects, status, text,
+        text_or_null, topics,
+    },
     selection::Selection,
 };
 use crate::{
@@ -86,8 +89,8 @@ fn shown<'a>(call: &Call, row: &'a ListedDelivery) -> Shown<'a> {
 }
 
 pub(super) fn schemas(all: &mut Schemas) {
-    let request = json!({"topic": text_or_null(), "endpoint": text_or_null(), "until": moment_or_null()});
-    all.add("CancelRequest", selects(request));
+    let request = json!({"topic": or_null(topics()), "endpoint": or_null(id()), "until": moment_or_null()});
+    all.add("CancelRequest", selects(request, ["topic", "endpoint", "until"].map(given)));
     let listed = json!({
         "id": text(),
         "endpoint": text(),

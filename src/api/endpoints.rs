@@ -16,12 +16,15 @@ use super::{
     list::List,
     problem::{Kind, Problem},
     query::Query,
-    schema::{Schemas, answer, count, flag, list_of, moment, moment_or_null, object, text, text_or_null},
+    schema::{
+        Schemas, answer, count, duration, flag, id, list_of, moment, moment_or_null, object, or_null, text,
+        text_or_null,
+    },
 };
 use crate::{
     Hookmill,
     deliver::{breaker::Shown, machine::Snapshot},
-    endpoint::{Endpoint, EndpointId, SecretRotation, Settings},
+    endpoint::{Endpoint, EndpointId, SecretRotation, Settings, settings::limits},
     error::{Fault, Invalid},
     event::NameError,
     pipeline::{Standing, Switch},
@@ -299,7 +302,7 @@ pub(super) fn schemas(all: &mut Schemas) {
     let mut members = settings.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
     all.add("EndpointPatch", settings);
     let mut new = members.clone();
-    new.insert("id".to_owned(), text_or_null());
+    new.insert("id".to_owned(), or_null(id()));
     all.add("NewEndpoint", object(&[], new.into()));
     let own = json!({
         "id": text(),
@@ -316,7 +319,16 @@ pub(super) fn schemas(all: &mut Schemas) {
     if let Some(Value::Object(signing)) = members.get_mut("signing").and_then(|signing| signing.get_mut("properties")) {
         signing.insert("public_keys".to_owned(), json!({"type": "array", "items": text()}));
     }
-    all.add("SecretRotation", object(&[], json!({"overlap": text(), "secret": text()})));
+    all.add(
+        "SecretRotation",
+        object(
+            &[],
+            json!({
+                "overlap": or_null(duration(&limits::OVERLAP)),
+                "secret": {"type": ["string", "null"], "minLength": 1, "maxLength": limits::MAX_TEXT_SECRET_BYTES},
+            }),
+        ),
+    );
     let always: Vec<_> = own.keys().map(String::as_str).collect();
     all.add("Endpoint", object(&always, own.clone().into_iter().chain(members).collect::<Map<_, _>>().into()));
     all.add("EndpointList", list_of("Endpoint"));

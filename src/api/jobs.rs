@@ -7,7 +7,10 @@ use serde_json::json;
 use super::{
     call::{Answer, Call, json, located, ok},
     problem::Problem,
-    schema::{Schemas, answer, count, moment, moment_or_null, named, object, selects, text, text_or_null},
+    schema::{
+        Schemas, answer, count, dead_reason, given, id, moment, moment_or_null, named, object, or_null, replay_rate,
+        selects, text, topics,
+    },
     selection::Selection,
 };
 use crate::{
@@ -135,17 +138,19 @@ fn shown(job: &Job) -> Shown<'_> {
 
 pub(super) fn schemas(all: &mut Schemas) {
     let filter = json!({
-        "endpoint": text_or_null(),
-        "topic": text_or_null(),
-        "reason": text_or_null(),
-        "tenant": text_or_null(),
+        "endpoint": or_null(id()),
+        "topic": or_null(topics()),
+        "reason": or_null(dead_reason()),
+        "tenant": or_null(id()),
         "since": moment_or_null(),
         "until": moment_or_null(),
     });
-    let rate = json!({"type": ["number", "null"]});
+    let conditions = FILTER.iter().copied().map(given).collect::<Vec<_>>();
+    let narrows = json!({"properties": {"filter": {"type": "object", "anyOf": conditions}}, "required": ["filter"]});
     all.add("DeadLetterFilter", object(&[], filter));
-    all.add("ReplayRequest", selects(json!({"filter": named("DeadLetterFilter"), "rate": rate})));
-    all.add("PurgeRequest", selects(json!({"filter": named("DeadLetterFilter")})));
+    let filter = json!({"anyOf": [named("DeadLetterFilter"), {"type": "null"}]});
+    all.add("ReplayRequest", selects(json!({"filter": filter.clone(), "rate": replay_rate()}), [narrows.clone()]));
+    all.add("PurgeRequest", selects(json!({"filter": filter}), [narrows]));
     all.add("Matched", answer(&[], json!({"matched": count()})));
     all.add("JobStarted", answer(&[], json!({"job": text()})));
     let job = json!({
@@ -155,7 +160,7 @@ pub(super) fn schemas(all: &mut Schemas) {
         "total": count(),
         "done": count(),
         "failed": count(),
-        "rate": rate,
+        "rate": replay_rate(),
         "created_at": moment(),
         "ended_at": moment_or_null(),
     });

@@ -10,9 +10,9 @@ use super::{
     query::Query,
     rights::Need,
     routes::{self, Operation},
-    schema::{Schemas, named, put, text},
+    schema::{Schemas, id, named, put},
 };
-use crate::store::Scope;
+use crate::{chain, store::Scope};
 
 /// What the document says of an operation beside its path and what it needs.
 pub(super) struct Doc {
@@ -144,9 +144,20 @@ fn schemas() -> Value {
 
 fn path_item(path: &str) -> Value {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let parameters: Vec<_> =
-        names.map(|name| json!({"name": name, "in": "path", "required": true, "schema": text()})).collect();
+    let parameters: Vec<_> = names
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": segment(path, name)}))
+        .collect();
     if parameters.is_empty() { json!({}) } else { json!({"parameters": parameters}) }
+}
+
+/// What a segment of a path may be.
+fn segment(path: &str, name: &str) -> Value {
+    match name {
+        // Names of deliveries are opaque; events may hold any character.
+        "id" if path.starts_with("/v1/dead-letters") => json!({"type": "string", "minLength": 1}),
+        "event" => json!({"type": "string", "minLength": 1, "maxLength": chain::MAX_NAME_BYTES}),
+        _ => id(),
+    }
 }
 
 fn shown(operation: &Operation) -> Value {

@@ -13,12 +13,12 @@ use super::{
     ndjson,
     problem::{Kind, Problem},
     query::Query,
-    schema::{Schemas, answer, anything, count, flag, moment_or_null, object, put, text, text_or_null},
+    schema::{Schemas, answer, anything, count, flag, id, moment_or_null, object, or_null, printed, put, topic},
     theirs,
 };
 use crate::{
     Acceptance, Event, EventId, Invalid, PublishError,
-    event::{MAX_DATA_BYTES, MAX_METADATA_BYTES, Tenant},
+    event::{MAX_DATA_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, Tenant},
 };
 
 /// An event's data and everything around it, in bytes; many events.
@@ -185,18 +185,34 @@ fn in_array(error: PublishError, single: bool) -> Problem {
 }
 
 pub(super) fn schemas(all: &mut Schemas) {
+    let name = json!({"type": "string", "minLength": 1, "maxLength": MAX_NAME_BYTES});
     let event = json!({
-        "topic": text(),
+        "topic": topic(),
         "data": anything(),
-        "id": text_or_null(),
-        "tenant": text_or_null(),
-        "key": text_or_null(),
-        "source": text_or_null(),
+        "id": or_null(id()),
+        "tenant": or_null(id()),
+        "key": or_null(name.clone()),
+        "source": or_null(name),
         "timestamp": moment_or_null(),
         "metadata": {"type": ["object", "null"]},
     });
     all.add("NewEvent", object(&["topic", "data"], event));
-    let receipt = json!({"id": text(), "seq": count(), "duplicate": flag(), "durable": flag()});
+    // Extensions have names in lower case, and values that are no objects; `data_base64` is not taken.
+    let text = printed(Some(MAX_NAME_BYTES));
+    let cloud_event = json!({
+        "specversion": {"enum": ["1.0"]},
+        "type": topic(),
+        "source": text.clone(),
+        "id": printed(None),
+        "subject": or_null(text),
+        "time": moment_or_null(),
+        "data": anything(),
+    });
+    let mut cloud_event = object(&["specversion", "type", "source", "id"], cloud_event);
+    put(&mut cloud_event, "additionalProperties", json!({"type": ["string", "boolean", "integer", "null"]}));
+    put(&mut cloud_event, "propertyNames", json!({"pattern": "^[a-z0-9]+$"}));
+    all.add("CloudEvent", cloud_event);
+    let receipt = json!({"id": id(), "seq": count(), "duplicate": flag(), "durable": flag()});
     all.add("Receipt", answer(&["seq"], receipt));
     let seq = json!({"type": ["integer", "null"]});
     let receipts = json!({

@@ -9,7 +9,7 @@ use super::{
     events,
     jobs::started,
     problem::Problem,
-    schema::{Schemas, answer, moment_or_null, object, text, text_or_null},
+    schema::{Schemas, answer, id, moment_or_null, object, or_null, replay_rate, text},
     selection::Selection,
 };
 use crate::{EndpointReplay, Only, endpoint::EndpointId, pipeline::REPLAY_RATE};
@@ -52,14 +52,14 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
 }
 
 pub(super) fn schemas(all: &mut Schemas) {
-    all.add("EventReplay", object(&[], json!({"endpoint": text_or_null()})));
+    all.add("EventReplay", object(&[], json!({"endpoint": or_null(id())})));
     let deliveries = json!({"type": "array", "items": text()});
     all.add("ReplayedEvent", answer(&[], json!({"deliveries": deliveries})));
     let replay = json!({
         "since": moment_or_null(),
         "until": moment_or_null(),
         "only": {"enum": ["failed", "missing", "all", null]},
-        "rate": {"type": ["number", "null"]},
+        "rate": replay_rate(),
         "dry_run": {"type": ["boolean", "null"]},
     });
     all.add("EndpointReplay", object(&[], replay));

@@ -9,14 +9,16 @@ use serde_json::{Value, json};
 use super::{
     Shared,
     call::{Answer, Call},
-    chains, dead_letters, deliveries, endpoints, events, health, history, jobs, metrics,
+    chains, dead_letters, deliveries, endpoints, events, health, history, jobs,
+    json::MAX_EVENTS,
+    metrics,
     mount::{Route, otherwise, resources},
     openapi::{self, Doc},
     problem::{Kind, Problem},
     publish, replays,
     rights::Need,
     rules,
-    schema::{Schemas, any_object, anything, moment, named, text},
+    schema::{Schemas, any_object, anything, cursor, dead_reason, id, moment, named, text, topics},
     tokens, trials,
 };
 use crate::{metrics::text::CONTENT_TYPE, store::Scope};
@@ -70,22 +72,22 @@ pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
                 .answers(200, "EventList").refuses(&[Invalid])),
         is(Route::post("/v1/events", Own(Publish), publish::publish),
             Doc::new("publishEvents", "Publish one event or several, all or none; durable when this is answered")
-                .query([("tenant", text())])
-                .body_as(JSON, json!({"anyOf": [named("NewEvent"), {"type": "array", "items": named("NewEvent")}]}))
+                .query([("tenant", id())])
+                .body_as(JSON, json!({"anyOf": [named("NewEvent"), {"type": "array", "items": named("NewEvent"), "minItems": 1, "maxItems": MAX_EVENTS}]}))
                 .body_as(NDJSON, named("NewEvent"))
-                .body_as(CLOUD_EVENT, any_object())
-                .body_as(CLOUD_EVENTS, json!({"type": "array", "items": any_object()}))
+                .body_as(CLOUD_EVENT, named("CloudEvent"))
+                .body_as(CLOUD_EVENTS, json!({"type": "array", "items": named("CloudEvent"), "minItems": 1, "maxItems": MAX_EVENTS}))
                 .answers_as(202, JSON, json!({"anyOf": [named("Receipt"), named("Receipts")]}))
                 .refuses(&[Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, Overloaded, StoreFull])),
         is(Route::get("/v1/events/{id}", Own(Read), events::show),
-            Doc::new("getEvent", "An event with its deliveries").query([("tenant", text())])
+            Doc::new("getEvent", "An event with its deliveries").query([("tenant", id())])
                 .answers(200, "EventDetail").refuses(&[NotFound, Invalid])),
         is(Route::get("/v1/events/{id}/attempts", Own(Read), history::of_event),
-            Doc::new("listEventAttempts", "Every attempt of an event, oldest first").query([("tenant", text())])
+            Doc::new("listEventAttempts", "Every attempt of an event, oldest first").query([("tenant", id())])
                 .answers(200, "AttemptList").refuses(&[NotFound, Invalid])),
         // What becomes of other tenants' and shared endpoints is decided here too: not for tenants.
         is(Route::post("/v1/events/{id}/replay", Whole(Replay), replays::of_event),
-            Doc::new("replayEvent", "Deliver an event again, to all of its endpoints or one").query([("tenant", text())])
+            Doc::new("replayEvent", "Deliver an event again, to all of its endpoints or one").query([("tenant", id())])
                 .maybe_body("EventReplay").answers(202, "ReplayedEvent")
                 .refuses(&[NotFound, Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout])),
 
@@ -140,7 +142,7 @@ pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
 
         is(Route::get("/v1/dead-letters", Own(Read), dead_letters::list),
             Doc::new("listDeadLetters", "Dead letters, newest event first").query(page()).query(of_events())
-                .query([("endpoint", text()), ("reason", text()), ("replayed", json!({"enum": ["true", "false"]}))])
+                .query([("endpoint", id()), ("reason", dead_reason()), ("replayed", json!({"enum": ["true", "false"]}))])
                 .answers(200, "DeadLetterList").refuses(&[Invalid])),
         is(Route::post("/v1/dead-letters/replay", Own(Replay), jobs::replay),
             Doc::new("replayDeadLetters", "Deliver many again: a job; with `dry_run` only count them")
@@ -218,12 +220,12 @@ pub(super) fn schemas(all: &mut Schemas) {
 
 /// The parameters of every list.
 fn page() -> [(&'static str, Value); 2] {
-    [("limit", json!({"type": "integer", "minimum": 1, "maximum": 250, "default": 50})), ("cursor", text())]
+    [("limit", json!({"type": "integer", "minimum": 1, "maximum": 250, "default": 50})), ("cursor", cursor())]
 }
 
 /// The parameters of lists of what is about events.
 fn of_events() -> [(&'static str, Value); 4] {
-    [("topic", text()), ("tenant", text()), ("since", moment()), ("until", moment())]
+    [("topic", topics()), ("tenant", id()), ("since", moment()), ("until", moment())]
 }
 
 const V1: &str = "/v1";

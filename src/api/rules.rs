@@ -10,11 +10,12 @@ use super::{
     list::List,
     problem::Problem,
     query::Query,
-    schema::{Schemas, answer, count, list_of, object, text, text_or_null},
+    schema::{Schemas, answer, count, duration, list_of, object, or_null, text, topics},
 };
 use crate::{
     Hookmill,
     debounce::{Rule, RuleName},
+    endpoint::debounce::{MAX_POINTERS, MAX_TOPICS, WINDOW},
     store::RuleTotals,
 };
 
@@ -70,14 +71,14 @@ fn show_rule(hooks: &Hookmill, name: &RuleName, rule: &Rule, totals: &BTreeMap<S
 
 /// What a rule may say.
 fn schema() -> Value {
-    let topics = json!({"type": "array", "items": text()});
+    let some = json!({"type": "array", "items": topics(), "minItems": 1, "maxItems": MAX_TOPICS});
     json!({
-        "topics": topics,
-        "key": {"type": ["array", "null"], "items": text()},
-        "window": text(),
+        "topics": some,
+        "key": {"type": ["array", "null"], "items": text(), "maxItems": MAX_POINTERS},
+        "window": duration(&WINDOW),
         "edge": {"enum": ["leading", "trailing", "both", null]},
-        "max_wait": text_or_null(),
-        "reset_on": {"type": ["array", "null"], "items": text()},
+        "max_wait": or_null(duration(&WINDOW)),
+        "reset_on": {"type": ["array", "null"], "items": topics(), "maxItems": MAX_TOPICS},
         "release_on_failure": {"type": ["boolean", "null"]},
     })
 }

@@ -7,10 +7,10 @@ use super::{
     call::{Answer, Call, json, located, ok},
     list::List,
     query::Query,
-    schema::{Schemas, list_of, moment, moment_or_null, object, put, text_or_null},
+    schema::{Schemas, duration, id, list_of, moment, moment_or_null, object, or_null, printed, put, text_or_null},
 };
 use crate::{
-    pipeline::NewToken,
+    pipeline::{LIFE, NAME, NewToken},
     store::{Scope, TokenId, TokenRow},
 };
 
@@ -67,13 +67,19 @@ pub(super) fn schemas(all: &mut Schemas) {
     });
     let mut with_text = token.clone();
     put(&mut with_text, "token", json!({"type": "string", "description": "The token itself: shown this once."}));
-    all.add("NewToken", object(&["scopes"], json!({
-        "name": {"type": ["string", "null"], "minLength": 1, "maxLength": 128},
-        "scopes": scopes,
-        "tenant": text_or_null(),
-        "expires_at": moment_or_null(),
-        "expires_in": {"type": ["string", "null"], "description": "A duration such as \"30d\", in place of `expires_at`."},
-    })));
+    all.add(
+        "NewToken",
+        object(
+            &["scopes"],
+            json!({
+                "name": or_null(printed(Some(NAME))),
+                "scopes": scopes,
+                "tenant": or_null(id()),
+                "expires_at": moment_or_null(),
+                "expires_in": or_null(duration(&LIFE)),
+            }),
+        ),
+    );
     all.add("Token", object(&[], token));
     all.add("MadeToken", object(&["token"], with_text));
     all.add("TokenList", list_of("Token"));

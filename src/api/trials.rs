@@ -9,7 +9,7 @@ use super::{
     envelope::syntax,
     json::{Members, text},
     problem::{Kind, Problem},
-    schema::{Schemas, answer, anything, count, object, status, text_or_null},
+    schema::{Schemas, answer, anything, count, object, or_null, status, text_or_null, topic},
 };
 use crate::{
     endpoint::EndpointId,
@@ -72,7 +72,7 @@ fn trial(body: &Bytes) -> Result<Trial, Problem> {
 }
 
 pub(super) fn schemas(all: &mut Schemas) {
-    all.add("Trial", object(&[], json!({"topic": {"type": "string"}, "data": anything()})));
+    all.add("Trial", object(&[], json!({"topic": or_null(topic()), "data": anything()})));
     let outcome = json!({
         "outcome": {"enum": ["delivered", "failed"]},
         "status": status(),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 20] = [
     "$ref",
     "anyOf",
     "enum",
@@ -19,6 +19,9 @@ const KNOWN: [&str; 17] = [
     "maxLength",
     "pattern",
     "format",
+    "maxProperties",
+    "propertyNames",
+    "examples",
     "description",
 ];
 
@@ -54,6 +57,20 @@ fn at(document: &Value, schema: &Value, value: &Value, place: &str) -> Result<()
     }
     if let (Some(least), Some(number)) = (words.get("minimum").and_then(Value::as_f64), value.as_f64()) {
         is(number >= least, "is too small")?;
+    }
+    if let (Some(most), Some(number)) = (words.get("maximum").and_then(Value::as_f64), value.as_f64()) {
+        is(number <= most, "is too large")?;
+    }
+    let length = match value {
+        Value::String(text) => Some((text.chars().count(), "minLength", "maxLength")),
+        Value::Array(items) => Some((items.len(), "minItems", "maxItems")),
+        Value::Object(members) => Some((members.len(), "minProperties", "maxProperties")),
+        _ => None,
+    };
+    if let Some((length, least, most)) = length {
+        let bound = |word: &str| words.get(word).and_then(Value::as_u64).and_then(|bound| usize::try_from(bound).ok());
+        is(bound(least).is_none_or(|least| length >= least), "is too short")?;
+        is(bound(most).is_none_or(|most| length <= most), "is too long")?;
     }
     if let (Some(items), Value::Array(values)) = (words.get("items"), value) {
         for (index, value) in values.iter().enumerate() {

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Units and their length in milliseconds, longest first.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
+/// What [`parse`] reads, as a regular expression; numbers may be too large all the same.
+pub(crate) const PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
+
 /// The text is no duration, or one longer than 2^64 - 1 milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a duration such as \"250ms\", \"10s\", \"5m\", \"1h\" or \"3d\"")]

@@ -29,6 +29,9 @@ use crate::error::{Fault, Invalid};
 /// Mistakes reported of one input; further ones are found once these are mended.
 pub const MAX_FAULTS: usize = 100;
 
+/// No control characters, as a regular expression.
+pub(crate) const PRINTED: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
 /// Reads an object with `reader`, then refuses every name that `reader` did not ask for.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ use throttle::Throttle;
 /// What a job replays in a second, unless its maker says otherwise.
 pub const REPLAY_RATE: f64 = 100.0;
 /// What its maker may say.
-const RATES: RangeInclusive<f64> = 0.1..=5000.0;
+pub(crate) const REPLAY_RATES: RangeInclusive<f64> = 0.1..=5000.0;
 /// Jobs that run at once.
 const MOST: usize = 16;
 /// Of these, by one tenant's callers: one alone must not keep the others waiting.
@@ -132,10 +132,10 @@ impl Hookmill {
 }
 
 pub(super) fn expect_rate(rate: f64) -> Result<(), Invalid> {
-    if RATES.contains(&rate) {
+    if REPLAY_RATES.contains(&rate) {
         return Ok(());
     }
-    Err(Invalid::at("#/rate", format!("must be a number from {} to {}", RATES.start(), RATES.end())))
+    Err(Invalid::at("#/rate", format!("must be a number from {} to {}", REPLAY_RATES.start(), REPLAY_RATES.end())))
 }
 
 fn unknown(id: &JobId) -> ManageError {

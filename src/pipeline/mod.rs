@@ -69,6 +69,7 @@ pub use declared::Declared;
 use enrich::Enricher;
 pub use error::{ManageError, PublishError, StartError};
 pub use jobs::REPLAY_RATE;
+pub(crate) use jobs::REPLAY_RATES;
 pub use manage::{Standing, Switch};
 use operational::Listeners;
 pub use owner::Owner;
@@ -76,6 +77,7 @@ pub(crate) use owner::Owners;
 pub use replay::{EndpointReplay, Only};
 use tokens::Keyring;
 pub use tokens::NewToken;
+pub(crate) use tokens::{LIFE, NAME};
 pub use trial::{Tested, Trial};
 pub use watch::EventStream;
 #[cfg(feature = "api")]

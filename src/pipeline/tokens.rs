@@ -31,9 +31,9 @@ const MOST: usize = 100_000;
 /// Between two notes of a token's use.
 const USED: Duration = Duration::from_secs(60);
 /// What a token may expire in.
-const LIFE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3650 * 24 * 3600);
+pub(crate) const LIFE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3650 * 24 * 3600);
 /// Longest name, in bytes.
-const NAME: usize = 128;
+pub(crate) const NAME: usize = 128;
 /// How a token begins; its id follows, without `tok_`, and its secret.
 const TOKEN: &str = "hmk_";
 const ID: &str = "tok";

@@ -9,20 +9,16 @@ every forged one does not.
 
 import base64
 import http.server
-import json
-import os
 import queue
-import subprocess
 import sys
 import tempfile
 import threading
-import urllib.request
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
+from server import PATIENCE, Server
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-PATIENCE = 30
 BROUGHT = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -49,34 +45,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-class Server:
-    """A running `hookmill serve`."""
-
-    def __init__(self, binary, directory):
-        data = os.path.join(directory, "data")
-        self.log = open(os.path.join(directory, "server.log"), "wb")
-        command = [binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--allow-loopback"]
-        environment = {**os.environ, "HOOKMILL_DISK_RESERVE": "0"}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment)
-        line = self.process.stdout.readline()
-        self.url = line.strip().removeprefix("Hookmill listens on ")
-        token = self.process.stdout.readline().split(": ", 1)[1].strip()
-        with open(token) as file:
-            self.token = file.read().strip()
-
-    def call(self, method, path, body):
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), method=method)
-        request.add_header("authorization", f"Bearer {self.token}")
-        request.add_header("content-type", "application/json")
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return json.load(answer)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(PATIENCE)
-        self.log.close()
 
 
 def verifies(secret, headers, body):

@@ -151,3 +151,79 @@ fn each_body_schema_takes_what_is_taken_and_has_the_names_of_its_reader() {
         }
     });
 }
+
+#[test]
+fn each_word_of_a_parameter_is_taken_and_no_other() {
+    run(async {
+        let (client, mut tried) = (Client::new(200).await, 0);
+        client
+            .post("/v1/endpoints", &json!({"id": "x", "url": "http://127.0.0.1:9/"}))
+            .await
+            .value(StatusCode::CREATED);
+        for (method, path, said) in operations() {
+            for parameter in said["parameters"].as_array().into_iter().flatten() {
+                let (url, name) = (path.replace("{id}", "x"), parameter["name"].as_str().unwrap());
+                let Some(words) = parameter["schema"]["enum"].as_array() else { continue };
+                for word in words {
+                    let url = format!("{url}?{name}={}", word.as_str().unwrap());
+                    client.send(request(method.clone(), &url)).await.value(StatusCode::OK);
+                    tried += 1;
+                }
+                let reply = client.send(request(method.clone(), &format!("{url}?{name}=zzz"))).await;
+                assert_eq!(reply.problem(422, "invalid-request"), [format!("#/{name}")], "{method} {path}");
+            }
+        }
+        assert!(tried > 15, "{tried}");
+    });
+}
+
+/// Each body is both allowed by the schema and taken, or neither.
+async fn agree(client: &Client, path: &str, schema: &str, cases: &[(Value, bool)]) {
+    for (body, good) in cases {
+        let said = conforms(whole(), &whole()["components"]["schemas"][schema], body);
+        assert_eq!(said.is_ok(), *good, "{schema} {body}: {said:?}");
+        let reply = client.post(path, body).await;
+        let text = String::from_utf8_lossy(&reply.body);
+        assert_eq!(reply.status.is_success(), *good, "{path} {body}: {text}");
+        assert!(*good || reply.status == 422, "{path} {body}: {text}");
+    }
+}
+
+#[test]
+fn bodies_are_refused_by_the_schema_where_they_are_by_the_server() {
+    run(async {
+        let client = Client::new(200).await;
+        let some = [
+            (json!({}), false),
+            (json!({"all": false}), false),
+            (json!({"topic": null, "until": null}), false),
+            (json!({"all": true}), true),
+            (json!({"topic": "a.*"}), true),
+        ];
+        agree(&client, "/v1/deliveries/cancel", "CancelRequest", &some).await;
+        let filtered = [
+            (json!({}), false),
+            (json!({"filter": null}), false),
+            (json!({"filter": {"topic": null}}), false),
+            (json!({"filter": {"reason": "bored"}}), false),
+            (json!({"filter": {"reason": "gone"}}), true),
+            (json!({"all": true, "filter": null}), true),
+        ];
+        agree(&client, "/v1/dead-letters/purge", "PurgeRequest", &filtered).await;
+        let rated = [0.09, 0.1, 5000.0, 5000.1]
+            .map(|rate| (json!({"all": true, "rate": rate}), (0.1..=5000.0).contains(&rate)));
+        agree(&client, "/v1/dead-letters/replay", "ReplayRequest", &rated).await;
+        let events = [
+            (json!({"topic": "a", "data": 1, "key": ""}), false),
+            (json!({"topic": "a", "data": 1, "key": "x".repeat(257)}), false),
+            (json!({"topic": "a", "data": 1, "key": "k", "source": null}), true),
+        ];
+        agree(&client, "/v1/events", "NewEvent", &events).await;
+        let tokens = [
+            (json!({"scopes": ["read"], "name": ""}), false),
+            (json!({"scopes": ["read"], "name": "x".repeat(129)}), false),
+            (json!({"scopes": ["read"], "name": "x".repeat(128)}), true),
+        ];
+        agree(&client, "/v1/tokens", "NewToken", &tokens).await;
+    });
+}

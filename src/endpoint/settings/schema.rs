@@ -1,15 +1,28 @@
-//! Settings as a JSON Schema (2020-12): the names that are read, and what stands behind each. Bounds and what cannot stand
-//! beside each other are told by the reader alone.
+//! Settings as a JSON Schema (2020-12): the names that are read, and what stands behind each, within which bounds. What cannot
+//! stand beside each other is told by the reader alone.
 
+use std::{ops::RangeInclusive, time::Duration};
+
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
     access::{self, ENCODINGS, HEADER_PREFIXES, SCHEMES},
+    limits,
     parse::{METHODS, STATES},
     policy::{EXHAUSTED, SUCCESSES, UNITS, WHILE_OPEN},
     queue::{ORDERED, WHEN_FULL},
 };
-use crate::endpoint::{Settings, debounce::EDGES, preset::PRESETS};
+use crate::{
+    config::{duration, fields::PRINTED},
+    endpoint::{
+        Settings,
+        debounce::{EDGES, MAX_POINTERS, MAX_TOPICS, WINDOW},
+        filter::{MAX_CONDITIONS, MAX_VALUES},
+        preset::PRESETS,
+    },
+    event::TOPICS,
+};
 
 impl Settings {
     /// The JSON Schema of an endpoint's settings. `null` stands for what is left out.
@@ -17,38 +30,53 @@ impl Settings {
         object(
             &[],
             json!({
-                "name": text(),
+                "name": {"type": "string", "minLength": 1, "maxLength": limits::MAX_NAME_BYTES, "pattern": PRINTED},
                 "preset": one_of(&PRESETS),
-                "tenant": text(),
+                "tenant": {"type": "string", "pattern": r"^(\*|[A-Za-z0-9_-]{1,64})$"},
                 "url": text(),
                 "file": text(),
-                "rotate": object(&["max_bytes", "keep"], json!({"max_bytes": whole(), "keep": whole()})),
-                "topics": texts(),
+                "rotate": object(&["max_bytes", "keep"], json!({"max_bytes": whole(limits::ROTATE_BYTES), "keep": whole(limits::ROTATE_KEEP)})),
+                "topics": {"type": "array", "items": topics(), "minItems": 1, "maxItems": limits::MAX_TOPICS},
                 "filter": filter(),
                 "format": format(),
                 "state": one_of(&STATES),
                 "method": one_of(&METHODS),
-                "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+                "headers": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": limits::MAX_HEADERS},
                 "metadata": {"type": "object"},
                 "auth": auth(),
                 "signing": signing(),
                 "secret": text(),
                 "success": one_of(&SUCCESSES),
                 "guard": {"enum": ["private", "public"]},
-                "timeout": duration(),
+                "timeout": duration(&limits::TIMEOUT),
                 "retry": retry(),
                 "breaker": breaker(),
-                "in_flight": whole(),
-                "dead_letters": object(&[], json!({"max_items": whole(), "max_bytes": whole(), "max_age": duration()})),
+                "in_flight": whole(limits::IN_FLIGHT),
+                "dead_letters": object(&[], json!({
+                    "max_items": whole(limits::DEAD_LETTERS),
+                    "max_bytes": whole(limits::DEAD_LETTER_BYTES),
+                    "max_age": duration(&limits::DEAD_LETTER_AGE),
+                })),
                 "debounce": muting(),
-                "rate": object(&["per_second"], json!({"per_second": {"type": "number"}, "burst": whole()})),
+                "rate": object(&["per_second"], json!({"per_second": number(&limits::RATE), "burst": whole(limits::BURST)})),
                 "batch": object(&[], json!({
-                    "max_items": whole(), "max_bytes": whole(), "flush_interval": duration(), "count_header": text(),
+                    "max_items": whole(limits::BATCH_ITEMS),
+                    "max_bytes": whole(limits::BATCH_BYTES),
+                    "flush_interval": duration(&limits::FLUSH_INTERVAL),
+                    "count_header": text(),
                 })),
                 "ordered": one_of(&ORDERED),
-                "queue": object(&[], json!({"max_items": whole(), "max_bytes": whole(), "when_full": one_of(&WHEN_FULL)})),
-                "drain": duration(),
-                "disable_after": {"type": "string", "description": "A duration, or \"never\"."},
+                "queue": object(&[], json!({
+                    "max_items": whole(limits::QUEUE_ITEMS),
+                    "max_bytes": whole(limits::QUEUE_BYTES),
+                    "when_full": one_of(&WHEN_FULL),
+                })),
+                "drain": duration(&limits::DRAIN),
+                "disable_after": {
+                    "type": "string",
+                    "pattern": "^([0-9]+(ms|s|m|h|d)|never)$",
+                    "description": "A duration, or \"never\".",
+                },
             }),
         )
     }
@@ -80,16 +108,26 @@ fn text() -> Value {
     json!({"type": "string"})
 }
 
-fn texts() -> Value {
-    json!({"type": "array", "items": {"type": "string"}})
+fn texts(most: usize) -> Value {
+    json!({"type": "array", "items": {"type": "string"}, "maxItems": most})
 }
 
-fn whole() -> Value {
-    json!({"type": "integer", "minimum": 0})
+fn whole<T: Serialize>(within: RangeInclusive<T>) -> Value {
+    json!({"type": "integer", "minimum": within.start(), "maximum": within.end()})
 }
 
-fn duration() -> Value {
-    json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"})
+fn number(within: &RangeInclusive<f64>) -> Value {
+    json!({"type": "number", "minimum": within.start(), "maximum": within.end()})
+}
+
+fn duration(within: &RangeInclusive<Duration>) -> Value {
+    let about = format!("{} to {}", duration::print(*within.start()), duration::print(*within.end()));
+    json!({"type": "string", "pattern": duration::PATTERN, "description": about})
+}
+
+/// One topic, all below it, or all.
+fn topics() -> Value {
+    json!({"type": "string", "pattern": TOPICS})
 }
 
 fn one_of<T>(words: &[(&str, T)]) -> Value {
@@ -99,12 +137,12 @@ fn one_of<T>(words: &[(&str, T)]) -> Value {
 
 fn filter() -> Value {
     let inner = json!({"type": "object"});
-    let values = json!({"type": "array"});
+    let values = json!({"type": "array", "maxItems": MAX_VALUES});
     object(
         &[],
         json!({
-            "all": {"type": "array", "items": inner},
-            "any": {"type": "array", "items": inner},
+            "all": {"type": "array", "items": inner, "minItems": 1, "maxItems": MAX_CONDITIONS},
+            "any": {"type": "array", "items": inner, "minItems": 1, "maxItems": MAX_CONDITIONS},
             "not": inner,
             "pointer": text(),
             "only": values,
@@ -145,7 +183,7 @@ fn signing() -> Value {
             "type": one_of(&access::SIGNING_TYPES),
             "scheme": one_of(&SCHEMES),
             "header_prefix": one_of(&HEADER_PREFIXES),
-            "secrets": {"type": "array", "items": {"anyOf": [text(), ending]}},
+            "secrets": {"type": "array", "maxItems": limits::MAX_SECRETS, "items": {"anyOf": [text(), ending]}},
             "header": text(),
             "prefix": text(),
             "encoding": one_of(&ENCODINGS),
@@ -158,14 +196,14 @@ fn retry() -> Value {
     object(
         &[],
         json!({
-            "delays": {"type": "array", "items": duration()},
-            "initial": duration(),
-            "factor": {"type": "number"},
-            "max_delay": duration(),
-            "max_attempts": whole(),
-            "jitter": {"type": "number"},
-            "max_age": duration(),
-            "when": {"type": "array", "items": {"enum": ["transport", "5xx", "4xx", "other"]}},
+            "delays": {"type": "array", "items": duration(&limits::DELAY), "maxItems": limits::MAX_DELAYS},
+            "initial": duration(&limits::RETRY_TIME),
+            "factor": number(&limits::FACTOR),
+            "max_delay": duration(&limits::RETRY_TIME),
+            "max_attempts": whole(limits::MAX_ATTEMPTS),
+            "jitter": number(&limits::JITTER),
+            "max_age": duration(&limits::RETRY_TIME),
+            "when": {"type": "array", "maxItems": 4, "items": {"enum": ["transport", "5xx", "4xx", "other"]}},
             "exhausted": one_of(&EXHAUSTED),
         }),
     )
@@ -175,10 +213,10 @@ fn breaker() -> Value {
     object(
         &[],
         json!({
-            "failures": whole(),
-            "min_events": whole(),
-            "cooldown": duration(),
-            "max_cooldown": duration(),
+            "failures": whole(limits::BREAKER_COUNT),
+            "min_events": whole(limits::BREAKER_COUNT),
+            "cooldown": duration(&limits::COOLDOWN),
+            "max_cooldown": duration(&limits::COOLDOWN),
             "while_open": one_of(&WHILE_OPEN),
             "unit": one_of(&UNITS),
         }),
@@ -190,11 +228,11 @@ fn muting() -> Value {
     object(
         &["window"],
         json!({
-            "key": texts(),
-            "window": duration(),
+            "key": texts(MAX_POINTERS),
+            "window": duration(&WINDOW),
             "edge": one_of(&EDGES),
-            "max_wait": duration(),
-            "reset_on": texts(),
+            "max_wait": duration(&WINDOW),
+            "reset_on": texts(MAX_TOPICS),
             "release_on_failure": {"type": "boolean"},
         }),
     )
@@ -259,6 +297,45 @@ mod tests {
             assert!(tried.iter().any(|settings| refuses(settings, &at)), "the reader takes {at}");
             for settings in tried {
                 assert!(parse(&settings).is_err() && conforms(&schema, &schema, &settings).is_err(), "{at} is taken");
+            }
+        }
+    }
+
+    /// Every number of the schema that has bounds, with its place.
+    fn bounded<'a>(schema: &'a Value, place: &str, found: &mut Vec<(String, &'a Value)>) {
+        for (name, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let place = format!("{place}/{name}");
+            if schema.get("minimum").is_some() {
+                found.push((place.clone(), schema));
+            }
+            bounded(schema, &place, found);
+        }
+    }
+
+    #[test]
+    fn the_bounds_of_the_schema_are_those_of_the_reader() {
+        let (schema, mut found) = (Settings::json_schema(), Vec::new());
+        bounded(&schema, "#", &mut found);
+        assert!(found.len() > 12, "{found:?}");
+        for (place, schema) in found {
+            let names: Vec<_> = place.split('/').skip(1).collect();
+            let refused = |number: Value| {
+                let mut settings = names.iter().rev().fold(number, |inner, name| json!({*name: inner}));
+                match names[0] {
+                    "rotate" => settings["file"] = json!("/var/log/a"),
+                    _ => settings["url"] = json!("https://example.org/"),
+                }
+                let faults = parse(&settings).err().map(Vec::from).unwrap_or_default();
+                faults.iter().any(|fault| fault.pointer == place && fault.detail.contains(" number from "))
+            };
+            let (least, most) = (&schema["minimum"], &schema["maximum"]);
+            assert!(!refused(least.clone()) && !refused(most.clone()), "{place}: a bound is refused");
+            let beyond = match (least.as_i64(), most.as_i64()) {
+                (Some(least), Some(most)) => [json!(least - 1), json!(most + 1)],
+                _ => [json!(least.as_f64().unwrap() - 0.1), json!(most.as_f64().unwrap() + 0.1)],
+            };
+            for beyond in beyond {
+                assert!(refused(beyond.clone()), "{place}: {beyond} is taken");
             }
         }
     }

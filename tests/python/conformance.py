@@ -1,0 +1,139 @@
+"""Holds the running server to its OpenAPI document with other people's code: PyPI `schemathesis`, all of its checks.
+
+    python3 -m venv VENV && VENV/bin/pip install -r tests/python/requirements.txt
+    cargo build && VENV/bin/python tests/python/conformance.py target/debug/hookmill [EXAMPLES]
+
+Starts the server on a temporary directory with something of everything in it, and calls each operation with what the
+document allows and with what it does not: with the admin token, with a tenant's, and with none. Exits with 0 only if every
+answer is as the document says. EXAMPLES bounds the calls of an operation in each phase (20 unless given).
+"""
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from server import PATIENCE, Server
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SPARE = 40
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Takes what comes to /good, and nothing that comes to /bad."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(400 if self.path == "/bad" else 200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+def furnish(server, receiver, token=None):
+    """Makes something of everything that the token allows, and answers what it is called."""
+
+    def call(method, path, body=None):
+        return server.call(method, path, body, token)
+
+    def endpoint(path):
+        own = {} if token else {"id": path}
+        settings = {"url": f"{receiver}/{path}", "topics": ["a.*"], "retry": {"delays": []}}
+        return call("POST", "/v1/endpoints", {**own, **settings})["id"]
+
+    there = {"endpoints": [endpoint("good"), endpoint("bad")]}
+    there["events"] = [call("POST", "/v1/events", {"topic": "a.b", "data": {"n": n}, "id": f"e{n}"})["id"] for n in range(5)]
+    deadline = time.monotonic() + PATIENCE
+    while len(letters := call("GET", "/v1/dead-letters")["items"]) < 5:
+        if time.monotonic() > deadline:
+            raise TimeoutError("no dead letters")
+        time.sleep(0.05)
+    there["dead-letters"] = [letter["id"] for letter in letters]
+    there["jobs"] = [call("POST", "/v1/dead-letters/replay", {"filter": {"topic": "a.b"}, "rate": 0.1})["job"]]
+    # What is deleted is not what others are about.
+    there["spare endpoints"] = [endpoint(f"spare-{n}") for n in range(SPARE)]
+    if token:
+        return there
+    rule, chain = {"topics": ["b.c"], "window": "1s"}, [{"name": "x", "url": f"{receiver}/good", "final_response": True}]
+    names = ["calm", *(f"spare-{n}" for n in range(SPARE))]
+    for name in names:
+        call("PUT", f"/v1/debounce-rules/{name}", rule)
+        call("PUT", f"/v1/chains/{name}", chain)
+    there["debounce-rules"], there["chains"] = names[:1], names[:1]
+    there["spare debounce-rules"], there["spare chains"] = names[1:], names[1:]
+    tokens = [call("POST", "/v1/tokens", {"scopes": ["read"]})["id"] for _ in range(SPARE)]
+    return {**there, "tokens": tokens, "spare tokens": tokens}
+
+
+# `DELETE /v1/jobs/{id}` ends a job, and shows it: it is there as long as outcomes are.
+CONFIG = """
+[[operations]]
+include-operation-id = ["getJob", "cancelJob"]
+[operations.checks]
+use_after_free.enabled = false
+"""
+
+
+class Run:
+    """Runs of schemathesis against one server."""
+
+    def __init__(self, server, receiver, directory, examples):
+        self.server, self.receiver, self.directory, self.examples = server, receiver, directory, examples
+        self.failed = []
+        with open(os.path.join(directory, "schemathesis.toml"), "w") as config:
+            config.write(CONFIG)
+
+    def __call__(self, name, there, token, *options):
+        print(f"== {name}", flush=True)
+        told = {"there": there, "url": f"{self.receiver}/good", "token": bool(token), "valid": "positive" in options, "whole": token == self.server.token}
+        environment = {
+            **os.environ, "SCHEMATHESIS_HOOKS": "conformance_hooks", "PYTHONPATH": HERE, "HOOKMILL_TOLD": json.dumps(told),
+        }
+        schemathesis = os.path.join(os.path.dirname(sys.executable), "schemathesis")
+        command = [schemathesis, "run", f"{self.server.url}/v1/openapi.json", "--checks", "all", "--no-color"]
+        command += ["--max-examples", self.examples, "--generation-database", "none", "--continue-on-failure", *options]
+        if token:
+            command += ["--header", f"Authorization: Bearer {token}"]
+            # It tries a wrong token with each operation, and knows no answer to the 21st of a minute but 401. What it asks is
+            # asked of every call in the runs without a right token.
+            command += ["--exclude-checks", "ignored_auth"]
+        if subprocess.run(command, cwd=self.directory, env=environment).returncode:
+            self.failed.append(name)
+
+
+def main(binary, examples="20"):
+    receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory() as directory:
+        server = Server(os.path.abspath(binary), directory)
+        try:
+            run = Run(server, f"http://127.0.0.1:{receiver.server_port}", directory, examples)
+            runs(run, server)
+        finally:
+            server.stop()
+            receiver.shutdown()
+    print("failed: " + "; ".join(run.failed) if run.failed else "all as documented")
+    return 1 if run.failed else 0
+
+
+def runs(run, server):
+    everything = furnish(server, run.receiver)
+    scopes = ["publish", "read", "replay", "admin"]
+    tenant = server.call("POST", "/v1/tokens", {"scopes": scopes, "tenant": "acme"})["token"]
+    theirs = {**everything, **furnish(server, run.receiver, tenant)}
+    for who, there, token in [("the admin token", everything, server.token), ("a tenant's token", theirs, tenant)]:
+        run(f"{who}, what is allowed", there, token, "--mode", "positive")
+        run(f"{who}, what is not", there, token, "--mode", "negative")
+    run("no token", everything, None)
+    run("a wrong token", everything, None, "--header", "Authorization: Bearer hmk_0_wrong", "--phases", "coverage")
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
