@@ -28,7 +28,9 @@ def parameters(path, method, item, operation):
     # What is not there can be put.
     if names and (method != "put" or TOLD["valid"]):
         of_path = [{**parameter, "schema": {"enum": names}} for parameter in of_path]
-    return of_path + [one for one in operation.get("parameters", []) if not (TOLD["valid"] and one["name"] in NOT_ANY)]
+    # Only CloudEvents, which cannot name a tenant themselves, have it named by the query.
+    never = [*NOT_ANY, "tenant"] if operation["operationId"] == "publishEvents" else NOT_ANY
+    return of_path + [one for one in operation.get("parameters", []) if not (TOLD["valid"] and one["name"] in never)]
 
 
 # Not any text is a cursor, or the id of an endpoint that is there.
@@ -89,8 +91,13 @@ SETTINGS = {
 
 
 def walk(schema):
-    """Durations within their bounds."""
+    """Durations within their bounds, and whole numbers that are not written as `1.0`."""
     if isinstance(schema, dict):
+        if "integer" in schema.get("type", "") and "maximum" in schema:
+            null = [None] if "null" in schema["type"] else []
+            bounds = [schema["minimum"], schema["maximum"], *null]
+            schema.clear()
+            schema["enum"] = bounds
         if schema.get("pattern", "").endswith("(ms|s|m|h|d)$"):
             null = [None] if "null" in schema["type"] else []
             schema.clear()
