@@ -40,6 +40,11 @@ impl Api {
         Ok(Self::new(&connection.url, token.trim()))
     }
 
+    /// What lets us in.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failed> {
         self.call(Method::GET, path, None).await
     }

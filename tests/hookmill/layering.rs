@@ -31,6 +31,10 @@ const SERVANTS: &[&str] = &["actor", "lifecycle", "metrics"];
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[
     "chain",
+    "cli/bench/ledger.rs",
+    "cli/bench/plan.rs",
+    "cli/bench/report.rs",
+    "cli/bench/request.rs",
     "config",
     "debounce/builder.rs",
     "debounce/judge.rs",
