@@ -175,11 +175,11 @@ fn debounce(criterion: &mut Criterion) {
     let events: Vec<_> = (0..KEYS).map(event).collect();
     let keys: Vec<_> = events.iter().map(|event| rule.key_of(event)).collect();
     // Each key has its turn ten times in a window.
-    let step = rule.window.as_millis() as i64 / (10 * KEYS as i64);
+    let step = rule.policy.window.as_millis() as i64 / (10 * KEYS as i64);
     let mut group = criterion.benchmark_group("debounce");
     let mut turn = events.iter().cycle();
     group.bench_function("key_of_1_KiB", |bencher| bencher.iter(|| turn.next().map(|event| rule.key_of(event))));
-    let mut windows = Windows::new(rule.terms(), 2 * KEYS);
+    let mut windows = Windows::new((&rule.policy).into(), 2 * KEYS);
     let (mut turn, mut at) = (keys.iter().cycle(), Timestamp::default());
     let mut judge = || {
         let key = turn.next().unwrap();

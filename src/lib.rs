@@ -38,7 +38,7 @@ pub use api::Access;
 pub use chain::ChainConfig;
 pub use clock::{Clock, Timestamp};
 pub use debounce::{Debounce, Edge};
-pub use endpoint::{Endpoint, EndpointId, Preset, Secret};
+pub use endpoint::{Endpoint, EndpointId, Preset, Secret, SecretRotation};
 pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{
@@ -47,3 +47,5 @@ pub use pipeline::{
 };
 pub use single::{Single, SingleBuilder, SingleCounters};
 pub use store::Retention;
+#[cfg(feature = "sqlite")]
+pub use store::SecretKeys;

@@ -108,8 +108,12 @@ fn deliver(store: &Weak<SqliteStore>, admitted: Vec<Admitted>, endpoint: Endpoin
     let at = clock.now().wall;
     let settlements = admitted.iter().map(|one| delivered(one.event.seq, endpoint, at)).collect::<Vec<_>>();
     let verdict = |Admitted { event, permit }| {
-        let ruling =
-            Ruling::Routed(vec![Target { endpoint, disposition: Default::default(), queue: Default::default() }]);
+        let ruling = Ruling::Routed(vec![Target {
+            endpoint,
+            disposition: Default::default(),
+            queue: Default::default(),
+            suppressed: 0,
+        }]);
         Verdict { event, ruling, debounced: Debounced::default(), released_at: None, permit }
     };
     store.record(admitted.into_iter().map(verdict).collect());

@@ -12,6 +12,7 @@ use actix_web::{
 use serde_json::{Map, Value, json};
 
 use super::{
+    body::Limit,
     call::{Answer, Call, json, located, ok},
     list::List,
     problem::{Kind, Problem},
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     Hookmill,
     deliver::{breaker::Shown, machine::Snapshot},
-    endpoint::{Endpoint, EndpointId},
+    endpoint::{Endpoint, EndpointId, SecretRotation},
     error::{Fault, Invalid},
     event::NameError,
     pipeline::{Standing, Switch},
@@ -63,13 +64,13 @@ pub(super) async fn replace(call: Call) -> Answer {
         return Err(with_other_faults(fault, hooks, &body));
     }
     let version = expected_version(&call, &id)?;
-    let before = secret_of(hooks, &id);
+    let before = hooks.endpoint(&id);
     let (endpoint, new) = hooks.replace_endpoint(id, &body, version).await?;
-    let reveal = (new || endpoint.settings.signing.reveal() != before) && !brings_secret(&body);
+    let brought = brings_secret(&body);
     if new {
-        return created(hooks, &endpoint, reveal, call.request.path());
+        return created(hooks, &endpoint, !brought, call.request.path());
     }
-    tagged(ok(&revealed(hooks, &endpoint, reveal)), &endpoint)
+    changed(hooks, &endpoint, before.as_deref(), brought)
 }
 
 pub(super) async fn patch(call: Call) -> Answer {
@@ -77,10 +78,37 @@ pub(super) async fn patch(call: Call) -> Answer {
     let hooks = call.hooks();
     let id: EndpointId = call.named("id", "endpoint")?;
     let version = expected_version(&call, &id)?;
-    let before = secret_of(hooks, &id);
+    let before = hooks.endpoint(&id);
     let endpoint = hooks.patch_endpoint(&id, &body, version).await?;
-    let reveal = endpoint.settings.signing.reveal() != before && !brings_secret(&body);
-    tagged(ok(&revealed(hooks, &endpoint, reveal)), &endpoint)
+    changed(hooks, &endpoint, before.as_deref(), brings_secret(&body))
+}
+
+/// The endpoint after a change: with its secret if that was made, and with the names of what another origin has cleared.
+fn changed(hooks: &Hookmill, endpoint: &Endpoint, before: Option<&Endpoint>, brought: bool) -> Answer {
+    let secret = |endpoint: &Endpoint| endpoint.settings.signing.reveal();
+    let reveal = secret(endpoint) != before.and_then(secret) && !brought;
+    let mut body = revealed(hooks, endpoint, reveal);
+    let cleared = before.map(|before| endpoint.settings.cleared_from(&before.settings)).unwrap_or_default();
+    if let (false, Value::Object(members)) = (cleared.is_empty(), &mut body) {
+        members.insert("cleared".to_owned(), cleared.into());
+    }
+    tagged(ok(&body), endpoint)
+}
+
+/// `{"overlap", "secret"}`; no body at all stands for the usual. The new secret is shown unless it was brought.
+pub(super) async fn rotate_secret(call: Call) -> Answer {
+    let rotation = match call.content_type().as_str() {
+        "" => {
+            let body = call.body_of_any_type(Limit { array: 0, other: 0 }).await?;
+            drop(body);
+            SecretRotation::new()
+        }
+        _ => SecretRotation::parse(&call.configuration(JSON).await?)?,
+    };
+    let id: EndpointId = call.named("id", "endpoint")?;
+    let version = expected_version(&call, &id)?;
+    let endpoint = call.hooks().rotate_secret(&id, &rotation, version).await?;
+    tagged(ok(&revealed(call.hooks(), &endpoint, !rotation.brings_secret())), &endpoint)
 }
 
 pub(super) async fn delete(call: Call) -> Answer {
@@ -192,11 +220,6 @@ fn expected_version(call: &Call, id: &EndpointId) -> Result<Option<u64>, Problem
 fn brings_secret(settings: &Value) -> bool {
     let given = |place| settings.pointer(place).is_some_and(|value| !value.is_null() && *value != json!([]));
     given("/secret") || given("/signing/secrets") || given("/signing/secret")
-}
-
-/// What an endpoint is signed with now: another one afterwards has been generated, if nobody brought it.
-fn secret_of(hooks: &Hookmill, id: &EndpointId) -> Option<String> {
-    hooks.endpoint(id).and_then(|endpoint| endpoint.settings.signing.reveal())
 }
 
 fn created(hooks: &Hookmill, endpoint: &Endpoint, reveal: bool, place: &str) -> Answer {

@@ -51,6 +51,7 @@ fn v1(router: &Router) -> actix_web::Scope {
         .service(router.at("/endpoints/{id}/resume").post(endpoints::resume).done())
         .service(router.at("/endpoints/{id}/disable").post(endpoints::disable).done())
         .service(router.at("/endpoints/{id}/enable").post(endpoints::enable).done())
+        .service(router.at("/endpoints/{id}/rotate-secret").post(endpoints::rotate_secret).done())
         .service(router.at("/endpoints/{id}/test").post(trials::test).done())
         .service(router.at("/endpoints/{id}/state").get(endpoints::state).done())
         .service(router.at("/endpoints/{id}/attempts").get(history::of_endpoint).done())

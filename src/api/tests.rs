@@ -6,10 +6,12 @@ mod chains;
 mod configuration;
 mod doors;
 mod formats;
+mod guarding;
 mod jobs;
 mod metrics;
 mod publishing;
 mod replays;
+mod secrets;
 mod sockets;
 mod switches;
 

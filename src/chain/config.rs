@@ -13,10 +13,13 @@ use super::{
 };
 use crate::{
     config::fields::{self, Field, Fields},
-    endpoint::{EndpointId, Origin, Settings, Signing, policy::Guard, settings::limits},
+    endpoint::{
+        EndpointId, Origin, Settings,
+        settings::{Judge, limits},
+    },
     error::{Fault, Invalid},
     event::NameError,
-    transport::guard,
+    transport::Perimeter,
 };
 
 /// Most chains in one configuration.
@@ -60,9 +63,11 @@ impl ChainConfig {
             return Err(Invalid::at("#", "holds neither `webhooks` nor `chains`"));
         }
         let enabled = is_there("chains") || value.pointer("/webhooks/enabled") == Some(&Value::Bool(true));
+        let perimeter = Perimeter::default();
+        let judge = |url: &Url, guard| perimeter.judge_url(url, guard);
         fields::read(value, |fields| {
             fields.allow_unknown();
-            Some(Self { enabled, chains: read(fields, Origin::Code) })
+            Some(Self { enabled, chains: read(fields, Origin::Code, &judge) })
         })
     }
 
@@ -102,8 +107,8 @@ const OWN: Names = Names { attempts: "attempts", use_data_from: "use_data_from",
 const HERITAGE: Names = Names { attempts: "numRetries", use_data_from: "useDataFrom", final_response: "finalResponse" };
 
 /// Reads `chains` and `webhooks`; mistakes are reported through `fields`.
-pub(crate) fn read(fields: &mut Fields<'_>, origin: Origin) -> Vec<(ChainName, Plan)> {
-    let source = Source { origin, judge: guard::judge_url };
+pub(crate) fn read(fields: &mut Fields<'_>, origin: Origin, judge: &dyn Judge) -> Vec<(ChainName, Plan)> {
+    let source = Source { origin, judge };
     let heritage = fields.take("webhooks").and_then(|field| field.object(|fields| heritage(fields, source)));
     let own = fields.take("chains").and_then(|field| field.entries(MOST)).unwrap_or_default();
     let mut chains = heritage.unwrap_or_default();
@@ -122,8 +127,8 @@ pub(crate) fn read(fields: &mut Fields<'_>, origin: Origin) -> Vec<(ChainName, P
 ///
 /// # Errors
 /// Every mistake at once, with its place.
-pub(crate) fn parse(name: &ChainName, value: &Value, origin: Origin) -> Result<Plan, Invalid> {
-    parse_from(name, value, Source { origin, judge: guard::judge_url })
+pub(crate) fn parse(name: &ChainName, value: &Value, origin: Origin, judge: &dyn Judge) -> Result<Plan, Invalid> {
+    parse_from(name, value, Source { origin, judge })
 }
 
 /// Reads one chain back that was written by [`Plan::to_json`]. Its addresses were judged when it was made, and are again at each
@@ -132,17 +137,17 @@ pub(crate) fn parse(name: &ChainName, value: &Value, origin: Origin) -> Result<P
 /// # Errors
 /// As for [`parse`].
 pub(crate) fn restore(name: &ChainName, value: &Value, origin: Origin) -> Result<Plan, Invalid> {
-    parse_from(name, value, Source { origin, judge: |_, _| Ok(()) })
+    parse_from(name, value, Source { origin, judge: &|_: &Url, _| Ok(()) })
 }
 
 /// Who writes, and what may be written.
 #[derive(Clone, Copy)]
-struct Source {
+struct Source<'a> {
     origin: Origin,
-    judge: fn(&Url, Guard) -> Result<(), String>,
+    judge: &'a dyn Judge,
 }
 
-fn parse_from(name: &ChainName, value: &Value, source: Source) -> Result<Plan, Invalid> {
+fn parse_from(name: &ChainName, value: &Value, source: Source<'_>) -> Result<Plan, Invalid> {
     let whole = json!({ "chain": value });
     let plan = fields::read(&whole, |fields| read_plan(name.as_str(), &fields.require("chain")?, source));
     plan.map_err(|invalid| {
@@ -152,7 +157,7 @@ fn parse_from(name: &ChainName, value: &Value, source: Source) -> Result<Plan, I
     })
 }
 
-fn heritage(fields: &mut Fields<'_>, source: Source) -> Option<Vec<(ChainName, Plan)>> {
+fn heritage(fields: &mut Fields<'_>, source: Source<'_>) -> Option<Vec<(ChainName, Plan)>> {
     let enabled = fields.take("enabled").and_then(|field| field.flag()).unwrap_or(false);
     let config = fields.take("config");
     if !enabled {
@@ -174,7 +179,7 @@ fn chain_name(name: &str, field: &Field<'_>) -> Option<ChainName> {
     name.parse().map_err(|error: NameError| field.fault(format!("its name {error}"))).ok()
 }
 
-fn read_plan(name: &str, field: &Field<'_>, source: Source) -> Option<Plan> {
+fn read_plan(name: &str, field: &Field<'_>, source: Source<'_>) -> Option<Plan> {
     let name = name.parse().ok();
     if field.value().is_array() {
         return Some(plan(None, steps(name.as_ref(), field, &OWN, source)?));
@@ -198,7 +203,7 @@ struct Draft {
     claims_final: bool,
 }
 
-fn steps(chain: Option<&ChainName>, field: &Field<'_>, names: &Names, source: Source) -> Option<Vec<Step>> {
+fn steps(chain: Option<&ChainName>, field: &Field<'_>, names: &Names, source: Source<'_>) -> Option<Vec<Step>> {
     let items = field.list(0..=MAX_STEPS)?;
     let known: Vec<_> = items.iter().map(|item| item.value().get("name").and_then(Value::as_str)).collect();
     let mut first = HashMap::new();
@@ -240,7 +245,13 @@ impl Earlier<'_> {
     }
 }
 
-fn draft(chain: Option<&ChainName>, item: &Field<'_>, names: &Names, source: Source, earlier: &Earlier<'_>) -> Draft {
+fn draft(
+    chain: Option<&ChainName>,
+    item: &Field<'_>,
+    names: &Names,
+    source: Source<'_>,
+    earlier: &Earlier<'_>,
+) -> Draft {
     let flag = |name: &str| item.value().get(name).and_then(Value::as_bool).unwrap_or(false);
     let (is_async, claims_final) = (flag("async"), flag(names.final_response));
     let step = item.object(|fields| {
@@ -327,7 +338,7 @@ fn heritage_settings(fields: &mut Fields<'_>, item: &Field<'_>) -> Shared {
     Shared { settings, timeout }
 }
 
-fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, source: Source) -> Option<Settings> {
+fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, source: Source<'_>) -> Option<Settings> {
     let mut settings = Value::Object(settings);
     if settings.get("url").is_some_and(|url| url == "")
         && let Value::Object(members) = &mut settings
@@ -345,12 +356,7 @@ fn judged(settings: Map<String, Value>, item: &Field<'_>, names: &Names, source:
         Invalid::unless_empty(faults).err().unwrap_or_else(|| Invalid::at("#", "is incomplete"))
     });
     let settings = item.nested(parsed)?;
-    let unsigned = match &settings.signing {
-        Signing::Standard(secrets) => secrets.is_empty(),
-        Signing::Hmac(hmac) => hmac.secret.is_none(),
-        Signing::None => false,
-    };
-    if unsigned {
+    if settings.signing.is_incomplete() {
         item.nested::<()>(Err(Invalid::at("#/signing", "needs a secret: bring it as `secret`")));
     }
     Some(settings)

@@ -6,10 +6,12 @@ mod runs;
 use serde_json::{Value, json};
 
 use super::{Plan, parse};
-use crate::{Invalid, endpoint::Origin};
+use crate::{Invalid, endpoint::Origin, transport::Perimeter};
 
 fn read(chain: &Value) -> Result<Plan, Invalid> {
-    parse(&"OrderCreated".parse().unwrap(), chain, Origin::Code)
+    parse(&"OrderCreated".parse().unwrap(), chain, Origin::Code, &|url: &url::Url, guard| {
+        Perimeter::default().judge_url(url, guard)
+    })
 }
 
 /// A step of our own form with these members more.

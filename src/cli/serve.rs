@@ -1,7 +1,7 @@
 //! `hookmill serve`: the server.
 
 use std::{
-    io,
+    env, io,
     net::{SocketAddr, TcpListener},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use super::{
     config::{InForce, Options},
 };
 use crate::{
-    Applied, Builder, Hookmill, Report,
+    Applied, Builder, Hookmill, Report, SecretKeys,
     api::{Access, AdminToken, admin_token},
 };
 
@@ -97,13 +97,19 @@ const HEAD: Duration = Duration::from_secs(5);
 
 impl Running {
     pub(super) async fn start(settings: InForce) -> anyhow::Result<Self> {
-        let InForce { listen, data_dir, allow_loopback, file_roots, declared, disk_reserve, .. } = settings;
+        let InForce { listen, data_dir, allow_loopback, file_roots, declared, disk_reserve, secret_key_file, .. } =
+            settings;
+        let (allow, https_only) = (settings.guard_allow, settings.https_only);
         info!(event = "server.started", version = env!("CARGO_PKG_VERSION"), "starting");
         // Before anything is delivered: when the port is taken, nothing has happened.
         let listener = listener(listen).with_context(|| format!("cannot listen on {listen}"))?;
         let builder = Hookmill::builder().data_dir(&data_dir).allow_loopback(allow_loopback).declare(declared);
+        let builder = listener.local_addr().into_iter().fold(builder.https_only(https_only), Builder::listening_on);
+        let builder = allow.into_iter().fold(builder, Builder::guard_allow);
         let builder = file_roots.into_iter().fold(builder, Builder::file_root);
         let builder = disk_reserve.into_iter().fold(builder, Builder::disk_reserve);
+        let builder = secret_key_file.into_iter().fold(builder, Builder::secret_key_file);
+        let builder = secret_keys()?.into_iter().fold(builder, Builder::secret_keys);
         let hooks = builder.start().await.with_context(|| format!("cannot start on {}", data_dir.display()))?;
         let token = admin_token(&data_dir).context("cannot make the admin token")?;
         let api = hooks.api(Access::tokens());
@@ -132,6 +138,14 @@ impl Running {
         self.server.stop(false).await;
         report
     }
+}
+
+/// The variable with the key itself: not among the options, as these are for everybody on the machine to see.
+const SECRET_KEY: &str = "HOOKMILL_SECRET_KEY";
+
+fn secret_keys() -> anyhow::Result<Option<SecretKeys>> {
+    let given = env::var(SECRET_KEY).ok().filter(|given| !given.trim().is_empty());
+    given.map(|given| SecretKeys::parse(&given).context(SECRET_KEY)).transpose()
 }
 
 /// Connections that wait to be taken, at most; the system may allow less.

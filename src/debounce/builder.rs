@@ -117,6 +117,7 @@ impl Debounce {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::debounce::DebouncePolicy;
 
     #[test]
     fn everything_that_is_set_is_in_the_rule() {
@@ -124,8 +125,7 @@ mod tests {
         let debounce = Debounce::on("a.*").named("x").by(["/data/k"]).within(seconds(5)).edge(Edge::Both);
         let debounce = debounce.max_wait(seconds(30)).reset_on(["b", "c.*"]).release_on_failure();
         let (name, rule) = debounce.build().unwrap();
-        let expected = Rule {
-            topics: vec!["a.*".parse().unwrap()],
+        let policy = DebouncePolicy {
             key: vec!["/data/k".parse().unwrap()],
             window: seconds(5),
             edge: Edge::Both,
@@ -133,6 +133,7 @@ mod tests {
             reset_on: vec!["b".parse().unwrap(), "c.*".parse().unwrap()],
             release_on_failure: true,
         };
+        let expected = Rule { topics: vec!["a.*".parse().unwrap()], policy };
         assert_eq!((name.as_str(), rule), ("x", expected));
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     clock::{Mono, Now},
     dispatch::{
         Fate, Judged,
-        window::{MAX_KEYS, Passing, Ruling, Windows},
+        window::{MAX_KEYS, Passing, Ruling, Terms, Windows},
     },
     event::Accepted,
     intake::Permit,
@@ -167,7 +167,7 @@ impl Judge {
 
     /// Whether any rule wants to know of failures.
     pub fn wants_failures(&self) -> bool {
-        self.rules.values().any(|(rule, _)| rule.release_on_failure)
+        self.rules.values().any(|(rule, _)| rule.policy.release_on_failure)
     }
 
     /// Keys with a window, over all rules.
@@ -190,7 +190,7 @@ impl Judge {
 
     fn reset(&mut self, event: &Accepted, now: Now) {
         let mut meant = Vec::new();
-        for (name, (rule, windows)) in self.rules.iter().filter(|(_, (rule, _))| rule.resets(event)) {
+        for (name, (rule, windows)) in self.rules.iter().filter(|(_, (rule, _))| rule.policy.resets(event)) {
             let carried = rule.carried_by(event);
             let keys = carried.map(|carried| windows.meant(&carried)).unwrap_or_default();
             meant.extend(keys.into_iter().map(|key| (name.clone(), key)));
@@ -312,7 +312,7 @@ impl Judge {
 }
 
 fn with_windows(rule: Rule) -> (Rule, Windows) {
-    let windows = Windows::new(rule.terms(), MAX_KEYS);
+    let windows = Windows::new(Terms::from(&rule.policy), MAX_KEYS);
     (rule, windows)
 }
 

@@ -16,10 +16,10 @@ use crate::{
     actor::{Alarm, OnDeath, Sentinel, Yielder, told, yield_now},
     clock::Clock,
     deliver::FailureObserver,
-    dispatch::{Barrier, Dispatch, Dispatcher, KeepWindows},
+    dispatch::{self, ASKED, Barrier, Dispatch, Dispatcher, KeepWindows, Rounds},
     event::Accepted,
     quota::Quota,
-    store::{Admitted, Store, WindowChange},
+    store::{Admitted, DeliveryId, Store, WindowChange},
 };
 pub use builder::Debounce;
 use judge::{Effects, Judge};
@@ -27,8 +27,6 @@ pub use rule::{Rule, RuleName};
 
 /// Bytes of events that are held, over all rules; beyond it events pass.
 const HELD_BYTES: usize = 64 << 20;
-/// Events that the store is asked about at a time.
-const ASKED: usize = 500;
 
 /// Judges events by the rules, in the order of their seqs, and lets go of what is held when its time has come.
 pub struct Debouncer {
@@ -40,6 +38,7 @@ pub struct Debouncer {
     begun: bool,
     /// Whether failures are of interest to any rule.
     watching: Arc<AtomicBool>,
+    rounds: Rounds,
     yielder: Yielder,
     _sentinel: Sentinel,
 }
@@ -53,13 +52,15 @@ pub struct SetRule(pub RuleName, pub Option<Rule>);
 pub struct Begin;
 /// Lets go of everything that is held. Answered once it is on its way.
 pub struct ReleaseAll;
+/// Deliveries may have failed for good that nobody has told of one by one: those of a whole endpoint, or many at once.
+pub struct LookAgain;
 /// A delivery of this event failed for good.
 struct Failed(u64);
 
 /// Answers how many keys have an open window.
 pub struct Keys;
 
-told!(Admit, Begin, Failed);
+told!(Admit, Begin, Failed, LookAgain);
 impl Message for Keys {
     type Result = usize;
 }
@@ -92,7 +93,18 @@ impl Debouncer {
         judge.restore(kept.windows, kept.held, clock.now());
         let watching = Arc::new(AtomicBool::new(judge.wants_failures()));
         let (yielder, _sentinel) = (Yielder::default(), Sentinel::new("debouncer", on_death));
-        Self { judge, dispatcher, store, clock, alarm: Alarm::default(), begun: false, watching, yielder, _sentinel }
+        Self {
+            judge,
+            dispatcher,
+            store,
+            clock,
+            alarm: Alarm::default(),
+            begun: false,
+            watching,
+            rounds: Rounds::default(),
+            yielder,
+            _sentinel,
+        }
     }
 
     /// Starts it; with it comes who is to be told of final failures.
@@ -101,9 +113,9 @@ impl Debouncer {
         let debouncer = self.start();
         // It stands behind this one in the pipeline, and must not keep it alive.
         let weak = debouncer.downgrade();
-        let observer = move |seq| {
+        let observer = move |delivery: DeliveryId| {
             if let Some(debouncer) = weak.upgrade().filter(|_| watching.load(Ordering::Acquire)) {
-                debouncer.do_send(Failed(seq));
+                debouncer.do_send(Failed(delivery.seq));
             }
         };
         (debouncer, Box::new(observer))
@@ -130,12 +142,24 @@ impl Debouncer {
         self.carry_out(ctx);
     }
 
-    /// Ends the windows of those of these events that failed for good, as the store knows it.
-    fn look_for_failed(&self, seqs: Vec<u64>, ctx: &mut Context<Self>) {
-        let failed = self.store.failed(seqs).into_actor(self).map(|failed, debouncer, ctx| {
+    /// Ends the windows of all events that failed for good, as the store knows it.
+    fn look_again(&mut self, ctx: &mut Context<Self>) {
+        if !self.rounds.may_begin() {
+            return;
+        }
+        let takers = self.judge.takers();
+        self.rounds.begun(takers.chunks(ASKED).count());
+        takers.chunks(ASKED).for_each(|seqs| self.look_for_failed(seqs.to_vec(), true, ctx));
+    }
+
+    fn look_for_failed(&self, seqs: Vec<u64>, in_round: bool, ctx: &mut Context<Self>) {
+        let failed = self.store.failed(None, seqs).into_actor(self).map(move |failed, debouncer, ctx| {
             let now = debouncer.clock.now();
             failed.unwrap_or_default().into_iter().for_each(|seq| debouncer.judge.failed(seq, now));
             debouncer.carry_out(ctx);
+            if in_round && debouncer.rounds.answered() {
+                debouncer.look_again(ctx);
+            }
         });
         ctx.spawn(failed);
     }
@@ -160,9 +184,9 @@ impl Handler<Begin> for Debouncer {
 
     fn handle(&mut self, _: Begin, ctx: &mut Self::Context) {
         self.begun = true;
-        let takers = self.judge.takers();
-        takers.chunks(ASKED).for_each(|seqs| self.look_for_failed(seqs.to_vec(), ctx));
+        self.look_again(ctx);
         self.carry_out(ctx);
+        self.dispatcher.do_send(dispatch::Begin);
     }
 }
 
@@ -182,6 +206,16 @@ impl Handler<ReleaseAll> for Debouncer {
     fn handle(&mut self, _: ReleaseAll, ctx: &mut Self::Context) {
         self.judge.release_all(self.clock.now());
         self.carry_out(ctx);
+        self.dispatcher.do_send(dispatch::ReleaseAll);
+    }
+}
+
+impl Handler<LookAgain> for Debouncer {
+    type Result = ();
+
+    fn handle(&mut self, _: LookAgain, ctx: &mut Self::Context) {
+        self.look_again(ctx);
+        self.dispatcher.do_send(dispatch::LookAgain);
     }
 }
 
@@ -190,7 +224,7 @@ impl Handler<Failed> for Debouncer {
 
     fn handle(&mut self, Failed(seq): Failed, ctx: &mut Self::Context) {
         if self.judge.is_taker(seq) {
-            self.look_for_failed(vec![seq], ctx);
+            self.look_for_failed(vec![seq], false, ctx);
         }
     }
 }

@@ -1,24 +1,15 @@
 //! Debounce rules, validated.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::{
-    config::{
-        duration,
-        fields::{Fields, read},
-    },
-    dispatch::window::Terms,
+    config::fields::{Fields, read},
     endpoint::debounce::{
-        EDGES, Edge, MAX_POINTERS, WINDOW,
+        DebouncePolicy, MAX_TOPICS,
         key::{Carried, key_of},
     },
     error::Invalid,
-    event::{
-        Accepted, TopicPattern, is_identifier, name,
-        pointer::{Pointer, View},
-    },
+    event::{Accepted, TopicPattern, is_identifier, name, pointer::View},
 };
 
 name!(
@@ -26,30 +17,13 @@ name!(
     RuleName, is_identifier, "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
 );
 
-/// Most topic patterns in `topics`, and in `reset_on`.
-pub const MAX_TOPICS: usize = 256;
-/// `max_wait` is so many windows unless given.
-const WAITS: u32 = 10;
-
 /// Which events fall together, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The events it judges; never empty.
     pub topics: Vec<TopicPattern>,
-    /// Where events must agree to fall together, beside tenant and topic; at most [`MAX_POINTERS`].
-    pub key: Vec<Pointer>,
-    /// Measured from the last event that passed, or, where events are held, that came; within [`WINDOW`].
-    pub window: Duration,
-    /// Which events pass.
-    pub edge: Edge,
-    /// The longest that the last one is waited for, from the first that was held on; within [`WINDOW`]. Never with the
-    /// leading edge, which holds nothing. [`Rule::longest_wait`] says what is so without it.
-    pub max_wait: Option<Duration>,
-    /// Events that clear the keys they carry: see [`Carried`].
-    pub reset_on: Vec<TopicPattern>,
-    /// Whether the window ends when no delivery of the event that opened it succeeded. Of no effect with the trailing edge,
-    /// where what passes opens no window.
-    pub release_on_failure: bool,
+    /// Which of them fall together, for how long, and which of those passes.
+    pub policy: DebouncePolicy,
 }
 
 impl Rule {
@@ -63,15 +37,11 @@ impl Rule {
 
     /// The rule as [`Rule::parse`] reads it.
     pub fn to_json(&self) -> Value {
-        json!({
-            "topics": self.topics,
-            "key": self.key.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "window": duration::print(self.window),
-            "edge": self.edge.as_str(),
-            "max_wait": self.max_wait.map(duration::print),
-            "reset_on": self.reset_on,
-            "release_on_failure": self.release_on_failure,
-        })
+        let mut rule = self.policy.to_json();
+        if let Some(members) = rule.as_object_mut() {
+            members.insert("topics".to_owned(), json!(self.topics));
+        }
+        rule
     }
 
     /// Whether the rule judges `event`. None judges the steps of chains, however its topics are written: each was promised
@@ -80,55 +50,31 @@ impl Rule {
         !event.topic.is_of_chain() && self.topics.iter().any(|pattern| pattern.matches(&event.topic))
     }
 
-    /// Whether `event` clears the keys that it carries.
-    pub fn resets(&self, event: &Accepted) -> bool {
-        self.reset_on.iter().any(|pattern| pattern.matches(&event.topic))
-    }
-
     /// What `event` must share with another to fall together with it: see [`key_of`].
     pub fn key_of(&self, event: &Accepted) -> String {
-        key_of(&self.key, event, &View::of(event))
+        key_of(&self.policy.key, event, &View::of(event))
     }
 
     /// What `event` carries of this rule's key; `None` when that is nothing.
     pub fn carried_by(&self, event: &Accepted) -> Option<Carried> {
-        Carried::by(event, &self.key)
-    }
-
-    /// How its windows go.
-    pub fn terms(&self) -> Terms {
-        let (longest_wait, frees) = (self.longest_wait(), self.release_on_failure);
-        Terms { window: self.window, edge: self.edge, longest_wait, frees }
-    }
-
-    /// The longest that an event is held, from the first that it stands for on.
-    pub fn longest_wait(&self) -> Duration {
-        self.max_wait.unwrap_or_else(|| self.window.saturating_mul(WAITS))
+        Carried::by(event, &self.policy.key)
     }
 }
 
 fn rule(fields: &mut Fields<'_>) -> Option<Rule> {
     let topics = fields.require("topics").and_then(|field| field.parsed(1..=MAX_TOPICS));
-    let key = fields.take("key").map_or_else(|| Some(Vec::new()), |field| field.parsed(0..=MAX_POINTERS));
-    let window = fields.require("window").and_then(|field| field.duration(WINDOW));
-    let edge = fields.take("edge").and_then(|field| field.choice(&EDGES)).unwrap_or_default();
-    let max_wait = fields.take("max_wait").and_then(|field| match edge {
-        Edge::Leading => {
-            field.fault("is not for the leading edge, which holds nothing");
-            None
-        }
-        Edge::Trailing | Edge::Both => field.duration(WINDOW),
-    });
-    let reset_on = fields.take("reset_on").and_then(|field| field.parsed(0..=MAX_TOPICS)).unwrap_or_default();
-    let release_on_failure = fields.take("release_on_failure").and_then(|field| field.flag()).unwrap_or_default();
-    Some(Rule { topics: topics?, key: key?, window: window?, edge, max_wait, reset_on, release_on_failure })
+    let policy = DebouncePolicy::read(fields);
+    Some(Rule { topics: topics?, policy: policy? })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::endpoint::debounce::{EDGES, Edge, MAX_POINTERS};
 
     fn places(value: &Value) -> Vec<String> {
         Rule::parse(value).unwrap_err().faults().iter().map(|fault| fault.pointer.clone()).collect()
@@ -172,7 +118,7 @@ mod tests {
         let rule = |more: Value| {
             let mut rule = json!({"topics": ["*"], "window": "2s", "edge": "both"});
             rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            Rule::parse(&rule).unwrap().longest_wait()
+            Rule::parse(&rule).unwrap().policy.longest_wait()
         };
         assert_eq!(rule(json!({})), Duration::from_secs(20));
         assert_eq!(rule(json!({"max_wait": "1s"})), Duration::from_secs(1));
@@ -189,8 +135,7 @@ mod tests {
             reset_on in prop::collection::vec(r"[a-z]{1,4}(\.\*)?", 0..3),
             release_on_failure in any::<bool>(),
         ) {
-            let rule = Rule {
-                topics: topics.iter().map(|text| text.parse().unwrap()).collect(),
+            let policy = DebouncePolicy {
                 key: key.iter().map(|text| text.parse().unwrap()).collect(),
                 window: Duration::from_millis(window),
                 edge,
@@ -198,6 +143,7 @@ mod tests {
                 reset_on: reset_on.iter().map(|text| text.parse().unwrap()).collect(),
                 release_on_failure,
             };
+            let rule = Rule { topics: topics.iter().map(|text| text.parse().unwrap()).collect(), policy };
             prop_assert_eq!(Rule::parse(&rule.to_json()), Ok(rule));
         }
     }

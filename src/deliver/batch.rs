@@ -37,9 +37,14 @@ impl Company {
 /// be written.
 pub fn is_divisible(outcome: Outcome, answer: &Answer) -> bool {
     match (outcome, answer) {
-        (Outcome::ClientError(_), Ok(Reply::Response(response))) => matches!(response.status, 400 | 413 | 422),
+        (Outcome::ClientError(_), Ok(Reply::Response(response))) => is_refusal(response.status),
         (outcome, _) => outcome == Outcome::Transport(FailureKind::Unrenderable),
     }
+}
+
+/// Whether this status says that something in the request, or its size, is at fault.
+pub const fn is_refusal(status: u16) -> bool {
+    matches!(status, 400 | 413 | 422)
 }
 
 /// When the second half of a batch is due whose `first` ones make the first half. A little in the past: what has the same due

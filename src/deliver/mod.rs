@@ -95,20 +95,20 @@ pub struct Parts {
     pub flights: Arc<Flights>,
     /// Told what happens to endpoints. A leaf: nothing comes back from it.
     pub observer: Arc<OnceLock<Observer>>,
-    /// Told the seq of each event of which a delivery failed for good. A leaf, too.
+    /// Told of each delivery that failed for good. A leaf, too.
     pub failures: Arc<OnceLock<FailureObserver>>,
     /// Where attempts are counted.
     pub metrics: Arc<Metrics>,
 }
 
-/// Is told the seq of each event of which a delivery failed for good.
-pub type FailureObserver = Box<dyn Fn(u64) + Send + Sync>;
+/// Is told of each delivery that failed for good.
+pub type FailureObserver = Box<dyn Fn(DeliveryId) + Send + Sync>;
 
 impl Parts {
-    /// A delivery of this event is a dead letter or dropped, and the store has been told.
-    pub(crate) fn tell_failed(&self, seq: u64) {
+    /// A delivery is a dead letter or dropped, and the store has been told.
+    pub(crate) fn tell_failed(&self, delivery: DeliveryId) {
         if let Some(observer) = self.failures.get() {
-            observer(seq);
+            observer(delivery);
         }
     }
 }
@@ -173,13 +173,13 @@ impl Delivery {
                     self.log(&settlement);
                     let failed = failed(&settlement);
                     self.parts.store.settle(settlement);
-                    failed.into_iter().for_each(|seq| self.parts.tell_failed(seq));
+                    failed.into_iter().for_each(|delivery| self.parts.tell_failed(delivery));
                 }
                 Effect::SettleBatch(settlements) => {
                     settlements.iter().for_each(|settlement| self.log(settlement));
                     let failed: Vec<_> = settlements.iter().filter_map(failed).collect();
                     self.parts.store.settle_batch(settlements);
-                    failed.into_iter().for_each(|seq| self.parts.tell_failed(seq));
+                    failed.into_iter().for_each(|delivery| self.parts.tell_failed(delivery));
                 }
                 Effect::Page(request) => {
                     let addr = ctx.address();
@@ -331,10 +331,10 @@ impl Delivery {
     }
 }
 
-/// The event of a delivery that is a dead letter or dropped now.
-fn failed(settlement: &Settlement) -> Option<u64> {
+/// The delivery if it is a dead letter or dropped now.
+fn failed(settlement: &Settlement) -> Option<DeliveryId> {
     let failed = matches!(settlement.next, Next::DeadLettered(_) | Next::Dropped(_));
-    failed.then_some(settlement.delivery.seq)
+    failed.then_some(settlement.delivery)
 }
 
 impl Actor for Delivery {

@@ -73,7 +73,7 @@ impl Handler<Full> for Dispatcher {
         for of_one in dropped.chunk_by(|one, next| one.endpoint == next.endpoint) {
             let Some(endpoint) = of_one.first().map(|id| id.endpoint) else { continue };
             let count = u64::try_from(of_one.len()).unwrap_or(u64::MAX);
-            of_one.iter().for_each(|id| self.parts.tell_failed(id.seq));
+            of_one.iter().for_each(|id| self.parts.tell_failed(*id));
             if self.bursts.add(endpoint, count) {
                 self.log_full(endpoint, count);
             }

@@ -8,11 +8,12 @@ pub mod muting;
 mod placement;
 pub mod routes;
 mod trial;
+mod ways;
 pub mod window;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -26,20 +27,24 @@ use tracing::error;
 
 use crate::intake::Permit;
 use crate::{
-    actor::{OnDeath, Sentinel, Yielder, told, yield_now},
+    actor::{Alarm, OnDeath, Sentinel, Yielder, told, yield_now},
     clock::Timestamp,
     deliver::{self, Birth, Delivery, Died, Idle, Obituary, Parts, machine::Snapshot},
     endpoint::{Endpoint, EndpointKey, State, filter::Filter, queue::QueuePolicy},
     event::{Accepted, pointer::View},
-    store::{BreakerRecord, Debounced, DeliveryId, Disposition, DropReason, Ruling, Target, Verdict, WindowChange},
+    store::{
+        BreakerRecord, Debounced, DeliveryId, Disposition, DropReason, HeldDelivery, Ruling, Target, Verdict,
+        WindowChange,
+    },
 };
 pub use full::Full;
-pub use keeping::{KeepWindows, Keys};
-use muting::Muting;
+pub use keeping::{ASKED, Begin, KeepWindows, Keys, LookAgain, ReleaseAll, Rounds};
+use muting::{Muting, Sentence};
 pub use placement::Placement;
 use routes::Routes;
 use trial::Trials;
 pub use trial::{Ask, NoTrial, Trial};
+use ways::Ways;
 
 /// An event that the Debouncer has judged.
 #[derive(Debug)]
@@ -118,6 +123,12 @@ pub struct Dispatcher {
     placement: Placement,
     routes: Routes,
     muting: Muting,
+    /// For what endpoints hold for themselves.
+    alarm: Alarm,
+    begun: bool,
+    /// Whether failures are of interest to any endpoint's own debounce.
+    watching: Arc<AtomicBool>,
+    rounds: Rounds,
     endpoints: HashMap<EndpointKey, Slot>,
     incarnations: u64,
     random: fastrand::Rng,
@@ -164,59 +175,44 @@ pub struct Known {
     pub pending: bool,
 }
 
-/// Where judged events go.
+/// What was kept of endpoints' own debounce.
 #[derive(Default)]
-struct Ways {
-    /// To Deliveries that take them as they come.
-    pushes: BTreeMap<EndpointKey, Vec<Arc<Accepted>>>,
-    /// To Deliveries that have seen later ones, and read these from the store.
-    late: Vec<DeliveryId>,
-    /// Nowhere: every delivery was dropped at once, but for those that are suppressed.
-    failed: Vec<u64>,
-}
-
-impl Ways {
-    fn add(&mut self, event: &Arc<Accepted>, targets: &[Target], late: bool) {
-        let seq = event.seq;
-        let delivered = targets.iter().filter(|target| target.disposition == Disposition::Deliver);
-        let drops = |target: &Target| matches!(target.disposition, Disposition::Drop(_));
-        if delivered.clone().next().is_none() && targets.iter().any(drops) {
-            self.failed.push(seq);
-        }
-        for Target { endpoint, .. } in delivered {
-            if late {
-                self.late.push(DeliveryId { seq, endpoint: *endpoint, run: 0 });
-            } else {
-                self.pushes.entry(*endpoint).or_default().push(Arc::clone(event));
-            }
-        }
-    }
+pub struct Kept {
+    /// How windows stood.
+    pub windows: Vec<WindowChange>,
+    /// Deliveries that were held.
+    pub held: Vec<HeldDelivery>,
 }
 
 impl Dispatcher {
-    /// A Dispatcher for these endpoints, with what was kept of the windows of their own debounce.
+    /// A Dispatcher for these endpoints, with what was kept.
     pub(crate) fn new(
         known: Vec<Known>,
-        windows: Vec<WindowChange>,
+        kept: Kept,
         parts: Parts,
         placement: Placement,
         seed: u64,
         on_death: &OnDeath,
     ) -> Self {
-        let (mut routes, mut muting) = (Routes::default(), Muting::default());
+        let (mut routes, mut muting, now) = (Routes::default(), Muting::default(), parts.clock.now());
         let slot = |Known { endpoint, breaker, pending }| {
             routes.insert(endpoint.key, &endpoint.settings);
-            muting.set(endpoint.key, endpoint.settings.debounce.as_ref());
+            muting.set(endpoint.key, endpoint.settings.debounce.as_ref(), now);
             (endpoint.key, Slot::new(endpoint, breaker, pending))
         };
         let endpoints = known.into_iter().map(slot).collect();
-        muting.restore(windows, parts.clock.now());
+        muting.restore(kept.windows, kept.held, now);
+        let watching = Arc::new(AtomicBool::new(muting.wants_failures()));
         let random = fastrand::Rng::with_seed(seed);
         Self {
             parts,
             placement,
             routes,
             muting,
+            alarm: Alarm::default(),
+            begun: false,
+            watching,
+            rounds: Rounds::default(),
             endpoints,
             incarnations: 0,
             random,
@@ -231,6 +227,9 @@ impl Dispatcher {
     /// Routes one event; notes for whom it is.
     fn judge(&mut self, judged: Judged, ways: &mut Ways) -> Verdict {
         let Judged { event, fate, mut debounced, permit } = judged;
+        if !matches!(fate, Fate::Released(_)) {
+            self.muting.reset(&event, self.parts.clock.now());
+        }
         let (ruling, released_at) = match fate {
             Fate::Passed => (self.route(&event, event.accepted_at), None),
             Fate::Released(at) => (self.route(&event, at), Some(at)),
@@ -240,7 +239,9 @@ impl Dispatcher {
         if let Ruling::Routed(targets) = &ruling {
             ways.add(&event, targets, released_at.is_some());
         }
-        debounced.windows.append(&mut self.muting.take_changes());
+        let own = self.muting.take_effects();
+        ways.late.extend(own.released.iter().map(|released| released.delivery));
+        debounced.append(own);
         Verdict { event, ruling, debounced, released_at, permit }
     }
 
@@ -264,14 +265,13 @@ impl Dispatcher {
     fn target(&mut self, endpoint: EndpointKey, event: &Accepted, view: &View<'_>, at: Timestamp) -> Target {
         let settings = self.endpoints.get(&endpoint).map(|slot| &slot.endpoint.settings);
         let queue = settings.map_or_else(QueuePolicy::default, |settings| settings.policy.queue);
-        let disposition = if settings.is_some_and(|settings| settings.state == State::Disabled) {
-            Disposition::Drop(DropReason::EndpointDisabled)
-        } else if self.muting.mutes(endpoint, event, view, at, self.parts.clock.now()) {
-            Disposition::Suppress
+        let Sentence { disposition, suppressed } = if settings.is_some_and(|settings| settings.state == State::Disabled)
+        {
+            Sentence { disposition: Disposition::Drop(DropReason::EndpointDisabled), suppressed: 0 }
         } else {
-            Disposition::Deliver
+            self.muting.judge(endpoint, event, view, at, self.parts.clock.now())
         };
-        Target { endpoint, disposition, queue }
+        Target { endpoint, disposition, queue, suppressed }
     }
 
     /// An endpoint with its Delivery, started if need be.
@@ -329,7 +329,7 @@ impl Actor for Dispatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.keep_windows();
+        self.keep_debounced(ctx);
         self.start_stored(ctx);
     }
 }
@@ -348,7 +348,8 @@ impl Handler<Dispatch> for Dispatcher {
             }
         }
         ways.late.into_iter().for_each(|id| self.made_late(id, ctx));
-        ways.failed.into_iter().for_each(|seq| self.parts.tell_failed(seq));
+        ways.failed.into_iter().for_each(|delivery| self.parts.tell_failed(delivery));
+        self.set_alarm(ctx);
         self.served(ctx);
     }
 }
@@ -370,12 +371,14 @@ impl Handler<Configure> for Dispatcher {
             self.routes.remove(key, &slot.endpoint.settings);
         }
         self.routes.insert(key, &endpoint.settings);
-        self.mute(key, endpoint.settings.debounce.as_ref());
+        let debounce = endpoint.settings.debounce.clone();
         let new = || Slot::new(Arc::clone(&endpoint), BreakerRecord::default(), false);
         let slot = self.endpoints.entry(key).or_insert_with(new);
         let was = std::mem::replace(&mut slot.endpoint, Arc::clone(&endpoint)).settings.state;
         let enabled = was == State::Disabled && endpoint.settings.state != State::Disabled;
         let told = slot.addressed().map(|delivery| delivery.send(deliver::Configure(endpoint)));
+        self.mute(key, debounce.as_ref(), ctx);
+        let Some(slot) = self.endpoints.get_mut(&key) else { return Box::pin(ready(())) };
         if enabled && told.is_none() {
             // Not all that it held need have been dropped yet: the rest goes on.
             slot.stored = true;
@@ -389,9 +392,9 @@ impl Handler<Configure> for Dispatcher {
 impl Handler<Remove> for Dispatcher {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Remove(key): Remove, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Remove(key): Remove, ctx: &mut Self::Context) -> Self::Result {
         let slot = self.endpoints.remove(&key);
-        self.mute(key, None);
+        self.mute(key, None, ctx);
         if let Some(slot) = &slot {
             self.routes.remove(key, &slot.endpoint.settings);
         }

@@ -18,9 +18,9 @@ pub struct Routes {
     tenants: HashMap<Tenant, Topics>,
 }
 
-/// The endpoints of one scope, by what they ask for.
+/// Endpoints by topics that they name.
 #[derive(Debug, Default)]
-struct Topics {
+pub(super) struct Topics {
     all: BTreeSet<EndpointKey>,
     /// By prefix, with its dot.
     below: HashMap<Arc<str>, BTreeSet<EndpointKey>>,
@@ -82,7 +82,7 @@ impl Routes {
 }
 
 impl Topics {
-    fn set_of(&mut self, pattern: &TopicPattern) -> &mut BTreeSet<EndpointKey> {
+    pub(super) fn set_of(&mut self, pattern: &TopicPattern) -> &mut BTreeSet<EndpointKey> {
         match pattern {
             TopicPattern::All => &mut self.all,
             TopicPattern::Below(prefix) => self.below.entry(Arc::clone(prefix)).or_default(),
@@ -90,7 +90,7 @@ impl Topics {
         }
     }
 
-    fn forget(&mut self, pattern: &TopicPattern, key: EndpointKey) {
+    pub(super) fn forget(&mut self, pattern: &TopicPattern, key: EndpointKey) {
         let set = self.set_of(pattern);
         set.remove(&key);
         if !set.is_empty() {
@@ -103,11 +103,11 @@ impl Topics {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty() && self.below.is_empty() && self.exact.is_empty()
     }
 
-    fn collect(&self, topic: &Topic, keys: &mut Vec<EndpointKey>) {
+    pub(super) fn collect(&self, topic: &Topic, keys: &mut Vec<EndpointKey>) {
         // `*` leaves out our own topics: ask the pattern, so that one place knows.
         if !self.all.is_empty() && TopicPattern::All.matches(topic) {
             keys.extend(&self.all);

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     clock::{Mono, Now, Timestamp},
-    endpoint::debounce::{Edge, key::Carried},
+    endpoint::debounce::{DebouncePolicy, Edge, key::Carried},
     store::{HeldSlot, WindowSlot},
 };
 
@@ -44,6 +44,13 @@ pub struct Terms {
     pub longest_wait: Duration,
     /// Whether slots remember who took them.
     pub frees: bool,
+}
+
+impl From<&DebouncePolicy> for Terms {
+    fn from(policy: &DebouncePolicy) -> Self {
+        let DebouncePolicy { window, edge, release_on_failure: frees, .. } = *policy;
+        Self { window, edge, longest_wait: policy.longest_wait(), frees }
+    }
 }
 
 /// Keys of one rule with their windows, bounded in number.
@@ -224,6 +231,12 @@ impl Windows {
         self.counting.clear();
         self.due.clear();
         self.takers.clear();
+    }
+
+    /// Every key that holds an event, with its seq.
+    pub fn holding(&self) -> Vec<(String, u64)> {
+        let held = |(key, slot): (&String, &Slot)| Some((key.clone(), slot.kept.held?.seq));
+        self.slots.iter().filter_map(held).collect()
     }
 
     /// Every key.

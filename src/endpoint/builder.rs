@@ -143,7 +143,7 @@ impl EndpointBuilder {
 
     /// Leaves repeats out for this endpoint alone: of events that agree at these JSON Pointers into the event, beside tenant
     /// and topic, the first is delivered at once, and those inside the window after it are suppressed. Parts of a millisecond
-    /// round up.
+    /// round up. What else a rule can do is set by name: `settings(json!({"debounce": {"edge": "trailing"}}))`.
     pub fn debounce<T: Into<String>>(self, key: impl IntoIterator<Item = T>, window: Duration) -> Self {
         let key: Vec<String> = key.into_iter().map(Into::into).collect();
         self.set("debounce", json!({"key": key, "window": duration::print(window)}))
@@ -291,12 +291,12 @@ mod tests {
             .settings(json!({"breaker": {"failures": 3}}));
         let (id, settings) = build(builder).unwrap();
         assert_eq!(id.as_str(), "crm");
-        assert_eq!(settings.signing, Signing::Standard(secrets.to_vec()));
+        assert_eq!(settings.signing, Signing::standard(secrets.to_vec()));
         assert_eq!(settings.auth, Some(Auth::Bearer("token".to_owned())));
         assert_eq!(settings.policy.retry.backoff, Backoff::Delays(vec![Duration::from_secs(60)]));
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
         assert_eq!(settings.dead_letters.max_items, 100);
-        let debounce = DebouncePolicy { key: vec!["/data/k".parse().unwrap()], window: Duration::from_secs(5) };
+        let debounce = DebouncePolicy::leading(vec!["/data/k".parse().unwrap()], Duration::from_secs(5));
         assert_eq!(settings.debounce, Some(debounce));
         assert_eq!(settings.policy.batch.unwrap().count_header.as_deref(), Some("x-count"));
         assert_eq!((settings.policy.queue.max_items, settings.policy.drain), (7, Some(Duration::ZERO)));

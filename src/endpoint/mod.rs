@@ -4,6 +4,7 @@ mod builder;
 pub mod debounce;
 pub mod filter;
 pub mod format;
+mod keypair;
 pub mod policy;
 mod preset;
 pub mod queue;
@@ -15,6 +16,7 @@ pub mod target;
 use std::fmt;
 
 use serde_json::{Map, Value};
+use zeroize::Zeroize;
 
 use crate::{
     clock::Timestamp,
@@ -24,11 +26,15 @@ pub use builder::EndpointBuilder;
 use debounce::DebouncePolicy;
 use filter::Filter;
 use format::Format;
+pub use keypair::{PrivateKey, PublicKey};
 use policy::{DeadLetters, Guard, Policy};
 pub use preset::Preset;
 pub use secret::Secret;
 pub use settings::Origin;
-pub use signing::{Encoding, Hmac, Signing, TextSecret};
+pub(crate) use signing::RotationError;
+pub use signing::{
+    Encoding, HeaderPrefix, Hmac, Key, Scheme, SecretRotation, Signing, SigningKey, Standard, TextSecret,
+};
 pub use target::{FilePath, LogFile, MAX_PATH_BYTES, Rotation, Target};
 
 name!(
@@ -113,6 +119,14 @@ pub enum Auth {
     },
     /// `Authorization:` and this, verbatim.
     Verbatim(String),
+}
+
+impl Drop for Auth {
+    fn drop(&mut self) {
+        match self {
+            Self::Bearer(secret) | Self::Verbatim(secret) | Self::Basic { password: secret, .. } => secret.zeroize(),
+        }
+    }
 }
 
 impl fmt::Debug for Auth {

@@ -139,7 +139,9 @@ pub struct DeadLetters {
 pub struct Batch {
     /// Events, at most.
     pub max_items: u32,
-    /// Bytes of events, at most: of each its data, its metadata and 256 for the rest. An event that is longer goes alone.
+    /// Bytes, at most. Events are gathered by what each weighs: its data, its metadata and 256 for the rest. Where the format
+    /// makes more of them, the body is halved before anything is sent, until it is no longer than this; an event that is
+    /// longer goes alone. Lines of a file are bounded by the weights.
     pub max_bytes: u64,
     /// How long an event waits for others, from the moment it was accepted.
     pub flush_interval: Duration,

@@ -199,7 +199,9 @@ mod tests {
         let breaker = own.policy.breaker;
         assert_eq!((breaker.failures, breaker.unit), (20, Unit::Event), "the rest of it is as the preset has it");
         let secret = json!({"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"});
-        assert!(matches!(preset(Preset::Daemon, secret).signing, Signing::Standard(secrets) if secrets.len() == 1));
+        assert!(
+            matches!(preset(Preset::Daemon, secret).signing, Signing::Standard(standard) if standard.keys.len() == 1)
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Secrets: kept out of every log line, and wiped from nothing that prints.
+//! Secrets: kept out of every log line, and wiped from memory when the last who has them is gone.
 
 use std::{env, fmt, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use zeroize::Zeroizing;
 
 use crate::error::Invalid;
 
@@ -10,7 +11,7 @@ use crate::error::Invalid;
 ///
 /// `Debug` and `Display` show `whsec_***`; [`Secret::reveal`] is the only way to its text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<[u8]>);
+pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
 const PREFIX: &str = "whsec_";
 
@@ -20,9 +21,9 @@ impl Secret {
     /// # Errors
     /// When the operating system has no randomness.
     pub fn generate() -> Result<Self, std::io::Error> {
-        let mut bytes = [0; 32];
+        let mut bytes = Zeroizing::new(vec![0; 32]);
         getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-        Ok(Self(bytes.as_slice().into()))
+        Ok(Self(Arc::new(bytes)))
     }
 
     /// Reads `whsec_…`.
@@ -32,8 +33,8 @@ impl Secret {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let rule = || Invalid::at("#", "must be `whsec_` followed by 24 to 64 bytes in base64");
         let encoded = text.strip_prefix(PREFIX).ok_or_else(rule)?;
-        let bytes = BASE64_STANDARD.decode(encoded).map_err(|_| rule())?;
-        if (24..=64).contains(&bytes.len()) { Ok(Self(bytes.into())) } else { Err(rule()) }
+        let bytes = Zeroizing::new(BASE64_STANDARD.decode(encoded).map_err(|_| rule())?);
+        if (24..=64).contains(&bytes.len()) { Ok(Self(Arc::new(bytes))) } else { Err(rule()) }
     }
 
     /// Reads `whsec_…` from an environment variable.
@@ -47,7 +48,7 @@ impl Secret {
 
     /// The text that [`Secret::parse`] reads: for the one who may know it.
     pub fn reveal(&self) -> String {
-        format!("{PREFIX}{}", BASE64_STANDARD.encode(&self.0))
+        format!("{PREFIX}{}", BASE64_STANDARD.encode(self.0.as_slice()))
     }
 
     /// The key itself.

@@ -34,7 +34,7 @@ const OUTCOMES: [&str; 15] = [
 /// Why events were refused.
 const REFUSALS: [&str; 6] = ["invalid", "conflict", "overloaded", "store_full", "store_failed", "closed"];
 /// What an address was that the guard refused.
-const GUARDED: [&str; 4] = ["metadata", "link_local", "loopback", "not_global"];
+const GUARDED: [&str; 6] = ["metadata", "link_local", "loopback", "not_global", "own_server", "not_https"];
 /// What came of a host's own fields for an event.
 const ENRICHED: [&str; 5] = ["added", "nothing", "timeout", "panic", "too_large"];
 /// What came of telling something to those who listen.

@@ -11,9 +11,8 @@ use tracing::info;
 
 use super::{Declared, Hookmill, ManageError, Owner, declared::DeclaredEndpoint};
 use crate::{
-    endpoint::{Endpoint, EndpointBuilder},
+    endpoint::{Endpoint, EndpointBuilder, Origin},
     error::{Fault, Invalid, StoreError},
-    transport::guard,
 };
 
 /// What following a file came to: endpoints, rules and chains together.
@@ -80,7 +79,7 @@ impl Hookmill {
     /// [`Builder::endpoint`]: crate::Builder::endpoint
     pub async fn set_endpoint(&self, endpoint: EndpointBuilder) -> Result<Arc<Endpoint>, ManageError> {
         let names_state = endpoint.names_state();
-        let (id, settings) = endpoint.build(guard::judge_url)?;
+        let (id, settings) = endpoint.build(self.judge(Origin::Code))?;
         let _one_at_a_time = self.0.changes.lock().await;
         if self.endpoint_owner(&id) == Owner::File {
             return Err(ManageError::Conflict(format!("{id} belongs to {}", Owner::File.in_words())));

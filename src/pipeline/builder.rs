@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     hash::Hash,
     io,
+    net::SocketAddr,
     path::PathBuf,
     rc::Rc,
     sync::{Arc, RwLock, atomic::AtomicU64},
@@ -15,6 +16,7 @@ use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use tokio::sync::oneshot;
 use tracing::warn;
+use url::Url;
 
 use super::{
     BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, death,
@@ -27,7 +29,7 @@ use crate::{
     clock::Clock,
     debounce::{Begin, Debounce, Debouncer, Kept, Rule, RuleName},
     deliver::{Parts, machine::Bounds},
-    dispatch::{Barrier, Dispatcher, Full, Placement, muting::is_own},
+    dispatch::{self, Barrier, Dispatcher, Full, Placement, muting::is_own},
     endpoint::EndpointBuilder,
     error::{Fault, Invalid, StoreError},
     hub::{Hub, Publish},
@@ -35,7 +37,7 @@ use crate::{
     metrics::Metrics,
     quota::Quota,
     store::{Loaded, Retention, Store, memory::MemoryStore},
-    transport::{HttpTransport, Network, Transport, TransportFactory, guard, routed},
+    transport::{HttpTransport, Network, Perimeter, Transport, TransportFactory, guard::Allowed, routed},
 };
 
 #[cfg(feature = "sqlite")]
@@ -70,6 +72,7 @@ pub struct Builder {
     threads: usize,
     transport: Option<TransportFactory>,
     allow_loopback: bool,
+    perimeter: Perimeter,
     file_roots: Vec<PathBuf>,
     intake: (usize, usize),
     chain_bytes: usize,
@@ -77,6 +80,8 @@ pub struct Builder {
     seed: u64,
     #[cfg(feature = "sqlite")]
     disk: Disk,
+    #[cfg(feature = "sqlite")]
+    secret_keys: super::sealing::Given,
     pub(super) enrich: Vec<(String, Hook)>,
     pub(super) enrich_limit: Duration,
 }
@@ -99,6 +104,7 @@ impl Default for Builder {
             threads,
             transport: None,
             allow_loopback: false,
+            perimeter: Perimeter::default(),
             file_roots: Vec::new(),
             intake: (INTAKE_EVENTS, INTAKE_BYTES),
             chain_bytes: CHAIN_BYTES,
@@ -106,6 +112,8 @@ impl Default for Builder {
             seed: fastrand::u64(..),
             #[cfg(feature = "sqlite")]
             disk: Disk::leaving(Reserve::Standard),
+            #[cfg(feature = "sqlite")]
+            secret_keys: super::sealing::Given::default(),
             enrich: Vec::new(),
             enrich_limit: enrich::LIMIT,
         }
@@ -193,9 +201,48 @@ impl Builder {
         self
     }
 
+    /// Seals the secrets of endpoints and chains on disk (AES-256-GCM) with the first of the keys in a file: see
+    /// [`SecretKeys::parse`](crate::SecretKeys::parse) for its form. The file must not lie in the data directory. What is stored
+    /// already is sealed at the start, with what other keys of the file have sealed. Without a key secrets are stored as they are,
+    /// and the log warns of it. Once sealed, they stay so: no start succeeds without the key.
+    #[cfg(feature = "sqlite")]
+    pub fn secret_key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.secret_keys.file = Some(path.into());
+        self
+    }
+
+    /// The same with keys that the program has from elsewhere.
+    #[cfg(feature = "sqlite")]
+    pub fn secret_keys(mut self, keys: crate::SecretKeys) -> Self {
+        self.secret_keys.keys = Some(keys);
+        self
+    }
+
     /// Lets endpoints that are made through the API point to this machine. For development only.
     pub fn allow_loopback(mut self, allow: bool) -> Self {
         self.allow_loopback = allow;
+        self
+    }
+
+    /// Lets every endpoint reach a network, whatever its guard: `"10.1.0.0/16:443".parse()?`. Metadata addresses only one by
+    /// one, with `/32` or `/128`.
+    pub fn guard_allow(mut self, allowed: Allowed) -> Self {
+        self.perimeter.allow.push(allowed);
+        self
+    }
+
+    /// Refuses `http` URLs to endpoints that are made through the API, and to all whose guard is not [`Guard::Private`], also
+    /// those that were made before: their attempts fail as [`Blocked`](crate::transport::FailureKind::Blocked).
+    ///
+    /// [`Guard::Private`]: crate::endpoint::policy::Guard::Private
+    pub fn https_only(mut self, https_only: bool) -> Self {
+        self.perimeter.https_only = https_only;
+        self
+    }
+
+    /// Tells where this program listens: no endpoint may reach that, whatever its guard and whatever is allowed.
+    pub fn listening_on(mut self, address: SocketAddr) -> Self {
+        self.perimeter.listening.push(address);
         self
     }
 
@@ -247,19 +294,20 @@ impl Builder {
     }
 
     async fn build(
-        self,
+        mut self,
         arbiters: Vec<ArbiterHandle>,
         hooks_arbiter: ArbiterHandle,
         system: Option<System>,
     ) -> Result<Hookmill, StartError> {
         let (own, own_rules, owners) = self.validated()?;
+        let perimeter = Arc::new(std::mem::take(&mut self.perimeter));
         let metrics = Arc::new(Metrics::default());
         let enricher =
             Enricher::new(enrich::read(&self.enrich)?, self.enrich_limit, hooks_arbiter, Arc::clone(&metrics));
         let store = self.open()?;
         let transport = match self.transport.clone() {
             Some(transport) => transport,
-            None => http(&metrics).map_err(|source| StartError::System { what: "no TLS", source })?,
+            None => http(&metrics, &perimeter).map_err(|source| StartError::System { what: "no TLS", source })?,
         };
         let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
         let mut loaded = store.load().await?;
@@ -284,15 +332,21 @@ impl Builder {
         let placement = Placement::new(arbiters, transport);
         let windows = std::mem::take(&mut loaded.windows);
         let (of_endpoints, windows) = windows.into_iter().partition(|window| is_own(&window.rule));
-        let dispatcher = Dispatcher::new(known, of_endpoints, parts.clone(), placement, self.seed, &on_death).start();
+        let kept = dispatch::Kept { windows: of_endpoints, held: std::mem::take(&mut loaded.held_deliveries) };
+        let dispatcher = Dispatcher::new(known, kept, parts.clone(), placement, self.seed, &on_death);
+        let (dispatcher, of_endpoints) = dispatcher.start_watching();
         let told = dispatcher.clone();
         store.watch_queues(Arc::clone(&parts.flights), Box::new(move |dropped| told.do_send(Full(dropped))));
         let Loaded { held, judged_through, .. } = loaded;
         let rule_list = rules.iter().map(|(name, rule)| (name.clone(), rule.clone())).collect();
         let kept = Kept { windows, held };
         let debouncer = Debouncer::new(rule_list, kept, dispatcher.clone(), Arc::clone(&store), self.clock, &on_death);
-        let (debouncer, failures) = debouncer.start_watching();
-        let _second = parts.failures.set(failures);
+        let (debouncer, of_rules) = debouncer.start_watching();
+        let failures = move |delivery| {
+            of_rules(delivery);
+            of_endpoints(delivery);
+        };
+        let _second = parts.failures.set(Box::new(failures));
         let hub = Hub::new(debouncer.clone(), &on_death).start();
         let sink = hub.clone();
         store.connect(Box::new(move |events| sink.do_send(Publish(events))));
@@ -316,7 +370,9 @@ impl Builder {
             chain_bytes: Quota::new(self.chain_bytes),
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
+            ends: super::rotation::Ends::default(),
             allow_loopback: self.allow_loopback,
+            perimeter,
             file_root: self.file_roots.first().cloned(),
             data_dir: self.dir(),
             counters: Counters::default(),
@@ -340,8 +396,9 @@ impl Builder {
         let relative = self.file_roots.iter().enumerate().filter(|(_, root)| !root.is_absolute());
         faults
             .extend(relative.map(|(index, _)| Fault::new(format!("#/file_roots/{index}"), "must be an absolute path")));
+        let judge = |url: &Url, guard| self.perimeter.judge_url(url, guard);
         let endpoints = self.endpoints.iter().enumerate().map(|(index, endpoint)| {
-            endpoint.clone().build(guard::judge_url).map_err(|invalid| invalid.below(&format!("/endpoints/{index}")))
+            endpoint.clone().build(judge).map_err(|invalid| invalid.below(&format!("/endpoints/{index}")))
         });
         let endpoints = collect(endpoints, &mut faults).into_iter();
         let endpoints = endpoints.map(|(id, settings)| DeclaredEndpoint { id, settings, names_state: false }).collect();
@@ -373,13 +430,13 @@ impl Builder {
         }
     }
 
-    fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+    fn open(&self) -> Result<Arc<dyn Store>, StartError> {
         match &self.place {
             Place::Memory => Ok(Arc::new(MemoryStore::new(self.clock))),
             #[cfg(feature = "sqlite")]
             Place::Dir(dir) => {
-                let (retention, disk) = (self.retention, self.disk.clone());
-                Ok(Arc::new(crate::store::sqlite::SqliteStore::open_leaving(dir, self.clock, retention, disk)?))
+                let (retention, disk, keys) = (self.retention, self.disk.clone(), self.secret_keys.read(dir)?);
+                Ok(Arc::new(crate::store::sqlite::SqliteStore::open_sealed(dir, self.clock, retention, disk, keys)?))
             }
         }
     }
@@ -410,7 +467,7 @@ fn collect<T>(results: impl Iterator<Item = Result<T, Invalid>>, faults: &mut Ve
     results.filter_map(|result| result.map_err(|invalid| faults.extend(Vec::from(invalid))).ok()).collect()
 }
 
-fn http(metrics: &Arc<Metrics>) -> io::Result<TransportFactory> {
-    let network = Network::new()?.counting(Arc::clone(metrics));
+fn http(metrics: &Arc<Metrics>, perimeter: &Arc<Perimeter>) -> io::Result<TransportFactory> {
+    let network = Network::new()?.counting(Arc::clone(metrics)).within(Arc::clone(perimeter));
     Ok(Arc::new(move || Rc::new(HttpTransport::new(&network))))
 }

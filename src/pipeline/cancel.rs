@@ -4,7 +4,7 @@ use tracing::info;
 
 use super::{Hookmill, ManageError};
 use crate::{
-    dispatch,
+    debounce, dispatch,
     store::{CancelFilter, CancelStep},
 };
 
@@ -32,6 +32,7 @@ impl Hookmill {
             }
         }
         if !dry_run && matched > 0 {
+            self.0.debouncer.do_send(debounce::LookAgain);
             info!(
                 event = "delivery.dropped",
                 reason = "cancelled",

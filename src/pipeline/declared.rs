@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::{
     chain::{self, ChainName, Plan},
     config::fields::{Field, Fields, read},
     debounce::{Rule, RuleName},
-    endpoint::{Endpoint, EndpointId, Origin, Settings, target},
+    endpoint::{Endpoint, EndpointId, Origin, Settings, settings::Judge, target},
     error::{Fault, Invalid},
     event::NameError,
-    transport::guard,
+    transport::Perimeter,
 };
 
 /// Most endpoints, and most rules, in one file.
@@ -65,16 +66,17 @@ impl Declared {
     /// # Errors
     /// Every mistake at once, with its place.
     pub fn parse(value: &Value) -> Result<Self, Invalid> {
-        read(value, |fields| Some(Self::read(fields)))
+        read(value, |fields| Some(Self::read(fields, &Perimeter::default())))
     }
 
-    /// Reads the same members among others; mistakes are reported through `fields`.
-    pub fn read(fields: &mut Fields<'_>) -> Self {
+    /// Reads the same members among others, with URLs judged as `perimeter` does; mistakes are reported through `fields`.
+    pub fn read(fields: &mut Fields<'_>, perimeter: &Perimeter) -> Self {
         let endpoints = fields.take("endpoints").and_then(|field| field.list(0..=MOST)).unwrap_or_default();
         let rules = fields.take("debounce_rules").and_then(|field| field.entries(MOST)).unwrap_or_default();
         let rules = rules.into_iter().filter_map(|(name, field)| rule(name, &field));
-        let (endpoints, rules) = (read_endpoints(&endpoints), rules.collect());
-        Self { endpoints, rules, chains: chain::read(fields, Origin::Operator) }
+        let judge = |url: &Url, guard| perimeter.judge_url(url, guard);
+        let (endpoints, rules) = (read_endpoints(&endpoints, &judge), rules.collect());
+        Self { endpoints, rules, chains: chain::read(fields, Origin::Operator, &judge) }
     }
 
     /// Refuses endpoints whose files `disturbing` finds in the way of others.
@@ -119,7 +121,7 @@ impl Declared {
     }
 }
 
-fn read_endpoints(fields: &[Field<'_>]) -> Vec<DeclaredEndpoint> {
+fn read_endpoints(fields: &[Field<'_>], judge: &impl Judge) -> Vec<DeclaredEndpoint> {
     let mut first = HashMap::new();
     for (index, field) in fields.iter().enumerate() {
         let Some(id) = field.value().get("id").and_then(Value::as_str) else { continue };
@@ -129,7 +131,7 @@ fn read_endpoints(fields: &[Field<'_>]) -> Vec<DeclaredEndpoint> {
             let _reported: Option<()> = field.nested(Err(Invalid::at("#/id", detail)));
         }
     }
-    let endpoint = |field: &Field<'_>| field.nested(endpoint(field.map()?.clone()));
+    let endpoint = |field: &Field<'_>| field.nested(endpoint(field.map()?.clone(), judge));
     let (fields, endpoints): (Vec<_>, Vec<_>) =
         fields.iter().filter_map(|field| Some((field, endpoint(field)?))).unzip();
     let targets: Vec<_> = endpoints.iter().map(|endpoint| (&endpoint.id, &endpoint.settings.target)).collect();
@@ -144,7 +146,7 @@ pub(super) fn in_the_way((index, why): (usize, String)) -> Fault {
     Fault::new(format!("#/endpoints/{index}/file"), why)
 }
 
-fn endpoint(mut members: Map<String, Value>) -> Result<DeclaredEndpoint, Invalid> {
+fn endpoint(mut members: Map<String, Value>, judge: &impl Judge) -> Result<DeclaredEndpoint, Invalid> {
     let id = match members.remove("id") {
         None => Err("is missing".to_owned()),
         Some(Value::String(id)) => match id.parse::<EndpointId>() {
@@ -154,7 +156,7 @@ fn endpoint(mut members: Map<String, Value>) -> Result<DeclaredEndpoint, Invalid
         Some(_) => Err("must be a string".to_owned()),
     };
     let names_state = members.get("state").is_some_and(|state| !state.is_null());
-    let settings = Settings::parse(&Value::Object(members), Origin::Operator, guard::judge_url);
+    let settings = Settings::parse(&Value::Object(members), Origin::Operator, judge);
     match (id, settings) {
         (Ok(id), Ok(settings)) => Ok(DeclaredEndpoint { id, settings, names_state }),
         (Ok(_), Err(invalid)) => Err(invalid),

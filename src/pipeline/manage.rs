@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tracing::{info, warn};
+use url::Url;
 
 use super::{
     Hookmill, ManageError, Owner,
@@ -19,7 +20,7 @@ use crate::{
     debounce::{self, Rule, RuleName},
     deliver::machine::{Disabled, Snapshot},
     dispatch,
-    endpoint::{Endpoint, EndpointId, Origin, Settings, State, target},
+    endpoint::{Endpoint, EndpointId, Origin, Settings, State, settings::Judge, target},
     error::{Invalid, StoreError},
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
     transport::guard,
@@ -74,7 +75,8 @@ impl Hookmill {
         id: Option<EndpointId>,
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let settings = Settings::parse(settings, self.origin(Owner::Api), guard::judge_url)?;
+        let origin = self.origin(Owner::Api);
+        let settings = Settings::parse(settings, origin, self.judge(origin))?;
         id.as_ref().map_or(Ok(()), expect_free_id)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
@@ -91,7 +93,8 @@ impl Hookmill {
     /// Whether [`Hookmill::create_endpoint`] would take these settings.
     #[cfg(feature = "api")]
     pub(crate) fn check_endpoint(&self, settings: &Value) -> Result<(), Invalid> {
-        Settings::parse(settings, self.origin(Owner::Api), guard::judge_url).map(drop)
+        let origin = self.origin(Owner::Api);
+        Settings::parse(settings, origin, self.judge(origin)).map(drop)
     }
 
     pub(super) async fn insert(&self, id: EndpointId, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
@@ -114,7 +117,8 @@ impl Hookmill {
         version: Option<u64>,
     ) -> Result<(Arc<Endpoint>, bool), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
-        let mut settings = Settings::parse(settings, self.origin_for(&id), guard::judge_url)?;
+        let origin = self.origin_for(&id);
+        let mut settings = Settings::parse(settings, origin, self.judge(origin))?;
         match self.endpoint(&id) {
             None if version.is_some() => Err(not_found(&id)),
             None => {
@@ -130,7 +134,8 @@ impl Hookmill {
         }
     }
 
-    /// Changes an endpoint's settings by a JSON merge patch (RFC 7396).
+    /// Changes an endpoint's settings by a JSON merge patch (RFC 7396). Another origin (scheme, host, port) of its URL drops the
+    /// `auth` and the headers that the patch does not bring: see [`Settings::cleared_from`].
     ///
     /// # Errors
     /// As for [`Hookmill::replace_endpoint`].
@@ -143,7 +148,8 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
-        let settings = old.settings.patched(patch, self.origin_for(id), guard::judge_url)?;
+        let origin = self.origin_for(id);
+        let settings = old.settings.patched(patch, origin, self.judge(origin))?;
         self.update(&old, settings).await
     }
 
@@ -169,7 +175,7 @@ impl Hookmill {
         self.update(&old, Settings { state, ..old.settings.clone() }).await
     }
 
-    async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
+    pub(super) async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         self.expect_changeable(old, &settings)?;
         if settings.target != old.settings.target {
             self.expect_undisturbed(&old.id, &settings)?;
@@ -186,7 +192,11 @@ impl Hookmill {
         let state = settings.state;
         let row = self.0.store.update_endpoint(old.key, change(old, &settings, reason)).await?;
         info!(event = "endpoint.changed", endpoint_id = %row.id, version = row.version, ?state, "endpoint changed");
-        Ok(self.put_in_force(&row, settings).await)
+        let endpoint = self.put_in_force(&row, settings).await;
+        if state == State::Disabled {
+            self.0.debouncer.do_send(debounce::LookAgain);
+        }
+        Ok(endpoint)
     }
 
     /// Disables an endpoint that wants no more, or has failed for too long.
@@ -253,6 +263,7 @@ impl Hookmill {
         let mut endpoints = self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner);
         endpoints.insert(endpoint.id.clone(), Arc::clone(&endpoint));
         self.0.listeners.configure(&endpoint);
+        self.await_end(&endpoint);
         endpoint
     }
 
@@ -272,6 +283,7 @@ impl Hookmill {
     pub(super) async fn erase(&self, old: &Endpoint) -> Result<(), StoreError> {
         self.0.store.delete_endpoint(old.key).await?;
         let _gone = self.0.dispatcher.send(dispatch::Remove(old.key)).await;
+        self.0.debouncer.do_send(debounce::LookAgain);
         self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(&old.id);
         self.0.listeners.remove(old.key);
         info!(event = "endpoint.deleted", endpoint_id = %old.id, "endpoint deleted");
@@ -387,6 +399,16 @@ impl Hookmill {
         }
     }
 
+    /// Judges the URLs of endpoints that `origin` configures.
+    pub(super) fn judge(&self, origin: Origin) -> impl Judge {
+        let perimeter = Arc::clone(&self.0.perimeter);
+        let https_only = perimeter.https_only && matches!(origin, Origin::Api { .. });
+        move |url: &Url, guard| match url.scheme() {
+            "http" if https_only => Err(guard::NOT_HTTPS.to_owned()),
+            _ => perimeter.judge_url(url, guard),
+        }
+    }
+
     /// What settings mean that a caller of the API writes for an endpoint of `owner`'s.
     pub(super) fn origin(&self, owner: Owner) -> Origin {
         match owner {
@@ -421,7 +443,7 @@ pub(super) fn not_found(id: &EndpointId) -> ManageError {
     ManageError::NotFound(format!("endpoint {id}"))
 }
 
-fn expect_version(endpoint: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
+pub(super) fn expect_version(endpoint: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
     match version {
         Some(expected) if expected != endpoint.version => Err(ManageError::Stale { version: endpoint.version }),
         _ => Ok(()),

@@ -15,7 +15,10 @@ mod manage;
 mod operational;
 mod owner;
 mod replay;
+mod rotation;
 mod scrape;
+#[cfg(feature = "sqlite")]
+mod sealing;
 mod trial;
 mod watch;
 
@@ -49,6 +52,7 @@ use crate::{
     metrics::Metrics,
     quota::Quota,
     store::{AppendError, Store, Submission, Totals},
+    transport::Perimeter,
 };
 
 pub use apply::Applied;
@@ -94,7 +98,11 @@ pub(crate) struct Inner {
     pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
     pub(crate) changes: Mutex<()>,
+    /// When old signing secrets end.
+    pub(crate) ends: rotation::Ends,
     pub(crate) allow_loopback: bool,
+    /// What may be reached.
+    pub(crate) perimeter: Arc<Perimeter>,
     /// Below which files may be made through the API.
     pub(crate) file_root: Option<PathBuf>,
     /// Where it keeps everything, if on disk.
@@ -181,7 +189,10 @@ const COME_AGAIN: Duration = Duration::from_secs(1);
 impl Hookmill {
     pub(crate) fn new(inner: Inner) -> Self {
         let hooks = Self(Arc::new(inner));
-        hooks.endpoints().iter().for_each(|endpoint| hooks.0.listeners.configure(endpoint));
+        hooks.endpoints().iter().for_each(|endpoint| {
+            hooks.0.listeners.configure(endpoint);
+            hooks.await_end(endpoint);
+        });
         let weak = Arc::downgrade(&hooks.0);
         let _second = hooks.0.parts.observer.set(Box::new(move |notice| {
             if let Some(hooks) = weak.upgrade().map(Self) {

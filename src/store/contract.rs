@@ -8,6 +8,7 @@ pub(in crate::store) mod bench;
 pub(in crate::store) mod cancelling;
 pub(in crate::store) mod dead_letters;
 pub(in crate::store) mod debouncing;
+pub(in crate::store) mod holding;
 pub(in crate::store) mod model;
 pub(in crate::store) mod queues;
 mod reading;
@@ -69,6 +70,16 @@ macro_rules! contract {
             an_event_has_failed_when_no_delivery_can_arrive_any_more,
             an_endpoint_may_suppress_for_itself_alone,
             a_suppressed_delivery_neither_fails_nor_succeeds,
+        );
+        $crate::store::contract::contract!($open, holding;
+            an_endpoint_may_hold_for_itself_alone,
+            what_an_endpoint_held_is_delivered_late,
+            a_later_one_suppresses_what_an_endpoint_held,
+            what_an_endpoint_holds_is_there_for_recovery,
+            what_an_endpoint_did_not_get_is_carried_there_alone,
+            what_is_held_is_cancelled_dropped_and_takes_room_like_what_is_pending,
+            a_failure_at_one_endpoint_is_told_apart,
+            what_is_about_to_be_dropped_has_failed,
         );
         $crate::store::contract::contract!($open, cancelling;
             cancelling_drops_what_is_pending,

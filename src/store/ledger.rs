@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{DeliveryId, Disposition, Ruling, Settlement, Verdict, WindowChange};
+use super::{Debounced, DeliveryId, Disposition, Ruling, Settlement, Verdict};
 use crate::clock::Mono;
 
 #[cfg(test)]
@@ -29,8 +29,8 @@ pub(super) struct Held {
 /// What one transaction writes.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    /// Debounce windows that changed before the verdicts.
-    pub(super) windows: Vec<WindowChange>,
+    /// What debouncing changed before the verdicts.
+    pub(super) debounced: Debounced,
     /// By seq, without gaps, but for those on events that were held.
     pub(super) verdicts: Vec<Held>,
     /// Outcomes of deliveries that were made before, oldest first.
@@ -39,7 +39,7 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn is_empty(&self) -> bool {
-        self.windows.is_empty() && self.verdicts.is_empty() && self.settlements.is_empty()
+        self.debounced.is_empty() && self.verdicts.is_empty() && self.settlements.is_empty()
     }
 
     /// The newest seq with a verdict of its own turn.
@@ -49,8 +49,8 @@ impl Group {
     }
 
     pub(super) fn append(&mut self, mut later: Self) {
-        let windows = self.verdicts.last_mut().map_or(&mut self.windows, |last| &mut last.verdict.debounced.windows);
-        windows.append(&mut later.windows);
+        let debounced = self.verdicts.last_mut().map_or(&mut self.debounced, |last| &mut last.verdict.debounced);
+        debounced.append(later.debounced);
         self.verdicts.append(&mut later.verdicts);
         self.settlements.append(&mut later.settlements);
     }
@@ -66,8 +66,8 @@ pub(super) struct Ledger {
     /// Of each delivery of a verdict held that waits for outcomes: which verdict that is, counted from the first ever, and
     /// its position among the targets.
     places: HashMap<DeliveryId, (usize, usize)>,
-    /// Windows that changed when no verdict was held.
-    windows: Vec<WindowChange>,
+    /// What debouncing changed when no verdict was held.
+    debounced: Debounced,
     settlements: Vec<Settlement>,
     /// Since when the first of `settlements`, or something beside, waits.
     waiting_since: Option<Mono>,
@@ -86,10 +86,11 @@ impl Ledger {
         self.verdicts.push_back(Held { verdict, outcomes, open, since: now });
     }
 
-    /// Takes windows in: they are written after the verdicts that came before, and before those that come after.
-    pub(super) fn keep_windows(&mut self, mut windows: Vec<WindowChange>, now: Mono) {
-        let kept = self.verdicts.back_mut().map_or(&mut self.windows, |last| &mut last.verdict.debounced.windows);
-        kept.append(&mut windows);
+    /// Takes in what debouncing changed by no event: it is written after the verdicts that came before, and before those
+    /// that come after.
+    pub(super) fn keep_debounced(&mut self, debounced: Debounced, now: Mono) {
+        let kept = self.verdicts.back_mut().map_or(&mut self.debounced, |last| &mut last.verdict.debounced);
+        kept.append(debounced);
         self.touch(now);
     }
 
@@ -141,8 +142,8 @@ impl Ledger {
             self.places.remove(&delivery);
         }
         self.waiting_since = None;
-        let windows = std::mem::take(&mut self.windows);
-        Group { windows, verdicts, settlements: std::mem::take(&mut self.settlements) }
+        let debounced = std::mem::take(&mut self.debounced);
+        Group { debounced, verdicts, settlements: std::mem::take(&mut self.settlements) }
     }
 }
 

@@ -166,8 +166,8 @@ impl Store for MemoryStore {
         }
     }
 
-    fn keep_windows(&self, windows: Vec<WindowChange>) {
-        self.write(|state| state.keep_windows(windows));
+    fn keep_debounced(&self, debounced: Debounced) {
+        self.write(|state| state.debounced(debounced));
     }
 
     fn settle(&self, settlement: Settlement) {
@@ -257,8 +257,8 @@ impl Store for MemoryStore {
         self.read(State::rule_totals)
     }
 
-    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>> {
-        self.read(|state| state.failed(seqs))
+    fn failed(&self, of: Option<EndpointKey>, seqs: Vec<u64>) -> Reply<Vec<u64>> {
+        self.read(|state| state.failed(of, seqs))
     }
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {

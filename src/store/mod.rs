@@ -8,11 +8,15 @@
 mod contract;
 mod flights;
 mod jobs;
+#[cfg(feature = "sqlite")]
+mod keys;
 mod ledger;
 mod lists;
 pub mod memory;
 mod reasons;
 mod rows;
+#[cfg(feature = "sqlite")]
+mod sealing;
 mod space;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -35,6 +39,8 @@ use crate::{
 };
 pub use flights::{Flight, Flights};
 pub use jobs::*;
+#[cfg(feature = "sqlite")]
+pub use keys::SecretKeys;
 pub use lists::*;
 pub use reasons::*;
 pub use rows::*;
@@ -128,8 +134,14 @@ pub trait Store: Send + Sync {
     /// in flight.
     fn record(&self, verdicts: Vec<Verdict>);
 
-    /// Writes down how debounce windows stand, after the verdicts before.
-    fn keep_windows(&self, windows: Vec<WindowChange>);
+    /// Writes down what debouncing changed by no event, after the verdicts before. Without effect on a delivery that is not
+    /// held any more.
+    fn keep_debounced(&self, debounced: Debounced);
+
+    /// The same for windows alone.
+    fn keep_windows(&self, windows: Vec<WindowChange>) {
+        self.keep_debounced(Debounced { windows, ..Debounced::default() });
+    }
 
     /// Writes down what became of a delivery, after the verdict that made it. Without effect on a delivery that is not
     /// pending any more; but one that was cancelled, or dropped for want of room, while it was in flight and arrived is
@@ -208,8 +220,10 @@ pub trait Store: Send + Sync {
     /// What each debounce rule has come to.
     fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>>;
 
-    /// Those of these events of whose deliveries none is pending or delivered, and at least one is not suppressed.
-    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>>;
+    /// Those of these events of whose deliveries, to this endpoint where one is given, none is delivered or can be any more,
+    /// and at least one is not suppressed. What is pending for an endpoint whose pending deliveries are dropped is lost
+    /// already.
+    fn failed(&self, of: Option<EndpointKey>, seqs: Vec<u64>) -> Reply<Vec<u64>>;
 
     /// Events without a recorded verdict, by seq, from above `after`.
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>>;

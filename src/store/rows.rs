@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{DeadReason, Debounced, DropReason, WindowChange};
+use super::{DeadReason, Debounced, DropReason, HeldDelivery, WindowChange};
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey, queue::QueuePolicy},
@@ -107,6 +107,8 @@ pub struct Target {
     pub disposition: Disposition,
     /// How much may wait for it.
     pub queue: QueuePolicy,
+    /// How many of its key the endpoint did not get since the last that it did; beside what the event itself carries.
+    pub suppressed: u64,
 }
 
 /// What becomes of a delivery when it is made.
@@ -119,13 +121,15 @@ pub enum Disposition {
     Drop(DropReason),
     /// The endpoint's own debounce suppresses it.
     Suppress,
+    /// The endpoint's own debounce holds it: it is pending, and on no page until it is released.
+    Hold,
 }
 
 impl Disposition {
     /// The same where what is to be delivered to the endpoint is dropped, if there is a reason for that.
     pub(super) fn or_drop(self, dropping: Option<DropReason>) -> Self {
         match (self, dropping) {
-            (Self::Deliver, Some(reason)) => Self::Drop(reason),
+            (Self::Deliver | Self::Hold, Some(reason)) => Self::Drop(reason),
             _ => self,
         }
     }
@@ -184,6 +188,13 @@ pub struct AttemptRecord {
     /// The request that was for several deliveries, where the endpoint has batches. All its attempts have the same error and
     /// response.
     pub batch: Option<Arc<BatchRequest>>,
+}
+
+impl AttemptRecord {
+    /// Whether the request was for more than this one delivery.
+    pub fn is_shared(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.size > 1)
+    }
 }
 
 /// One request for several deliveries of an endpoint.
@@ -270,7 +281,7 @@ pub struct Page {
 /// One pending delivery.
 #[derive(Clone, Debug)]
 pub struct PendingRow {
-    /// What is to be delivered.
+    /// What is to be delivered; it carries the count of what this endpoint did not get, too.
     pub event: Arc<Accepted>,
     /// The run.
     pub run: u32,
@@ -286,10 +297,12 @@ pub struct PendingRow {
     pub due: Option<Timestamp>,
     /// The receiver asked for this time.
     pub asked: bool,
+    /// The status that the last attempt was answered with, if that was one for several deliveries.
+    pub batch_status: Option<u16>,
 }
 
 /// An endpoint as it is kept; `settings` is JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EndpointRow {
     /// Its number.
     pub key: EndpointKey,
@@ -310,7 +323,7 @@ pub struct EndpointRow {
 }
 
 /// A change of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EndpointChange {
     /// The settings from now on, JSON.
     pub settings: String,
@@ -395,7 +408,7 @@ pub enum ReplayOutcome {
 }
 
 /// What the pipeline starts from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Loaded {
     /// Endpoints that exist.
     pub endpoints: Vec<EndpointRow>,
@@ -411,6 +424,38 @@ pub struct Loaded {
     pub windows: Vec<WindowChange>,
     /// Events that are held, by seq.
     pub held: Vec<Arc<Accepted>>,
+    /// Deliveries that are held, by (seq, endpoint).
+    pub held_deliveries: Vec<HeldDelivery>,
     /// Every event up to this seq has a recorded verdict.
     pub judged_through: u64,
+}
+
+/// Settings hold secrets: they are not shown.
+impl fmt::Debug for EndpointRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, id, version, state_reason, .. } = self;
+        let mut shown = f.debug_struct("EndpointRow");
+        shown.field("key", key).field("id", id).field("version", version).field("state_reason", state_reason);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EndpointChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { state_changed, state_reason, drop_pending, .. } = self;
+        let mut shown = f.debug_struct("EndpointChange");
+        shown.field("state_changed", state_changed).field("state_reason", state_reason);
+        shown.field("drop_pending", drop_pending).finish_non_exhaustive()
+    }
+}
+
+/// Chains hold secrets too: only their names are shown.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoints, pending, rules, chains, judged_through, .. } = self;
+        let chains: Vec<_> = chains.iter().map(|(name, _)| name).collect();
+        let mut shown = f.debug_struct("Loaded");
+        shown.field("endpoints", endpoints).field("pending", pending).field("rules", rules).field("chains", &chains);
+        shown.field("judged_through", judged_through).finish_non_exhaustive()
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::DeliveryId;
 use crate::clock::Timestamp;
 
 /// What debouncing changed by an event.
@@ -13,6 +14,48 @@ pub struct Debounced {
     pub suppressed_by: Option<String>,
     /// Events that were held and that this one replaced, each with the rule by which it did.
     pub coalesced: Vec<(u64, String)>,
+    /// Deliveries that an endpoint's own debounce held and that a later one replaced: they are suppressed.
+    pub muted: Vec<DeliveryId>,
+    /// Deliveries that an endpoint's own debounce lets go.
+    pub released: Vec<Released>,
+}
+
+impl Debounced {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        let Self { windows, suppressed_by, coalesced, muted, released } = self;
+        windows.is_empty() && suppressed_by.is_none() && coalesced.is_empty() && muted.is_empty() && released.is_empty()
+    }
+
+    /// Adds what changed later, by no event of its own.
+    pub fn append(&mut self, later: Self) {
+        let Self { windows, suppressed_by, coalesced, muted, released } = later;
+        self.windows.extend(windows);
+        self.suppressed_by = self.suppressed_by.take().or(suppressed_by);
+        self.coalesced.extend(coalesced);
+        self.muted.extend(muted);
+        self.released.extend(released);
+    }
+}
+
+/// A delivery that was held by its endpoint's own debounce, and is made at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// When it is let go: its age counts from here.
+    pub at: Timestamp,
+    /// How many of its key the endpoint did not get since the last that it did; beside what the event itself carries.
+    pub suppressed: u64,
+}
+
+/// A delivery that its endpoint's own debounce holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldDelivery {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// How many events its event itself carries the count of.
+    pub carries: u64,
 }
 
 /// How a debounce window stands after an event, for recovery.

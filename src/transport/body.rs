@@ -44,7 +44,8 @@ impl Rendered {
 /// event, in their order.
 ///
 /// # Errors
-/// As for [`render`], when one of the events cannot be written.
+/// As for [`render`], when one of the events cannot be written; the same when the body for several is longer than the
+/// endpoint's batches may be, so that it goes out in two.
 pub fn render_all(events: &[Arc<Accepted>], settings: &Settings) -> Result<Rendered, Failure> {
     match events {
         [event] if settings.policy.batch.is_none() => render(event, settings),

@@ -1,26 +1,17 @@
 //! Opening connections: only to addresses that the guard has judged.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_service::{Service, always_ready};
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Host};
 use awc::http::Uri;
 use futures_util::{FutureExt, TryFutureExt, future::LocalBoxFuture};
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
+use tracing::debug;
 
-use super::{Failure, FailureKind, guard, stream::Stream};
+use super::{Failure, FailureKind, guard::Blocked, names::Names, perimeter::Perimeter, stream::Stream};
 use crate::{endpoint::policy::Guard, metrics::Metrics};
 
-/// The longest a name may take to resolve.
-const RESOLVE: Duration = Duration::from_secs(5);
 /// The longest a connection may take, over all addresses of a name.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried, so that each has at least a second.
@@ -33,6 +24,8 @@ const TRIED: usize = 5;
 #[derive(Clone)]
 pub(super) struct Dialer {
     pub(super) guard: Guard,
+    pub(super) names: Names,
+    pub(super) perimeter: Arc<Perimeter>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -52,40 +45,36 @@ impl Service<ConnectInfo<Uri>> for Dialer {
 }
 
 async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Stream>, Failure> {
-    let addresses = resolve(uri.hostname(), port).await?;
+    let host = uri.hostname();
+    let addresses = dialer.names.resolve(host, port).await?;
     for address in &addresses {
-        dialer.judge(address.ip())?;
+        dialer.judge(host, *address)?;
     }
     let tcp = connect(addresses).await?;
-    let prepared = tcp.set_nodelay(true).and_then(|()| tcp.peer_addr());
-    let peer = prepared.map_err(|error| Failure::new(FailureKind::Connect, error.to_string()))?;
-    dialer.judge(peer.ip())?;
+    let ends = tcp.set_nodelay(true).and_then(|()| Ok((tcp.peer_addr()?, tcp.local_addr()?)));
+    let (peer, local) = ends.map_err(|error| Failure::new(FailureKind::Connect, error.to_string()))?;
+    dialer.judge(host, peer)?;
+    if peer.ip() == local.ip() {
+        dialer.judge_this_machine(host, peer)?;
+    }
     Ok(Connection::new(uri, Stream::new(tcp)))
 }
 
 impl Dialer {
-    fn judge(&self, ip: IpAddr) -> Result<(), Failure> {
-        guard::judge(ip, self.guard).map_err(|blocked| {
-            self.metrics.blocked.one(blocked.label());
-            Failure::new(FailureKind::Blocked, blocked.to_string())
-        })
+    fn judge(&self, host: &str, address: SocketAddr) -> Result<(), Failure> {
+        self.perimeter.judge(address, self.guard).map_err(|blocked| self.refuse(host, blocked))
     }
-}
 
-/// Every address of `host`, at least one.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = literal.parse() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
+    /// A connection whose ends have one address has not left this machine, whatever its interfaces are said to be.
+    fn judge_this_machine(&self, host: &str, address: SocketAddr) -> Result<(), Failure> {
+        self.perimeter.judge_as_own(address, self.guard).map_err(|blocked| self.refuse(host, blocked))
     }
-    let dns = |why: String| Failure::new(FailureKind::Dns, format!("{host} cannot be resolved: {why}"));
-    match timeout(RESOLVE, lookup_host((host, port))).await {
-        Err(_) => Err(dns(format!("no answer within {} s", RESOLVE.as_secs()))),
-        Ok(Err(error)) => Err(dns(error.to_string())),
-        Ok(Ok(found)) => {
-            let addresses: Vec<_> = found.collect();
-            if addresses.is_empty() { Err(dns("it has no addresses".into())) } else { Ok(addresses) }
-        }
+
+    /// The failure names no address that its reader has not written: it would tell him what names mean inside.
+    fn refuse(&self, host: &str, Blocked { ip, reason }: Blocked) -> Failure {
+        self.metrics.blocked.one(Blocked { ip, reason }.label());
+        debug!(host, %ip, reason, "address refused");
+        Failure::new(FailureKind::Blocked, format!("{host} must not be reached: {reason}"))
     }
 }
 

@@ -2,7 +2,12 @@
 
 mod request;
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use awc::{
     Client, ClientResponse, Connector,
@@ -12,10 +17,14 @@ use awc::{
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::{
-    Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport, connect::Dialer, retry_after,
-    stream::Used,
+    Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport,
+    connect::Dialer,
+    kept::Kept,
+    retry_after,
+    stream::{Socket, Used},
 };
 use crate::endpoint::policy::Guard;
 
@@ -31,39 +40,87 @@ const LONGEST_CONTENT_TYPE: usize = 256;
 /// - Connections are kept for the next request to the same host and guard for up to 15 seconds, and reused only when the
 ///   answer before was complete and came to a clear end. An attempt is sent once: a kept connection that the receiver
 ///   closes at that moment is a [`FailureKind::Protocol`] failure, because what it has read of the request is unknown.
+/// - The head of an answer is read up to 16 KiB and 96 headers, its body as far as it is kept.
 /// - An interim answer (1xx) is a failure: nothing was asked that would call for one, and awc cannot read the final one.
 ///   The connection is closed.
+///
+/// - A connection that nobody used for so long is closed, so that silent endpoints hold no sockets.
 ///
 /// Made on the arbiter that uses it.
 #[derive(Clone)]
 pub struct HttpTransport(Rc<Clients>);
 
+/// The clients of an arbiter, and what they keep.
+struct Clients {
+    network: Network,
+    by_guard: RefCell<ByGuard>,
+    kept: Kept,
+    /// Connections that were closed in the pools of these clients: what is left of each stays there.
+    left: Cell<usize>,
+}
+
 /// A client for each guard. awc knows a kept connection by its host alone, so that sharing one would lend a connection that
 /// one guard allows to an endpoint whose guard does not.
-struct Clients {
+struct ByGuard {
     private: Client,
     private_no_loopback: Client,
     public: Client,
     public_and_loopback: Client,
 }
 
-impl HttpTransport {
-    /// A transport without connections.
-    pub fn new(network: &Network) -> Self {
-        Self(Rc::new(Clients {
+impl ByGuard {
+    fn new(network: &Network) -> Self {
+        Self {
             private: client(network, Guard::Private),
             private_no_loopback: client(network, Guard::PrivateNoLoopback),
             public: client(network, Guard::Public),
             public_and_loopback: client(network, Guard::PublicAndLoopback),
-        }))
+        }
+    }
+}
+
+impl HttpTransport {
+    /// A transport without connections.
+    pub fn new(network: &Network) -> Self {
+        let (by_guard, kept) = (RefCell::new(ByGuard::new(network)), Kept::new(network.keep));
+        Self(Rc::new(Clients { network: network.clone(), by_guard, kept, left: Cell::default() }))
     }
 
-    fn client(&self, guard: Guard) -> &Client {
-        match guard {
-            Guard::Private => &self.0.private,
-            Guard::PrivateNoLoopback => &self.0.private_no_loopback,
-            Guard::Public => &self.0.public,
-            Guard::PublicAndLoopback => &self.0.public_and_loopback,
+    fn client(&self, guard: Guard) -> Client {
+        let clients = self.0.by_guard.borrow();
+        let client = match guard {
+            Guard::Private => &clients.private,
+            Guard::PrivateNoLoopback => &clients.private_no_loopback,
+            Guard::Public => &clients.public,
+            Guard::PublicAndLoopback => &clients.public_and_loopback,
+        };
+        client.clone()
+    }
+}
+
+impl Clients {
+    fn keep(self: &Rc<Self>, socket: &Rc<Socket>) {
+        if self.kept.is_idle(socket) {
+            actix_rt::spawn(Kept::watch(Rc::downgrade(self), |clients| &clients.kept, Self::renew));
+        }
+    }
+
+    /// What was saved before the operator asked for https is held to it too.
+    fn judge_scheme(&self, attempt: &Attempt) -> Result<(), Failure> {
+        let settings = &attempt.endpoint.settings;
+        let Some(url) = settings.target.url() else { return Ok(()) };
+        self.network.perimeter.judge_scheme(url, settings.guard).map_err(|rule| {
+            self.network.metrics.blocked.one("not_https");
+            Failure::new(FailureKind::Blocked, format!("the URL {rule}"))
+        })
+    }
+
+    /// What is left of closed connections goes with its clients once it is more than what they keep.
+    fn renew(&self, closed: usize, kept: usize) {
+        self.left.set(self.left.get() + closed);
+        if self.left.get() > kept {
+            self.left.set(0);
+            let _old = self.by_guard.replace(ByGuard::new(&self.network));
         }
     }
 }
@@ -71,24 +128,38 @@ impl HttpTransport {
 fn client(network: &Network, guard: Guard) -> Client {
     /// For awc's own limits: the exchange has its deadline, and each step of the dialer too.
     const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+    let (names, perimeter) = (network.names.clone(), Arc::clone(&network.perimeter));
     let connector = Connector::new()
-        .connector(Dialer { guard, metrics: Arc::clone(&network.metrics) })
+        .connector(Dialer { guard, names, perimeter, metrics: Arc::clone(&network.metrics) })
         .rustls_0_23(network.tls.clone())
         .limit(0)
         .timeout(NEVER)
-        .handshake_timeout(NEVER);
+        .handshake_timeout(NEVER)
+        .conn_keep_alive(network.keep);
     Client::builder().connector(connector).disable_timeout().disable_redirects().no_default_headers().finish()
 }
 
 impl Transport for HttpTransport {
     fn send(&self, attempt: Attempt) -> LocalBoxFuture<'static, Answer> {
         let settings = &attempt.endpoint.settings;
-        let (client, limit) = (self.client(settings.guard).clone(), settings.policy.timeout);
+        let (client, limit) = (self.client(settings.guard), settings.policy.timeout);
+        let clients = Rc::clone(&self.0);
         async move {
             let late = || Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"));
             let used = Used::default();
-            let answer = timeout(limit, used.watch(exchange(&client, &attempt, &used))).await;
-            answer.unwrap_or_else(|_| Err(late())).map(Reply::from)
+            let exchange = async {
+                clients.judge_scheme(&attempt)?;
+                exchange(&client, &attempt, &used).await
+            };
+            let answer = timeout(limit, used.watch(exchange)).await;
+            if let Some(socket) = used.socket() {
+                clients.keep(&socket);
+            }
+            let answer = answer.unwrap_or_else(|_| Err(late())).map(Reply::from);
+            if let Err(Failure { kind: FailureKind::Blocked, detail }) = &answer {
+                warn!(event = "guard.blocked", endpoint = %attempt.endpoint.id, reason = detail, "address refused");
+            }
+            answer
         }
         .boxed_local()
     }
@@ -97,6 +168,7 @@ impl Transport for HttpTransport {
 async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Result<Response, Failure> {
     let (request, body) = request::build(client, attempt)?;
     let head = request.send_body(body).await.map_err(failure)?;
+    used.has_head();
     let status = head.status().as_u16();
     if !(200..600).contains(&status) {
         used.close();

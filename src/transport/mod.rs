@@ -7,7 +7,10 @@ mod connect;
 mod file;
 pub mod guard;
 mod http;
+mod kept;
+mod names;
 mod network;
+mod perimeter;
 mod retry_after;
 mod routed;
 pub mod signature;
@@ -24,6 +27,7 @@ pub use batch::batch_id;
 pub use file::{FileTransport, Writers};
 pub use http::HttpTransport;
 pub use network::Network;
+pub use perimeter::Perimeter;
 pub(crate) use routed::routed;
 
 /// One try to deliver one event, or a batch of them, to one endpoint. Where the endpoint has batches, one event is a batch
@@ -124,9 +128,20 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Control characters, which may be a receiver's, are escaped: no text can forge a line of a log.
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        let detail: String = detail.into();
+        let detail = if detail.contains(char::is_control) { printable(&detail) } else { detail };
+        Self { kind, detail }
     }
+}
+
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
 }
 
 /// Where an exchange without an answer broke.

@@ -1,11 +1,12 @@
 //! What all transports of a process share.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tracing::warn;
 
+use super::{names::Names, perimeter::Perimeter};
 use crate::metrics::Metrics;
 
 /// How Hookmill reaches the network: how it agrees on TLS. Made once, since reading the system's certificates takes
@@ -14,7 +15,14 @@ use crate::metrics::Metrics;
 pub struct Network {
     pub(super) tls: Arc<ClientConfig>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) perimeter: Arc<Perimeter>,
+    pub(super) names: Names,
+    /// How long a connection is kept that nobody uses.
+    pub(super) keep: Duration,
 }
+
+/// How long a connection is kept that nobody uses.
+const KEEP: Duration = Duration::from_secs(15);
 
 impl Network {
     /// TLS 1.2 and 1.3, with servers checked against the certificate authorities of the operating system. Where that has none,
@@ -41,12 +49,19 @@ impl Network {
     /// TLS as `tls` says, but for ALPN: that offers HTTP/1.1 alone, the one version that is spoken.
     pub fn with_tls(mut tls: ClientConfig) -> Self {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { tls: Arc::new(tls), metrics: Arc::default() }
+        let tls = Arc::new(tls);
+        Self { tls, metrics: Arc::default(), perimeter: Arc::default(), names: Names::default(), keep: KEEP }
     }
 
     /// Counts what the guard refuses there.
     #[must_use]
     pub fn counting(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// Has `perimeter` judge every connection.
+    #[must_use]
+    pub fn within(self, perimeter: Arc<Perimeter>) -> Self {
+        Self { perimeter, ..self }
     }
 }

@@ -1,7 +1,7 @@
-//! Signatures: those of [Standard Webhooks](https://www.standardwebhooks.com), symmetric scheme `v1`, and plain ones.
+//! Signatures: those of [Standard Webhooks](https://www.standardwebhooks.com), and plain ones.
 //!
-//! HMAC-SHA256 over `id.timestamp.body` under each of an endpoint's secrets: the id so that one message cannot pass for
-//! another, the time so that an old one cannot be sent again.
+//! HMAC-SHA256 (`v1`) or Ed25519 (`v1a`) over `id.timestamp.body` under each of an endpoint's keys: the id so that one message
+//! cannot pass for another, the time so that an old one cannot be sent again.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::{
     clock::Timestamp,
-    endpoint::{Encoding, Secret, TextSecret},
+    endpoint::{Encoding, HeaderPrefix, Key, PublicKey, Secret, TextSecret},
+    error::Invalid,
 };
 
 /// The header with the event's id.
@@ -22,17 +23,78 @@ pub const TIMESTAMP: &str = "webhook-timestamp";
 /// The header with the signatures, separated by spaces.
 pub const SIGNATURE: &str = "webhook-signature";
 
+/// The names of [`ID`], [`TIMESTAMP`] and [`SIGNATURE`] under a prefix.
+pub const fn names(prefix: HeaderPrefix) -> [&'static str; 3] {
+    match prefix {
+        HeaderPrefix::Webhook => [ID, TIMESTAMP, SIGNATURE],
+        HeaderPrefix::Svix => ["svix-id", "svix-timestamp", "svix-signature"],
+    }
+}
+
 /// How far a message's time may be from the verifier's, before or after.
 pub const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-const SCHEME: &str = "v1,";
+const SYMMETRIC: &str = "v1,";
+const ASYMMETRIC: &str = "v1a,";
 
-/// The value of [`SIGNATURE`] for a message of [`ID`] `id` sent `at`: one signature for each secret, in their order.
-pub fn sign<'a>(secrets: impl IntoIterator<Item = &'a Secret>, id: &str, at: Timestamp, body: &[u8]) -> String {
+/// The value of [`SIGNATURE`] for a message of [`ID`] `id` sent `at`: one signature for each key, in their order.
+pub fn sign<'a>(keys: impl IntoIterator<Item = &'a Key>, id: &str, at: Timestamp, body: &[u8]) -> String {
     let timestamp = at.as_seconds().to_string();
-    let sign = |secret| format!("{SCHEME}{}", BASE64_STANDARD.encode(code(secret, id, &timestamp, body)));
-    secrets.into_iter().map(sign).collect::<Vec<_>>().join(" ")
+    let sign = |key: &Key| match key {
+        Key::Secret(secret) => {
+            format!("{SYMMETRIC}{}", BASE64_STANDARD.encode(code(secret, id, &timestamp, body)))
+        }
+        Key::Private(key) => {
+            format!("{ASYMMETRIC}{}", BASE64_STANDARD.encode(key.sign(&message(id, &timestamp, body))))
+        }
+    };
+    keys.into_iter().map(sign).collect::<Vec<_>>().join(" ")
 }
+
+/// What a receiver verifies with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verifier {
+    /// `v1`: the secret that it shares with the sender.
+    Secret(Secret),
+    /// `v1a`: the public half of the sender's pair.
+    Public(PublicKey),
+}
+
+impl Verifier {
+    /// Reads `whsec_…` or `whpk_…`.
+    ///
+    /// # Errors
+    /// When the text is something else.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.starts_with("whpk_") {
+            PublicKey::parse(text).map(Self::Public)
+        } else {
+            Secret::parse(text).map(Self::Secret)
+        }
+    }
+
+    /// Whether one of `signatures` is its sender's.
+    fn accepts(&self, id: &str, timestamp: &str, signatures: &str, body: &[u8]) -> bool {
+        let of_scheme = |scheme: &'static str| {
+            let encoded = signatures.split(' ').filter_map(move |signature| signature.strip_prefix(scheme));
+            encoded.filter_map(|encoded| BASE64_STANDARD.decode(encoded).ok())
+        };
+        match self {
+            Self::Secret(secret) => {
+                let expected = code(secret, id, timestamp, body);
+                let matches = |claimed: Vec<u8>| claimed.as_slice().ct_eq(&expected);
+                of_scheme(SYMMETRIC).map(matches).fold(Choice::from(0), |any, one| any | one).into()
+            }
+            Self::Public(key) => {
+                let message = message(id, timestamp, body);
+                of_scheme(ASYMMETRIC).take(MOST_VERIFIED).any(|claimed| key.has_signed(&message, &claimed))
+            }
+        }
+    }
+}
+
+/// Asymmetric signatures of one message that are looked at: each takes a while.
+const MOST_VERIFIED: usize = 16;
 
 /// Why a message is not to be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,19 +108,19 @@ pub enum SignatureError {
     /// The message is from the future, or the clocks differ.
     #[error("webhook-timestamp is more than five minutes in the future")]
     TooNew,
-    /// None of the signatures is of this secret and message.
-    #[error("no signature matches: another secret, or a changed message")]
+    /// None of the signatures is of this key and message.
+    #[error("no signature matches: another secret or key, or a changed message")]
     Mismatch,
 }
 
-/// Checks that a message was signed with `secret` within [`TOLERANCE`] of `now`. `id`, `timestamp` and `signatures` are the
-/// headers [`ID`], [`TIMESTAMP`] and [`SIGNATURE`] as they came; signatures of schemes other than `v1` are passed over.
-/// The time it takes tells nothing about the right signature.
+/// Checks that a message was signed with one of `verifiers` within [`TOLERANCE`] of `now`. `id`, `timestamp` and `signatures`
+/// are the headers [`ID`], [`TIMESTAMP`] and [`SIGNATURE`] as they came; signatures of other schemes than a verifier's are
+/// passed over. The time it takes tells nothing about the right signature.
 ///
 /// # Errors
 /// When the message must not be believed.
 pub fn verify(
-    secret: &Secret,
+    verifiers: &[Verifier],
     id: &str,
     timestamp: &str,
     signatures: &str,
@@ -72,13 +134,13 @@ pub fn verify(
         age if age < -tolerance => return Err(SignatureError::TooNew),
         _ => {}
     }
-    let expected = code(secret, id, timestamp, body);
-    let matches = |signature: &str| {
-        let claimed = signature.strip_prefix(SCHEME).and_then(|text| BASE64_STANDARD.decode(text).ok());
-        claimed.map_or(Choice::from(0), |claimed| claimed.as_slice().ct_eq(&expected))
-    };
-    let any = signatures.split(' ').map(matches).fold(Choice::from(0), |any, one| any | one);
-    if bool::from(any) { Ok(()) } else { Err(SignatureError::Mismatch) }
+    let accepted = verifiers.iter().any(|verifier| verifier.accepts(id, timestamp, signatures, body));
+    if accepted { Ok(()) } else { Err(SignatureError::Mismatch) }
+}
+
+/// What is signed.
+fn message(id: &str, timestamp: &str, body: &[u8]) -> Vec<u8> {
+    [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat()
 }
 
 fn code(secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
@@ -129,6 +191,64 @@ mod tests {
         Secret::parse(&format!("whsec_{}", BASE64_STANDARD.encode([byte; 32]))).unwrap()
     }
 
+    fn sign(secrets: &[Secret], id: &str, at: Timestamp, body: &[u8]) -> String {
+        let keys: Vec<_> = secrets.iter().cloned().map(Key::Secret).collect();
+        super::sign(&keys, id, at, body)
+    }
+
+    fn verify(
+        secret: &Secret,
+        id: &str,
+        timestamp: &str,
+        signatures: &str,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<(), SignatureError> {
+        super::verify(&[Verifier::Secret(secret.clone())], id, timestamp, signatures, body, now)
+    }
+
+    /// Of the first message of [`VECTORS`].
+    const PRIVATE: &str =
+        "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
+    const ASYMMETRIC_SIGNATURE: &str =
+        "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
+
+    #[test]
+    fn the_known_vector_of_the_asymmetric_scheme_holds() {
+        let key = Key::parse(PRIVATE).unwrap();
+        let (_, id, at, body, _) = VECTORS[0];
+        let (at, timestamp) = (seconds(at), at.to_string());
+        assert_eq!(super::sign([&key], id, at, body.as_bytes()), ASYMMETRIC_SIGNATURE);
+        let verifier = [Verifier::parse(&key.public().unwrap().to_string()).unwrap()];
+        let verify = |id, signatures: &str, body: &str| {
+            super::verify(&verifier, id, &timestamp, signatures, body.as_bytes(), at)
+        };
+        assert_eq!(verify(id, ASYMMETRIC_SIGNATURE, body), Ok(()));
+        let others = "v1,AAAA v1a,! v1a,AAAA ";
+        assert_eq!(verify(id, &format!("{others}{ASYMMETRIC_SIGNATURE}"), body), Ok(()));
+        let symmetric = ASYMMETRIC_SIGNATURE.replace("v1a", "v1");
+        for (id, signatures, body) in [
+            ("msg_q", ASYMMETRIC_SIGNATURE, body),
+            (id, ASYMMETRIC_SIGNATURE, "{}"),
+            (id, &symmetric, body),
+            (id, "", body),
+        ] {
+            assert_eq!(verify(id, signatures, body), Err(SignatureError::Mismatch), "{signatures}");
+        }
+    }
+
+    #[test]
+    fn both_schemes_stand_in_one_header_and_each_verifies() {
+        let (pair, shared) = (Key::parse(PRIVATE).unwrap(), secret(1));
+        let header = super::sign([&pair, &Key::Secret(shared.clone())], "m", seconds(9), b"{}");
+        for verifier in [Verifier::Public(pair.public().unwrap()), Verifier::Secret(shared)] {
+            assert_eq!(super::verify(&[verifier], "m", "9", &header, b"{}", seconds(9)), Ok(()));
+        }
+        let stranger = Verifier::Public(Key::generate(crate::endpoint::Scheme::V1a).unwrap().public().unwrap());
+        assert!(super::verify(&[stranger], "m", "9", &header, b"{}", seconds(9)).is_err());
+        assert!(super::verify(&[], "m", "9", &header, b"{}", seconds(9)).is_err());
+    }
+
     fn seconds(seconds: i64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)
     }
@@ -137,7 +257,7 @@ mod tests {
     fn the_known_vectors_hold() {
         for (secret, id, at, body, signature) in VECTORS {
             let secret = Secret::parse(secret).unwrap();
-            assert_eq!(sign([&secret], id, seconds(at), body.as_bytes()), signature);
+            assert_eq!(sign(std::slice::from_ref(&secret), id, seconds(at), body.as_bytes()), signature);
             let now = seconds(at + 299);
             assert_eq!(verify(&secret, id, &at.to_string(), signature, body.as_bytes(), now), Ok(()));
         }
@@ -155,7 +275,7 @@ mod tests {
     #[test]
     fn while_a_secret_is_rotated_out_both_old_and_new_verify() {
         let (old, new) = (secret(1), secret(2));
-        let header = sign([&new, &old], "m", seconds(9), b"{}");
+        let header = sign(&[new.clone(), old.clone()], "m", seconds(9), b"{}");
         assert_eq!(header.split(' ').count(), 2);
         for secret in [&old, &new] {
             assert_eq!(verify(secret, "m", "9", &header, b"{}", seconds(9)), Ok(()));
@@ -164,13 +284,13 @@ mod tests {
 
     #[test]
     fn other_schemes_and_nonsense_beside_the_signature_do_no_harm() {
-        let header = format!("v1a,AAAA v1 v1,! {}  v9,x", sign([&secret(1)], "m", seconds(9), b"{}"));
+        let header = format!("v1a,AAAA v1 v1,! {}  v9,x", sign(&[secret(1)], "m", seconds(9), b"{}"));
         assert_eq!(verify(&secret(1), "m", "9", &header, b"{}", seconds(9)), Ok(()));
     }
 
     #[test]
     fn only_messages_of_the_last_and_next_five_minutes_are_believed() {
-        let header = sign([&secret(1)], "m", seconds(1000), b"{}");
+        let header = sign(&[secret(1)], "m", seconds(1000), b"{}");
         let at = |now| verify(&secret(1), "m", "1000", &header, b"{}", seconds(now));
         assert_eq!((at(1300), at(700)), (Ok(()), Ok(())));
         assert_eq!((at(1301), at(699)), (Err(SignatureError::TooOld), Err(SignatureError::TooNew)));
@@ -182,7 +302,7 @@ mod tests {
 
     #[test]
     fn any_change_to_the_message_is_noticed() {
-        let header = sign([&secret(1)], "m", seconds(1000), b"{}");
+        let header = sign(&[secret(1)], "m", seconds(1000), b"{}");
         let verify = |secret: &Secret, id, timestamp, signatures: &str, body: &[u8]| {
             verify(secret, id, timestamp, signatures, body, seconds(1000))
         };
@@ -202,7 +322,7 @@ mod tests {
         ) {
             let secret = Secret::parse(&format!("whsec_{}", BASE64_STANDARD.encode(key))).unwrap();
             let reference = standardwebhooks::Webhook::new(&secret.reveal()).unwrap();
-            let ours = sign([&secret], &id, seconds(at), body.as_bytes());
+            let ours = sign(std::slice::from_ref(&secret), &id, seconds(at), body.as_bytes());
             prop_assert_eq!(&ours, &reference.sign(&id, at, body.as_bytes()).unwrap());
             prop_assert_eq!(verify(&secret, &id, &at.to_string(), &ours, body.as_bytes(), seconds(at)), Ok(()));
         }

@@ -6,7 +6,7 @@
 //! connection an exchange writes to, can close it in the pool, and sees what awc made of it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     future::Future,
     io,
@@ -18,15 +18,55 @@ use std::{
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-type Socket = RefCell<Option<TcpStream>>;
+use crate::clock::Mono;
+
+/// A TCP connection until it is closed, and since when nobody uses it.
+#[derive(Debug)]
+pub(super) struct Socket {
+    tcp: RefCell<Option<TcpStream>>,
+    /// `None` while an exchange goes on.
+    pub(super) idle_since: Cell<Option<Mono>>,
+    /// Whether it stands among those that may be idle.
+    pub(super) listed: Cell<bool>,
+}
+
+impl Socket {
+    /// Closes it, wherever it is. Nobody can use it again.
+    pub(super) fn close(&self) {
+        self.tcp.take();
+    }
+}
 
 tokio::task_local! {
     static CURRENT: Used;
 }
 
+/// The longest head of an answer. awc reads all of it again whenever a byte more has come: what it would allow, eight times as
+/// much, would take seconds of its thread.
+const HEAD: usize = 16 << 10;
+
 /// The connection that an exchange uses; none until it has written.
 #[derive(Clone, Default)]
-pub(super) struct Used(Rc<RefCell<Weak<Socket>>>);
+pub(super) struct Used(Rc<Exchange>);
+
+#[derive(Default)]
+struct Exchange {
+    socket: RefCell<Weak<Socket>>,
+    /// Bytes that came since the last were sent, until the head of the answer is there.
+    head: Cell<usize>,
+    has_head: Cell<bool>,
+}
+
+impl Exchange {
+    /// Counts what came; an error when the head of the answer is too long. What came with the end of the head counts too.
+    fn came(&self, bytes: usize) -> io::Result<()> {
+        self.head.set(self.head.get() + bytes);
+        if self.has_head.get() || self.head.get() <= HEAD {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("its head is longer than {} KiB", HEAD >> 10)))
+    }
+}
 
 impl Used {
     /// Runs `exchange`; the connection that it writes to becomes this one.
@@ -37,8 +77,13 @@ impl Used {
     /// Closes the connection, wherever it is. Nobody can use it again.
     pub(super) fn close(&self) {
         if let Some(socket) = self.socket() {
-            socket.take();
+            socket.close();
         }
+    }
+
+    /// The head of the answer is there.
+    pub(super) fn has_head(&self) {
+        self.0.has_head.set(true);
     }
 
     /// Drops the rest of an answer whose body seems to have ended, and tells whether it broke off instead.
@@ -51,8 +96,9 @@ impl Used {
         held && self.socket().is_none()
     }
 
-    fn socket(&self) -> Option<Rc<Socket>> {
-        self.0.borrow().upgrade()
+    /// The connection, if it is still there.
+    pub(super) fn socket(&self) -> Option<Rc<Socket>> {
+        self.0.socket.borrow().upgrade()
     }
 }
 
@@ -61,11 +107,11 @@ pub(super) struct Stream(Rc<Socket>);
 
 impl Stream {
     pub(super) fn new(tcp: TcpStream) -> Self {
-        Self(Rc::new(RefCell::new(Some(tcp))))
+        Self(Rc::new(Socket { tcp: RefCell::new(Some(tcp)), idle_since: Cell::default(), listed: Cell::default() }))
     }
 
     fn with<T>(&self, closed: T, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
-        self.0.borrow_mut().as_mut().map_or(closed, |tcp| poll(Pin::new(tcp)))
+        self.0.tcp.borrow_mut().as_mut().map_or(closed, |tcp| poll(Pin::new(tcp)))
     }
 }
 
@@ -75,14 +121,24 @@ fn closed<T>() -> Poll<io::Result<T>> {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.with(Poll::Ready(Ok(())), |tcp| tcp.poll_read(cx, into))
+        let before = into.filled().len();
+        let read = self.with(Poll::Ready(Ok(())), |tcp| tcp.poll_read(cx, into));
+        let came = into.filled().len() - before;
+        match CURRENT.try_with(|used| used.0.came(came)) {
+            Ok(Err(too_long)) => Poll::Ready(Err(too_long)),
+            _ => read,
+        }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // Outside an exchange, such as in a farewell of TLS, there is nobody to tell.
-        let _ = CURRENT.try_with(|used| used.0.replace(Rc::downgrade(&self.0)));
+        let _ = CURRENT.try_with(|used| {
+            used.0.socket.replace(Rc::downgrade(&self.0));
+            used.0.head.set(0);
+        });
+        self.0.idle_since.set(None);
         self.with(closed(), |tcp| tcp.poll_write(cx, bytes))
     }
 

@@ -66,6 +66,7 @@ const PURE: &[&str] = &[
     "store/ledger.rs",
     "store/reasons.rs",
     "store/rows.rs",
+    "store/sealing.rs",
     "store/windows.rs",
     "transport/batch.rs",
     "transport/body.rs",
@@ -74,6 +75,7 @@ const PURE: &[&str] = &[
     "transport/file/line.rs",
     "transport/file/rotation.rs",
     "transport/guard.rs",
+    "transport/guard",
     "transport/signature.rs",
 ];
 
@@ -93,7 +95,8 @@ fn without_tests(path: &Path) -> Option<String> {
         return None;
     }
     let text = fs::read_to_string(path).unwrap();
-    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let starts = ["#[cfg(test)]\nmod tests {", "#[cfg(all(test,"];
+    let end = starts.iter().filter_map(|start| text.find(start)).min().unwrap_or(text.len());
     let lines = text[..end].lines().filter(|line| !line.trim_start().starts_with("//"));
     Some(lines.collect::<Vec<_>>().join("\n"))
 }

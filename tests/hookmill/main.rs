@@ -9,6 +9,7 @@
 )]
 
 mod blackbox;
+mod debug;
 mod files;
 mod heritage;
 mod layering;

@@ -20,6 +20,7 @@ mod queues;
 mod replay;
 mod rest;
 mod retries;
+mod rotation;
 mod routing;
 mod watching;
 

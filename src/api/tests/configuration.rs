@@ -194,7 +194,13 @@ fn an_endpoint_has_a_debounce_of_its_own() {
         let debounce = json!({"key": ["/data/k"], "window": "1h"});
         let calm = json!({"id": "calm", "url": URL, "debounce": debounce});
         let made = client.post("/v1/endpoints", &calm).await.value(StatusCode::CREATED);
-        assert_eq!(made["debounce"], json!({"key": ["/data/k"], "window": "1h", "edge": "leading"}));
+        assert_eq!(
+            made["debounce"],
+            json!({
+                "key": ["/data/k"], "window": "1h", "edge": "leading", "max_wait": null, "reset_on": [],
+                "release_on_failure": false
+            })
+        );
         let eager = client.post("/v1/endpoints", &json!({"id": "eager", "url": URL})).await.value(StatusCode::CREATED);
         assert_eq!(eager["debounce"], Value::Null);
         for (n, k) in [(0, "a"), (1, "a"), (2, "b")] {
@@ -214,9 +220,20 @@ fn an_endpoint_has_a_debounce_of_its_own() {
         assert!(String::from_utf8_lossy(&metrics.body).contains(line));
         let rules = client.get("/v1/debounce-rules").await.value(StatusCode::OK);
         assert_eq!(rules["items"], json!([]));
-        let held = json!({"debounce": {"edge": "trailing"}});
-        let patch = client.json(Method::PATCH, "/v1/endpoints/calm", &held).await;
-        assert_eq!(patch.problem(422, "invalid-request"), ["#/debounce/edge"]);
+        let waits = json!({"debounce": {"max_wait": "2h"}});
+        let patch = client.json(Method::PATCH, "/v1/endpoints/calm", &waits).await;
+        assert_eq!(patch.problem(422, "invalid-request"), ["#/debounce/max_wait"]);
+        let held = json!({"debounce": {"edge": "trailing", "max_wait": "2h", "reset_on": ["done"]}});
+        let patched = client.json(Method::PATCH, "/v1/endpoints/calm", &held).await.value(StatusCode::OK);
+        assert_eq!(patched["debounce"]["reset_on"], json!(["done"]));
+        client
+            .post("/v1/events", &json!({"id": "e3", "topic": "t", "data": {"k": "a"}}))
+            .await
+            .value(StatusCode::ACCEPTED);
+        let stats = client.until("/v1/stats", |stats| stats["deliveries"]["delivered"] == 6).await;
+        assert_eq!(stats["deliveries"]["pending"], 1);
+        let shown = client.get("/v1/events/e3").await.value(StatusCode::OK);
+        assert_eq!(shown["deliveries"][0]["state"], "pending");
     });
 }
 

@@ -14,11 +14,14 @@ use crate::{
     Declared, Invalid,
     cli::{Failed, printable},
     config::fields::{Field, Fields, read},
+    transport::{Perimeter, guard::Allowed},
 };
 
 /// The longest time a shutdown may take.
 const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
 
+/// Most networks that are allowed.
+const MOST_ALLOWED: usize = 1000;
 /// Most file roots.
 const MOST_ROOTS: usize = 64;
 /// The most bytes to be left on a disk: 1 PiB.
@@ -30,10 +33,19 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) listen: Option<SocketAddr>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) allow_loopback: Option<bool>,
+    pub(super) guard: GuardOptions,
     pub(super) drain: Option<Duration>,
     pub(super) file_roots: Vec<PathBuf>,
     pub(super) disk_reserve: Option<u64>,
+    pub(super) secret_key_file: Option<PathBuf>,
     pub(super) declared: Declared,
+}
+
+/// What is said of addresses, which judges the endpoints of a file too.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::cli) struct GuardOptions {
+    pub(super) allow: Option<Vec<Allowed>>,
+    pub(super) https_only: Option<bool>,
 }
 
 /// A file cannot be used; nothing of it was.
@@ -51,31 +63,39 @@ enum Cause {
 }
 
 impl ConfigFile {
-    /// Reads a file.
+    /// Reads a file, with `over` above what it says.
     ///
     /// # Errors
     /// Every mistake at once, with its place.
-    pub(in crate::cli) fn read(path: &Path) -> Result<Self, FileError> {
+    pub(super) fn read(path: &Path, over: &GuardOptions) -> Result<Self, FileError> {
         let failed = |cause| FileError { path: path.to_owned(), cause };
         let text = fs::read_to_string(path).map_err(|error| failed(Cause::Unreadable(error)))?;
         let value = syntax::parse(path, &text).map_err(|error| failed(Cause::Syntax(error)))?;
-        Self::parse(&value).map_err(|invalid| failed(Cause::Invalid(invalid)))
+        Self::parse(&value, over).map_err(|invalid| failed(Cause::Invalid(invalid)))
     }
 
-    fn parse(value: &Value) -> Result<Self, Invalid> {
-        read(value, |fields| Some(config(fields)))
+    fn parse(value: &Value, over: &GuardOptions) -> Result<Self, Invalid> {
+        read(value, |fields| Some(config(fields, over)))
     }
 }
 
-fn config(fields: &mut Fields<'_>) -> ConfigFile {
+fn config(fields: &mut Fields<'_>, over: &GuardOptions) -> ConfigFile {
+    let guard = GuardOptions {
+        allow: fields.take("guard_allow").and_then(|field| field.parsed(0..=MOST_ALLOWED)),
+        https_only: fields.take("https_only").and_then(|field| field.flag()),
+    };
+    let allow = over.allow.as_ref().or(guard.allow.as_ref()).cloned().unwrap_or_default();
+    let perimeter = Perimeter::new(allow, over.https_only.or(guard.https_only).unwrap_or(false));
     ConfigFile {
+        guard,
         listen: fields.take("listen").and_then(|field| listen(&field)),
-        data_dir: fields.take("data_dir").and_then(|field| data_dir(&field)),
+        data_dir: fields.take("data_dir").and_then(|field| path(&field)),
         allow_loopback: fields.take("allow_loopback").and_then(|field| field.flag()),
         drain: fields.take("drain").and_then(|field| field.duration(Duration::ZERO..=LONGEST_DRAIN)),
         file_roots: fields.take("file_roots").map(|field| file_roots(&field)).unwrap_or_default(),
         disk_reserve: fields.take("disk_reserve").and_then(|field| field.whole(0..=LARGEST_DISK)),
-        declared: Declared::read(fields),
+        secret_key_file: fields.take("secret_key_file").and_then(|field| path(&field)),
+        declared: Declared::read(fields, &perimeter),
     }
 }
 
@@ -84,7 +104,7 @@ fn listen(field: &Field<'_>) -> Option<SocketAddr> {
     field.text()?.parse().map_err(rule).ok()
 }
 
-fn data_dir(field: &Field<'_>) -> Option<PathBuf> {
+fn path(field: &Field<'_>) -> Option<PathBuf> {
     field.label(4096).map(PathBuf::from)
 }
 
@@ -135,13 +155,19 @@ mod tests {
     use super::*;
 
     fn mistakes(value: &Value) -> Vec<String> {
-        ConfigFile::parse(value).unwrap_err().faults().iter().map(ToString::to_string).collect()
+        ConfigFile::parse(value, &GuardOptions::default())
+            .unwrap_err()
+            .faults()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn every_mistake_is_named_with_its_place() {
         let value = json!({
             "listen": "localhost", "data_dir": "", "allow_loopback": "yes", "drain": "1d", "endpoint": [],
+            "guard_allow": ["10.1.0.0/16:443", "10.1.0.1/16:443"], "https_only": 1,
             "file_roots": ["/var/log", "logs", 7],
             "endpoints": [
                 {"id": "a", "url": "https://a.example"},
@@ -158,6 +184,8 @@ mod tests {
         assert_eq!(
             places,
             [
+                "#/guard_allow/1",
+                "#/https_only",
                 "#/listen",
                 "#/data_dir",
                 "#/allow_loopback",
@@ -185,7 +213,7 @@ mod tests {
     #[test]
     fn the_example_has_no_mistakes() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hookmill.toml");
-        let file = ConfigFile::read(&path).map_err(|error| error.to_string()).unwrap();
+        let file = ConfigFile::read(&path, &GuardOptions::default()).map_err(|error| error.to_string()).unwrap();
         assert_eq!(file.declared.counts(), (4, 1));
     }
 
@@ -196,7 +224,8 @@ mod tests {
             "debounce_rules": {"d": {"topics": ["x.*"], "window": "1m"}},
             "chains": {"E": [{"name": "a", "url": "https://a.example", "final_response": true}]}
         });
-        let file = ConfigFile::parse(&value).unwrap();
-        assert_eq!(ConfigFile::parse(&file.declared.to_masked_json()).unwrap(), file);
+        let parse = |value: &Value| ConfigFile::parse(value, &GuardOptions::default()).unwrap();
+        let file = parse(&value);
+        assert_eq!(parse(&file.declared.to_masked_json()), file);
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{Failed, Outcome};
+use file::GuardOptions;
 pub(super) use file::{ConfigFile, FileError};
 pub(super) use options::{InForce, Options};
 
@@ -53,7 +54,7 @@ impl Config {
 
 impl Check {
     fn run(self) -> Outcome {
-        let file = ConfigFile::read(&self.config)?;
+        let file = ConfigFile::read(&self.config, &GuardOptions::default())?;
         let (endpoints, rules) = file.declared.counts();
         let (file, chains) = (self.config.display(), file.declared.chain_count());
         println!("{file}: no mistakes, endpoints: {endpoints}, debounce rules: {rules}, chains: {chains}");

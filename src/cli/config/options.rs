@@ -5,11 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::builder::FalseyValueParser;
 use serde_json::{Value, json};
 
-use super::{ConfigFile, FileError};
+use super::{ConfigFile, FileError, file::GuardOptions};
 use crate::{
     Declared,
     cli::{DATA_DIR, LISTEN, parse_duration},
     config::duration,
+    transport::guard::Allowed,
 };
 
 #[derive(Clone, Debug, clap::Args)]
@@ -29,12 +30,25 @@ pub(in crate::cli) struct Options {
         default_missing_value = "true", value_parser = FalseyValueParser::new()
     )]
     allow_loopback: Option<bool>,
+    /// Networks and ports that every endpoint may reach, such as 10.1.0.0/16:443 or [fd00::]/8:*, separated by commas
+    #[arg(long, value_name = "NET:PORTS", env = "HOOKMILL_GUARD_ALLOW", value_delimiter = ',')]
+    guard_allow: Option<Vec<Allowed>>,
+    /// Refuse http:// to endpoints made through the API, and to all that are not `private`
+    #[arg(
+        long, value_name = "BOOL", env = "HOOKMILL_HTTPS_ONLY", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = FalseyValueParser::new()
+    )]
+    https_only: Option<bool>,
     /// How long a shutdown lets attempts in flight end [default: 20s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "HOOKMILL_DRAIN")]
     drain: Option<Duration>,
     /// Bytes to leave free on the disk; with less nothing new is accepted [default: 1 GiB or 5 % of it, the larger]
     #[arg(long, value_name = "BYTES", env = "HOOKMILL_DISK_RESERVE")]
     disk_reserve: Option<u64>,
+    /// File with the key that secrets are sealed with in the data directory, outside of it; or give the key itself in the variable
+    /// HOOKMILL_SECRET_KEY
+    #[arg(long, value_name = "FILE", env = "HOOKMILL_SECRET_KEY_FILE")]
+    secret_key_file: Option<PathBuf>,
 }
 
 /// How long a shutdown lets attempts in flight end, unless said otherwise.
@@ -46,10 +60,13 @@ pub(in crate::cli) struct InForce {
     pub(in crate::cli) listen: SocketAddr,
     pub(in crate::cli) data_dir: PathBuf,
     pub(in crate::cli) allow_loopback: bool,
+    pub(in crate::cli) guard_allow: Vec<Allowed>,
+    pub(in crate::cli) https_only: bool,
     pub(in crate::cli) drain: Duration,
     pub(in crate::cli) file_roots: Vec<PathBuf>,
     /// `None` for the usual part of the disk.
     pub(in crate::cli) disk_reserve: Option<u64>,
+    pub(in crate::cli) secret_key_file: Option<PathBuf>,
     pub(in crate::cli) declared: Declared,
 }
 
@@ -59,14 +76,18 @@ impl Options {
     /// # Errors
     /// Every mistake in the file at once.
     pub(in crate::cli) fn in_force(&self) -> Result<InForce, FileError> {
-        let file = self.config.as_deref().map_or_else(|| Ok(ConfigFile::default()), ConfigFile::read)?;
+        let over = GuardOptions { allow: self.guard_allow.clone(), https_only: self.https_only };
+        let file = self.config.as_deref().map(|path| ConfigFile::read(path, &over)).transpose()?.unwrap_or_default();
         Ok(InForce {
             listen: self.listen.or(file.listen).unwrap_or(LISTEN),
             data_dir: self.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()),
             allow_loopback: self.allow_loopback.or(file.allow_loopback).unwrap_or(false),
+            guard_allow: over.allow.or(file.guard.allow).unwrap_or_default(),
+            https_only: over.https_only.or(file.guard.https_only).unwrap_or(false),
             drain: self.drain.or(file.drain).unwrap_or(DRAIN),
             file_roots: file.file_roots,
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
+            secret_key_file: self.secret_key_file.clone().or(file.secret_key_file),
             declared: file.declared,
         })
     }
@@ -79,9 +100,12 @@ impl InForce {
             "listen": self.listen,
             "data_dir": self.data_dir,
             "allow_loopback": self.allow_loopback,
+            "guard_allow": self.guard_allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "https_only": self.https_only,
             "drain": duration::print(self.drain),
             "file_roots": self.file_roots,
             "disk_reserve": self.disk_reserve,
+            "secret_key_file": self.secret_key_file,
         });
         if let (Value::Object(shown), Value::Object(declared)) = (&mut shown, self.declared.to_masked_json()) {
             shown.extend(declared);
@@ -95,8 +119,11 @@ impl InForce {
             ("listen", self.listen != other.listen),
             ("data_dir", self.data_dir != other.data_dir),
             ("allow_loopback", self.allow_loopback != other.allow_loopback),
+            ("guard_allow", self.guard_allow != other.guard_allow),
+            ("https_only", self.https_only != other.https_only),
             ("file_roots", self.file_roots != other.file_roots),
             ("disk_reserve", self.disk_reserve != other.disk_reserve),
+            ("secret_key_file", self.secret_key_file != other.secret_key_file),
         ];
         differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

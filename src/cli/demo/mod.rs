@@ -59,10 +59,13 @@ impl Demo {
                 listen: ([127, 0, 0, 1], 0).into(),
                 data_dir: scratch.path.clone(),
                 allow_loopback: true,
+                guard_allow: Vec::new(),
+                https_only: false,
                 drain: DRAIN,
                 file_roots: Vec::new(),
                 // A newcomer with a full disk is to see it too: it takes a few kilobytes.
                 disk_reserve: Some(0),
+                secret_key_file: None,
                 declared: Declared::default(),
             });
             let running = running.await?;

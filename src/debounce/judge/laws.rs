@@ -1,5 +1,7 @@
 //! Random streams of events: nothing is lost or counted twice, and what passes is what a plain reading of the rules says.
 
+mod own;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

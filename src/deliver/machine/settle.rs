@@ -36,6 +36,7 @@ impl Machine {
         let mut settlements = Vec::with_capacity(items.len());
         for (place, mut item) in items.into_iter().enumerate() {
             item.attempts += u32::from(sent);
+            item.halved = sent;
             let due = if place < first { now.wall } else { second_due(now.wall, first) };
             let attempt = sent.then(|| numbered(attempt, &item));
             settlements.push(self.settlement(&item, attempt, Next::Retry { due, asked: false }, now.wall));
@@ -97,8 +98,8 @@ impl Machine {
         let (policy, dice) = (&self.policy.retry, self.random.clone());
         let mut nexts = Vec::with_capacity(items.len());
         for item in &mut *items {
-            // It stands alone now, and was refused before without an attempt used: as a part of a batch.
-            let poison = poisoned && item.attempts > item.spent;
+            // It stands alone now, and was refused a moment before as a part of a batch.
+            let poison = std::mem::take(&mut item.halved) && poisoned;
             item.attempts += 1;
             item.spent += u32::from(!matches!(outcome, Outcome::Asked(_)));
             // The same dice for all.

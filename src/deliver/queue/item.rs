@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::{Mono, Timestamp},
+    deliver::batch::is_refusal,
     event::Accepted,
     quota::Share,
     store::PendingRow,
@@ -25,6 +26,8 @@ pub struct Item {
     pub attempts: u32,
     /// Attempts that count against the limit.
     pub spent: u32,
+    /// Its last attempt was a batch that was refused for what is in it, and is taken apart.
+    pub halved: bool,
     /// Not before this.
     pub(super) due: Option<Due>,
     _share: Share,
@@ -70,10 +73,11 @@ pub struct RetryAt {
 
 pub(super) fn fresh_item(event: Arc<Accepted>, share: Share) -> Item {
     let created_at = event.accepted_at;
-    Item { event, run: 0, created_at, attempts: 0, spent: 0, due: None, _share: share }
+    Item { event, run: 0, created_at, attempts: 0, spent: 0, halved: false, due: None, _share: share }
 }
 
 pub(super) fn stored_item(row: PendingRow, due: Option<Due>, share: Share) -> Item {
-    let PendingRow { event, run, created_at, attempts, spent, .. } = row;
-    Item { event, run, created_at, attempts, spent, due, _share: share }
+    let PendingRow { event, run, created_at, attempts, spent, batch_status, .. } = row;
+    let halved = batch_status.is_some_and(is_refusal);
+    Item { event, run, created_at, attempts, spent, halved, due, _share: share }
 }

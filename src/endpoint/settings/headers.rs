@@ -1,22 +1,49 @@
 //! Extra headers.
 
+use serde_json::Value;
+
 use super::{
     MASK,
     limits::{MAX_HEADER_BYTES, MAX_HEADERS},
 };
 use crate::config::fields::Field;
 
-/// Headers that say how the message is framed and routed: the transport's own.
-const OURS: [&str; 9] =
-    ["host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"];
+/// Headers that say how the message is framed and routed, and those that hold for one hop alone: the transport's own.
+const OURS: [&str; 11] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "trailers",
+    "upgrade",
+    "http2-settings",
+    "expect",
+];
 /// Set by `auth`.
 const AUTHORIZATION: &str = "authorization";
 /// Headers of the deliveries' own formats and signatures, and of proxies.
 const OUR_PREFIXES: [&str; 4] = ["proxy-", "webhook-", "svix-", "ce-"];
 
-/// Whether a header, its name in lower case, is never an endpoint's own: Hookmill sets it, or `auth` does, or nobody.
+/// Whether a header, its name in lower case, is never an endpoint's own: Hookmill sets it, or `auth` does, or nobody. Many
+/// receivers cannot tell `_` from `-`, and would take one for the other.
 pub(crate) fn is_reserved(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    let name = name.as_str();
     name == AUTHORIZATION || OURS.contains(&name) || OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Settings without headers that are not to be given; `None` when they have none.
+pub(super) fn without_reserved(settings: &Value) -> Option<Value> {
+    let headers = settings.get("headers")?.as_object()?;
+    if !headers.keys().any(|name| is_reserved(name)) {
+        return None;
+    }
+    let mut settings = settings.clone();
+    settings.get_mut("headers")?.as_object_mut()?.retain(|name, _| !is_reserved(name));
+    Some(settings)
 }
 
 /// Names in lower case and values, sorted by name.
@@ -90,9 +117,113 @@ pub(super) fn unmasked<'a>(field: &Field<'a>) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use awc::http::header::{HeaderName, HeaderValue};
+    use proptest::{prelude::*, sample::select};
     use serde_json::json;
 
-    use crate::endpoint::settings::laws::{places, with};
+    use super::*;
+    use crate::endpoint::{
+        Auth, Settings, Signing,
+        settings::laws::{places, with},
+    };
+
+    /// Any text, texts that look like headers, and texts that would break out of one.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "\\PC{0,12}",
+            "[a-zA-Z0-9_-]{1,16}",
+            "[ -~\t]{0,12}",
+            ("[ -~]{0,6}", select(vec!["\r\n", "\n", "\r", "\0", "é", "\u{7f}", "\u{85}"]), "[ -~]{0,6}")
+                .prop_map(|(before, between, after)| format!("{before}{between}{after}")),
+            reserved(),
+        ]
+    }
+
+    /// Names that Hookmill sets itself, in any case, with either kind of dash.
+    fn reserved() -> impl Strategy<Value = String> {
+        let prefixed =
+            (select(OUR_PREFIXES.to_vec()), "[a-z0-9-]{0,6}").prop_map(|(prefix, rest)| prefix.to_owned() + &rest);
+        let whole = select([&OURS[..], &[AUTHORIZATION]].concat()).prop_map(str::to_owned);
+        (prop_oneof![prefixed, whole], any::<u64>()).prop_map(|(name, bits)| {
+            let spell = |(place, letter): (usize, char)| match (bits >> (place % 64) & 1, letter) {
+                (0, letter) => letter,
+                (_, '-') => '_',
+                (_, letter) => letter.to_ascii_uppercase(),
+            };
+            name.chars().enumerate().map(spell).collect()
+        })
+    }
+
+    /// Each place of settings that names a header.
+    fn named(name: &str) -> [Value; 3] {
+        [
+            json!({"headers": {name: "1"}}),
+            json!({"signing": {"type": "hmac", "header": name}}),
+            json!({"batch": {"count_header": name}}),
+        ]
+    }
+
+    /// Each place of settings that is sent as a value.
+    fn valued(value: &str) -> [Value; 4] {
+        [
+            json!({"headers": {"x": value}}),
+            json!({"signing": {"type": "hmac", "header": "x", "prefix": value}}),
+            json!({"auth": {"type": "bearer", "token": value}}),
+            json!({"auth": {"type": "verbatim", "value": value}}),
+        ]
+    }
+
+    fn names_of(settings: &Settings) -> Vec<String> {
+        let mut names: Vec<_> = settings.headers.iter().map(|(name, _)| name.clone()).collect();
+        if let Signing::Hmac(hmac) = &settings.signing {
+            names.push(hmac.header.clone());
+        }
+        names.extend(settings.policy.batch.as_ref().and_then(|batch| batch.count_header.clone()));
+        names
+    }
+
+    fn values_of(settings: &Settings) -> Vec<String> {
+        let mut values: Vec<_> = settings.headers.iter().map(|(_, value)| value.clone()).collect();
+        if let Signing::Hmac(hmac) = &settings.signing {
+            values.push(hmac.prefix.clone());
+        }
+        values.extend(match &settings.auth {
+            Some(Auth::Bearer(value) | Auth::Verbatim(value)) => Some(value.clone()),
+            _ => None,
+        });
+        values
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_of_ours_can_be_named_in_any_spelling_at_any_place(name in reserved()) {
+            for settings in named(&name) {
+                prop_assert!(with(settings.clone()).is_err(), "{}", settings);
+            }
+        }
+
+        #[test]
+        fn what_is_taken_can_be_sent_and_stays_on_its_line(name in text(), value in text()) {
+            for settings in named(&name).into_iter().chain(valued(&value)) {
+                let Ok(settings) = with(settings) else { continue };
+                for name in names_of(&settings) {
+                    prop_assert!(HeaderName::from_bytes(name.as_bytes()).is_ok() && !is_reserved(&name), "{}", name);
+                }
+                for value in values_of(&settings) {
+                    prop_assert!(HeaderValue::from_str(&value).is_ok(), "{:?}", value);
+                    prop_assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte) || byte == b'\t'));
+                }
+            }
+        }
+
+        #[test]
+        fn user_names_and_passwords_hold_no_control_characters(user in text(), password in text()) {
+            let auth = json!({"type": "basic", "username": user, "password": password});
+            if with(json!({"auth": auth})).is_ok() {
+                prop_assert!(!user.contains(char::is_control) && !user.contains(':') && !password.contains(char::is_control));
+            }
+        }
+    }
 
     #[test]
     fn names_are_lower_case_and_sorted() {
@@ -115,6 +246,10 @@ mod tests {
             "proxy-authorization",
             "Proxy-X",
             "expect",
+            "Trailers",
+            "HTTP2-Settings",
+            "content_length",
+            "Webhook_Signature",
             "webhook-id",
             "Svix-Id",
             "ce-id",
@@ -128,6 +263,13 @@ mod tests {
         for name in names {
             assert_eq!(places(with(json!({"headers": {name: "1"}}))), [format!("#/headers/{name}")]);
         }
+    }
+
+    #[test]
+    fn what_was_stored_before_a_name_was_reserved_still_reads() {
+        let stored = json!({"url": "https://a.b/", "headers": {"content_length": "1", "x-a": "2"}});
+        let restored = Settings::restore(&stored, crate::endpoint::Origin::Code).unwrap();
+        assert_eq!(restored.headers, [("x-a".to_owned(), "2".to_owned())]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What holds for all settings, and for anything that is read as settings.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
@@ -8,9 +8,11 @@ use url::Url;
 
 use super::{MASK, Origin};
 use crate::{
+    clock::Timestamp,
     endpoint::{
-        Auth, Encoding, Hmac, LogFile, Rotation, Secret, Settings, Signing, State, Target, TenantScope, TextSecret,
-        debounce::DebouncePolicy,
+        Auth, Encoding, HeaderPrefix, Hmac, Key, LogFile, PrivateKey, Rotation, Scheme, Secret, Settings, Signing,
+        SigningKey, Standard, State, Target, TenantScope, TextSecret,
+        debounce::{DebouncePolicy, EDGES, Edge},
         filter::tests::a_filter,
         format::{Format, tests::format},
         policy::{
@@ -96,6 +98,9 @@ fn json_value() -> impl Strategy<Value = Value> {
             "signing",
             "secret",
             "secrets",
+            "scheme",
+            "header_prefix",
+            "until",
             "type",
             "token",
             "username",
@@ -243,9 +248,17 @@ fn dead_letters() -> impl Strategy<Value = DeadLetters> {
 
 fn debounce() -> impl Strategy<Value = Option<DebouncePolicy>> {
     let key = vec(select(vec!["/topic", "/key", "/data/a", "/data/a~1b/0", "/metadata"]), 0..=8);
-    let debounce = (key, millis(1..=2_592_000_000)).prop_map(|(key, window)| {
-        let key = key.iter().map(|pointer| pointer.parse().unwrap()).collect();
-        DebouncePolicy { key, window }
+    let span = || millis(1..=2_592_000_000);
+    let edge = select(EDGES.map(|(_, edge)| edge).to_vec());
+    let reset_on = vec(select(vec!["*", "done", "session.*"]), 0..=3);
+    let debounce = (key, span(), edge, option::of(span()), reset_on, any::<bool>());
+    let debounce = debounce.prop_map(|(key, window, edge, max_wait, reset_on, release_on_failure)| DebouncePolicy {
+        key: key.iter().map(|pointer| pointer.parse().unwrap()).collect(),
+        window,
+        edge,
+        max_wait: max_wait.filter(|_| edge != Edge::Leading),
+        reset_on: reset_on.iter().map(|pattern| pattern.parse().unwrap()).collect(),
+        release_on_failure,
     });
     option::of(debounce)
 }
@@ -259,6 +272,9 @@ fn auth() -> impl Strategy<Value = Option<Auth>> {
     ]
 }
 
+/// Pairs take a moment to make.
+static PAIRS: LazyLock<Vec<PrivateKey>> = LazyLock::new(|| (0..4).map(|_| PrivateKey::generate().unwrap()).collect());
+
 fn signing() -> impl Strategy<Value = Signing> {
     let secret = vec(any::<u8>(), 24..=64).prop_map(|key| {
         use base64::{Engine, prelude::BASE64_STANDARD};
@@ -268,7 +284,20 @@ fn signing() -> impl Strategy<Value = Signing> {
     let text = option::of("\\PC{1,40}".prop_filter("the mask", |text| text != MASK).prop_map(TextSecret::new));
     let hmac = ("x-s[a-z0-9]{0,6}", "[ -~]{0,9}", encoding, text)
         .prop_map(|(header, prefix, encoding, secret)| Signing::Hmac(Hmac { header, prefix, encoding, secret }));
-    prop_oneof![Just(Signing::None), vec(secret, 0..=3).prop_map(Signing::Standard), hmac]
+    let key = prop_oneof![
+        3 => secret.prop_map(Key::Secret),
+        1 => (0..4_usize).prop_map(|n| Key::Private(PAIRS[n].clone())),
+    ];
+    let until = option::of((0..4_000_000_000_000_i64).prop_map(Timestamp::from_millis));
+    let prefix = select(vec![HeaderPrefix::Webhook, HeaderPrefix::Svix]);
+    let scheme = select(vec![None, Some(Scheme::V1), Some(Scheme::V1a)]);
+    let standard = (prefix, vec((key, until), 0..=3), scheme).prop_map(|(header_prefix, keys, scheme)| {
+        let until = |n: usize, until| if n == 0 { None } else { until };
+        let keys: Vec<_> = (0..).zip(keys).map(|(n, (key, end))| SigningKey { key, until: until(n, end) }).collect();
+        let scheme = scheme.filter(|_| keys.is_empty());
+        Signing::Standard(Standard { header_prefix, keys, scheme })
+    });
+    prop_oneof![Just(Signing::None), standard, hmac]
 }
 
 type Who = (Option<String>, TenantScope, Option<Auth>, Signing, Vec<(String, String)>);
@@ -369,7 +398,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
 }
 
 fn hides_something(settings: &Settings) -> bool {
-    let signed = settings.signing.reveal().is_some();
+    let signed = settings.signing != Signing::None && !settings.signing.is_incomplete();
     signed || settings.auth.is_some() || !settings.headers.is_empty()
 }
 
@@ -390,9 +419,9 @@ proptest! {
     #[test]
     fn masked_settings_show_no_secret((settings, _) in settings()) {
         let mut shown = settings.to_masked_json();
-        if let Signing::Standard(secrets) = &settings.signing {
+        if let Signing::Standard(standard) = &settings.signing {
             let text = shown.to_string();
-            prop_assert!(secrets.iter().all(|secret| !text.contains(&secret.reveal())));
+            prop_assert!(standard.keys.iter().all(|key| !text.contains(&key.key.reveal())));
         }
         if let Signing::Hmac(Hmac { secret: Some(_), .. }) = &settings.signing {
             prop_assert_eq!(&shown["signing"]["secret"], MASK);

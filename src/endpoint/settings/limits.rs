@@ -22,6 +22,8 @@ pub const MAX_METADATA_BYTES: usize = 16 << 10;
 pub const MAX_METADATA_DEPTH: usize = 32;
 /// Most secrets at once.
 pub const MAX_SECRETS: usize = 8;
+/// How long old secrets may sign beside a new one.
+pub const OVERLAP: RangeInclusive<Duration> = Duration::ZERO..=MONTH;
 /// Longest secret of a plain HMAC, in bytes.
 pub const MAX_TEXT_SECRET_BYTES: usize = 1024;
 /// Longest text before a plain HMAC, in bytes.

@@ -3,11 +3,11 @@
 mod access;
 mod batch;
 mod dead_letters;
-mod debounce;
 mod headers;
 #[cfg(test)]
 pub(super) mod laws;
 pub mod limits;
+mod moved;
 mod parse;
 mod patch;
 mod policy;

@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::{Files, Judge, Origin, access, batch, debounce, headers, limits, patch::completed, policy, target};
+use super::{Files, Judge, Origin, access, batch, headers, limits, patch::completed, policy, target};
 use crate::{
     config::fields::{Field, Fields, read},
     endpoint::{
         Settings, Signing, State, Target, TenantScope,
+        debounce::DebouncePolicy,
         filter::Filter,
         policy::DeadLetters,
         preset::{PRESETS, Preset},
@@ -36,11 +37,14 @@ impl Settings {
         read(value, |fields| settings(fields, origin, origin.files(), &judge))
     }
 
-    /// Reads what the store holds: where it leads was judged when it was made, by whoever it belonged to then.
+    /// Reads what the store holds: where it leads was judged when it was made, by whoever it belonged to then. Headers that
+    /// could be given once and cannot any more are left out: they are not sent either.
     ///
     /// # Errors
     /// As for [`Settings::parse`].
     pub fn restore(value: &Value, origin: Origin) -> Result<Self, Invalid> {
+        let restored = headers::without_reserved(value);
+        let value = restored.as_ref().unwrap_or(value);
         read(value, |fields| settings(fields, origin, Files::Any, &|_: &_, _| Ok(())))
     }
 }
@@ -64,7 +68,7 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
     let signing = if to_file { Signing::None } else { access::signing(fields) };
     let policy = policy::policy(fields);
     let dead_letters = fields.take("dead_letters").and_then(|field| field.object(DeadLetters::read));
-    let debounce = fields.take("debounce").and_then(|field| field.object(debounce::debounce));
+    let debounce = fields.take("debounce").and_then(|field| field.object(DebouncePolicy::read));
     let settings = Settings {
         name: name.map(str::to_owned),
         preset,
@@ -121,6 +125,7 @@ mod tests {
 
     use super::*;
     use crate::endpoint::{
+        Standard,
         policy::{Guard, Policy},
         settings::laws::{parse, places, with},
     };
@@ -130,7 +135,7 @@ mod tests {
         let settings = with(json!({})).unwrap();
         assert_eq!(settings.topics, [TopicPattern::All]);
         assert_eq!(settings.policy, Policy::default());
-        assert_eq!(settings.signing, Signing::Standard(Vec::new()));
+        assert_eq!(settings.signing, Signing::Standard(Standard::default()));
         assert_eq!((settings.method.as_str(), settings.state), ("POST", State::Active));
     }
 

@@ -1,9 +1,11 @@
 //! Changes to settings.
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::{
     Judge, Origin,
+    moved::moved,
     target::{OF_FILES, OF_REQUESTS},
 };
 use crate::{
@@ -25,13 +27,18 @@ impl Settings {
     /// `format` or `filter` is replaced as a whole. A patch with a `preset` takes over all that the preset says, then the rest
     /// of the patch. The secret stays unless the patch brings one or ends signing; a patch that begins signing without one
     /// leaves the
-    /// result without, see [`Settings::with_generated_secret`].
+    /// result without, see [`Settings::with_generated_secret`]. A `url` with another scheme, host or port drops `auth` and all
+    /// headers that the patch does not bring: they were for the receiver there ([`Settings::cleared_from`]).
     ///
     /// # Errors
     /// Every mistake of the result at once, with its place.
     pub fn patched(&self, patch: &Value, origin: Origin, judge: impl Judge) -> Result<Self, Invalid> {
         let patch = with_lower_case_headers(patch.clone());
         let mut document = self.to_json();
+        let to = patch.get("url").and_then(Value::as_str).and_then(|url| Url::parse(url).ok());
+        if moved(self.target.url(), to.as_ref()) {
+            remove(&mut document, "", &["auth", "headers"]);
+        }
         if let Some(preset) = Preset::named_in(&patch) {
             let to_file = is_given(&document, "file") || is_given(&patch, "file");
             document = overlaid(document, fitting(preset, to_file));
@@ -123,7 +130,15 @@ fn make_room(document: &mut Value, patch: &Value) {
         }
     }
     if given("secret") {
-        remove(document, "/signing", &["secrets", "secret"]);
+        remove(document, "/signing", &["scheme", "secrets", "secret"]);
+    }
+    let of_signing = |name: &str| patch.pointer(&format!("/signing/{name}")).filter(|value| !value.is_null());
+    if of_signing("secrets").is_some() {
+        remove(document, "/signing", &["scheme"]);
+    } else if let Some(scheme) = of_signing("scheme")
+        && document.pointer("/signing/scheme") != Some(scheme)
+    {
+        remove(document, "/signing", &["secrets"]);
     }
     move_in_flight(document, patch);
     let brings =
@@ -158,7 +173,7 @@ mod tests {
 
     use super::*;
     use crate::endpoint::{
-        Auth, Signing,
+        Auth, HeaderPrefix, Signing,
         format::Format,
         policy::Backoff,
         settings::laws::{places, with},
@@ -179,6 +194,50 @@ mod tests {
         let new = patch(&old, json!({"name": "b", "timeout": null, "signing": null})).unwrap();
         assert_eq!((new.name.as_deref(), new.policy.timeout.as_secs()), (Some("b"), 15));
         assert_eq!((&new.auth, &new.signing), (&old.auth, &old.signing));
+    }
+
+    #[test]
+    fn another_origin_drops_what_the_receiver_was_to_know() {
+        let old = json!({"url": "https://example.org:443/a", "auth": {"type": "bearer", "token": "t"},
+            "headers": {"x-a": "1", "x-b~": "2"}});
+        let old = settings(old);
+        for url in ["https://example.org/b?c", "https://EXAMPLE.org:443/"] {
+            let new = patch(&old, json!({"url": url})).unwrap();
+            assert_eq!((&new.auth, &new.headers, new.cleared_from(&old).len()), (&old.auth, &old.headers, 0), "{url}");
+        }
+        for url in
+            ["http://example.org/a", "https://example.org:444/a", "https://example.com/a", "https://a.example.org/"]
+        {
+            let new = patch(&old, json!({"url": url})).unwrap();
+            assert_eq!((&new.auth, new.headers.len()), (&None, 0), "{url}");
+            assert_eq!(new.cleared_from(&old), ["/auth", "/headers/x-a", "/headers/x-b~0"]);
+            assert_eq!(new.signing, old.signing, "it never leaves");
+        }
+        let url = "https://example.com/";
+        let again = patch(&old, json!({"url": url, "headers": {"X-A": "3"}, "auth": {"type": "bearer", "token": "u"}}));
+        let again = again.unwrap();
+        assert_eq!(again.headers, [("x-a".to_owned(), "3".to_owned())]);
+        assert_eq!(
+            (&again.auth, again.cleared_from(&old)),
+            (&Some(Auth::Bearer("u".to_owned())), vec!["/headers/x-b~0".to_owned()])
+        );
+        let half = patch(&old, json!({"url": url, "auth": {"type": "bearer"}}));
+        assert_eq!(places(half), ["#/auth/token"], "half of it does not bring the rest");
+    }
+
+    #[test]
+    fn another_scheme_or_secret_drops_the_old_secrets() {
+        let old = settings(json!({"signing": {"header_prefix": "svix"}}));
+        let new = patch(&old, json!({"signing": {"scheme": "v1a"}})).unwrap().with_generated_secret().unwrap();
+        let Signing::Standard(standard) = &new.signing else { panic!() };
+        assert_eq!((standard.keys.len(), standard.header_prefix), (1, HeaderPrefix::Svix));
+        assert_eq!(new.signing.public_keys().len(), 1);
+        let brought = crate::endpoint::Secret::generate().unwrap();
+        for change in [json!({"secret": brought.reveal()}), json!({"signing": {"secrets": [brought.reveal()]}})] {
+            assert_eq!(patch(&new, change).unwrap().signing.reveal(), Some(brought.reveal()));
+        }
+        assert_eq!(patch(&new, json!({"signing": {"scheme": "v1a"}})).unwrap().signing, new.signing);
+        assert_eq!(patch(&new, json!({"signing": {"secrets": []}})).unwrap().signing, new.signing);
     }
 
     #[test]
@@ -204,7 +263,10 @@ mod tests {
         let elsewhere = patch(&file, json!({"file": "/var/log/b"})).unwrap();
         assert!(elsewhere.target.file().unwrap().rotate.is_some(), "what a patch leaves out stays");
         let back = patch(&file, json!({"url": "https://a.b/"})).unwrap();
-        assert_eq!((back.target.to_string().as_str(), back.signing), ("https://a.b/", Signing::Standard(Vec::new())));
+        assert_eq!(
+            (back.target.to_string().as_str(), back.signing),
+            ("https://a.b/", Signing::Standard(crate::endpoint::Standard::default()))
+        );
         let both = json!({"file": "/a", "url": "https://a.b/"});
         for settings in [&old, &file] {
             assert_eq!(places(patch(settings, both.clone())), ["#/url", "#/file"]);
@@ -235,7 +297,7 @@ mod tests {
     fn a_new_secret_replaces_the_old_one() {
         let (old, other) = (settings(json!({})), settings(json!({})));
         let Signing::Standard(secrets) = &other.signing else { panic!("unsigned") };
-        let new = patch(&old, json!({"secret": secrets[0].reveal()})).unwrap();
+        let new = patch(&old, json!({"secret": secrets.keys[0].key.reveal()})).unwrap();
         assert_eq!(new.signing, other.signing);
     }
 

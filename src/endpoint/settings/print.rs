@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     MASK,
-    access::ENCODINGS,
-    batch, debounce,
+    access::{ENCODINGS, HEADER_PREFIXES, SCHEMES},
+    batch,
     parse::STATES,
     policy::{EXHAUSTED, NEVER, SUCCESSES, UNITS, WHILE_OPEN},
     queue,
@@ -13,7 +13,8 @@ use super::{
 use crate::{
     config::duration,
     endpoint::{
-        Auth, Hmac, Preset, Settings, Signing, Target, TenantScope,
+        Auth, Hmac, Preset, Settings, Signing, SigningKey, Target, TenantScope,
+        debounce::DebouncePolicy,
         filter::Filter,
         policy::{Backoff, BreakerPolicy, Guard, Retry, RetryWhen},
     },
@@ -26,10 +27,15 @@ impl Settings {
         print(self, |secret| secret.into())
     }
 
-    /// For people: header values, credentials and secrets are shown as [`MASK`]. [`Settings::parse`] refuses it where it
-    /// hides something.
+    /// For people: header values, credentials and secrets are shown as [`MASK`], with what receivers verify asymmetric
+    /// signatures with as `signing.public_keys`. [`Settings::parse`] refuses it where it hides something.
     pub fn to_masked_json(&self) -> Value {
-        print(self, |_| MASK.into())
+        let mut shown = print(self, |_| MASK.into());
+        let public = self.signing.public_keys();
+        if let (false, Some(Value::Object(signing))) = (public.is_empty(), shown.get_mut("signing")) {
+            signing.insert("public_keys".to_owned(), public.iter().map(ToString::to_string).collect());
+        }
+        shown
     }
 }
 
@@ -55,7 +61,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
         "dead_letters": settings.dead_letters.to_json(),
-        "debounce": settings.debounce.as_ref().map(debounce::print),
+        "debounce": settings.debounce.as_ref().map(DebouncePolicy::to_json),
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
         "batch": policy.batch.as_ref().map(batch::print),
         "ordered": name_of(&policy.ordered, &queue::ORDERED),
@@ -126,9 +132,17 @@ fn signing(signing: &Signing, show: fn(&str) -> Value) -> Value {
             "encoding": name_of(encoding, &ENCODINGS),
             "secret": secret.as_ref().map(|secret| show(secret.reveal())),
         }),
-        Signing::Standard(secrets) => {
-            let secrets: Vec<_> = secrets.iter().map(|secret| show(&secret.reveal())).collect();
-            json!({"type": "standard", "secrets": secrets})
+        Signing::Standard(standard) => {
+            let secret = |SigningKey { key, until }: &SigningKey| match until {
+                None => show(&key.reveal()),
+                Some(until) => json!({"secret": show(&key.reveal()), "until": until}),
+            };
+            json!({
+                "type": "standard",
+                "scheme": standard.scheme().map(|scheme| name_of(&scheme, &SCHEMES)),
+                "header_prefix": name_of(&standard.header_prefix, &HEADER_PREFIXES),
+                "secrets": standard.keys.iter().map(secret).collect::<Vec<_>>(),
+            })
         }
     }
 }

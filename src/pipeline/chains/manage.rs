@@ -74,7 +74,8 @@ impl Hookmill {
     /// # Errors
     /// Every mistake at once; a conflict when the chain belongs to the program or the file.
     pub async fn put_chain(&self, name: ChainName, chain: &Value) -> Result<(Arc<Chain>, bool), ManageError> {
-        let plan = chain::parse(&name, chain, self.origin(Owner::Api))?;
+        let origin = self.origin(Owner::Api);
+        let plan = chain::parse(&name, chain, origin, &self.judge(origin))?;
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.chain(name.as_str());
         if let Some(old) = &old {

@@ -56,7 +56,7 @@ pub(in crate::store) fn event(id: &str, topic: &str) -> Event {
 }
 
 pub(in crate::store) fn target(endpoint: EndpointKey) -> Target {
-    Target { endpoint, disposition: Disposition::Deliver, queue: QueuePolicy::default() }
+    Target { endpoint, disposition: Disposition::Deliver, queue: QueuePolicy::default(), suppressed: 0 }
 }
 
 pub(in crate::store) fn delivery(event: &Accepted, endpoint: EndpointKey) -> DeliveryId {

@@ -140,7 +140,7 @@ pub(in crate::store) fn rules_count_what_they_suppress_and_replace(bench: &Bench
     let coalesced = vec![(a.seq, "r".to_owned())];
     let windows = vec![change("k", 0, Some(b.seq)), change("l", 0, None)];
     bench.store.record(vec![
-        verdict(&b, Ruling::Held, Debounced { coalesced, windows, suppressed_by: None }, None),
+        verdict(&b, Ruling::Held, Debounced { coalesced, windows, ..Debounced::default() }, None),
         verdict(
             &c,
             Ruling::Suppressed,
@@ -190,7 +190,7 @@ pub(in crate::store) fn a_suppressed_delivery_neither_fails_nor_succeeds(bench: 
     let [alone, beside] = ["a", "b"].map(|id| bench.accept(event(id, "t")));
     bench.judge(&alone, Ruling::Routed(vec![muted(one)]));
     bench.judge(&beside, Ruling::Routed(vec![muted(one), target(other)]));
-    let failed = || get(bench.store.failed(vec![alone.seq, beside.seq]));
+    let failed = || get(bench.store.failed(None, vec![alone.seq, beside.seq]));
     assert_eq!(failed(), [0; 0]);
     bench.settle(delivery(&beside, other), attempt(1, 5), DEAD);
     assert_eq!(failed(), [beside.seq]);
@@ -201,7 +201,7 @@ pub(in crate::store) fn an_event_has_failed_when_no_delivery_can_arrive_any_more
     let event = bench.routed("a", &[one, two]);
     let unmatched = bench.accept(super::bench::event("b", "t"));
     bench.judge(&unmatched, Ruling::Unmatched);
-    let failed = || get(bench.store.failed(vec![9, unmatched.seq, event.seq]));
+    let failed = || get(bench.store.failed(None, vec![9, unmatched.seq, event.seq]));
     bench.settle(delivery(&event, one), attempt(1, 5), DEAD);
     assert_eq!(failed(), [0; 0]);
     bench.settle(delivery(&event, two), attempt(1, 5), Next::Dropped(DropReason::Exhausted));

@@ -29,6 +29,8 @@ pub(in crate::store) enum Op {
     Hold(Index),
     /// The same verdicts as by `Record` on an event that is held.
     Release(Index, Vec<(Index, Disposition)>),
+    /// Ends the holding of one delivery: it is suppressed, or let go and carries so many.
+    LetGo(Index, Option<u8>),
     /// With an attempt or without, and what comes next.
     Settle(Index, bool, Fate),
     Replay(Index),
@@ -74,6 +76,7 @@ fn targets(most: usize) -> impl Strategy<Value = Vec<(Index, Disposition)>> {
         8 => Just(Disposition::Deliver),
         1 => Just(Disposition::Drop(DropReason::EndpointDisabled)),
         1 => Just(Disposition::Suppress),
+        2 => Just(Disposition::Hold),
     ];
     prop::collection::vec((any::<Index>(), disposition), 0..most)
 }
@@ -93,6 +96,7 @@ pub(in crate::store) fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
         2 => any::<Index>().prop_map(Op::Hold),
         2 => (any::<Index>(), targets(3))
             .prop_map(|(which, targets)| Op::Release(which, targets)),
+        3 => (any::<Index>(), prop::option::weighted(0.7, 0..3_u8)).prop_map(|(which, goes)| Op::LetGo(which, goes)),
         10 => (any::<Index>(), prop::bool::weighted(0.9), fate).prop_map(settle),
         3 => any::<Index>().prop_map(Op::Replay),
         2 => (any::<Index>(), any::<Index>(), any::<bool>())
@@ -169,6 +173,8 @@ struct World {
     deliveries: Vec<DeliveryId>,
     /// With their due times.
     pending: BTreeMap<DeliveryId, Option<Timestamp>>,
+    /// Of those, the ones that are held, and others that were.
+    waiting: BTreeSet<DeliveryId>,
     /// Given up on request: they may still arrive.
     cancelled: BTreeSet<DeliveryId>,
     attempts: BTreeMap<DeliveryId, u32>,
@@ -191,6 +197,12 @@ impl World {
             }
             Op::Release(which, targets) => {
                 pick(which, &self.held).map_or(Answer::Nothing, |seq| self.release(store, seq, targets, step))
+            }
+            Op::LetGo(which, goes) => {
+                if let Some(delivery) = pick(which, &self.deliveries) {
+                    store.keep_debounced(let_go(delivery, *goes, step));
+                }
+                Answer::Nothing
             }
             Op::Settle(which, tried, fate) => {
                 if let Some(delivery) = pick(which, &self.deliveries) {
@@ -257,6 +269,7 @@ impl World {
             endpoint,
             disposition,
             queue: queue(endpoint),
+            suppressed: if disposition == Disposition::Deliver { endpoint.0.unsigned_abs() % 2 } else { 0 },
         };
         if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets.into_iter().map(target).collect()) }
     }
@@ -271,7 +284,7 @@ impl World {
         let change = WindowChange { rule: format!("rule{}", seq % 3), key: "k".to_owned(), slot };
         let windows = if seq.is_multiple_of(2) { vec![change] } else { Vec::new() };
         let suppressed_by = (*ruling == Ruling::Suppressed).then(|| format!("rule{}", seq % 2));
-        let debounced = Debounced { windows, suppressed_by, coalesced };
+        let debounced = Debounced { windows, suppressed_by, coalesced, ..Debounced::default() };
         let event = with_count(event, if *ruling == Ruling::Suppressed { 0 } else { seq % 3 });
         store.record(vec![Verdict { event, ruling: ruling.clone(), debounced, released_at: None, permit: None }]);
         Answer::Recorded(seq)
@@ -302,7 +315,8 @@ impl World {
             Fate::Dead => (DEAD, attempt(number, step)),
         };
         let name = (delivery.seq, delivery.run, number);
-        let batch = || BatchRequest { id: format!("batch_{step}"), size: 2, name, last: delivery.seq };
+        let batch =
+            || BatchRequest { id: format!("batch_{step}"), size: u32::from(number > 1) + 1, name, last: delivery.seq };
         let record = AttemptRecord { batch: delivery.seq.is_multiple_of(2).then(|| Arc::new(batch())), ..record };
         Settlement { delivery, attempt: tried.then_some(record), spent: number / 2, next, at: at(step) }
     }
@@ -327,6 +341,14 @@ impl World {
                 self.held.retain(|held| held != seq);
                 if let Ruling::Routed(targets) = self.ruling(targets) {
                     targets.iter().for_each(|target| self.made(*seq, *target));
+                }
+            }
+            (Op::LetGo(which, goes), _) => {
+                if let Some(delivery) = pick(which, &self.deliveries).filter(|id| self.is_waiting(id)) {
+                    self.waiting.remove(&delivery);
+                    if goes.is_none() {
+                        self.pending.remove(&delivery);
+                    }
                 }
             }
             (Op::Settle(which, tried, fate), _) => {
@@ -371,10 +393,18 @@ impl World {
     fn made(&mut self, seq: u64, target: Target) {
         let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
         self.deliveries.push(id);
-        if target.disposition == Disposition::Deliver && !self.dropping.contains(&id.endpoint) {
+        let waits = matches!(target.disposition, Disposition::Deliver | Disposition::Hold);
+        if waits && !self.dropping.contains(&id.endpoint) {
             self.pending.insert(id, None);
+            if target.disposition == Disposition::Hold {
+                self.waiting.insert(id);
+            }
             self.keep_within(id, target.queue);
         }
+    }
+
+    fn is_waiting(&self, id: &DeliveryId) -> bool {
+        self.waiting.contains(id) && self.pending.contains_key(id)
     }
 
     fn keep_within(&mut self, newest: DeliveryId, queue: QueuePolicy) {
@@ -392,6 +422,9 @@ impl World {
     }
 
     fn settled(&mut self, delivery: DeliveryId, tried: bool, fate: Fate) {
+        if self.is_waiting(&delivery) {
+            return;
+        }
         if matches!(fate, Fate::Delivered) && self.cancelled.remove(&delivery) {
             self.pending.insert(delivery, None);
         }
@@ -432,13 +465,14 @@ impl World {
         view.extend(lists(store));
         view.extend(loaded(store, self.judged));
         view.push(say(&get(store.rule_totals())));
-        view.push(say(&get(store.failed((1..=self.judged).collect()))));
+        view.push(say(&get(store.failed(self.endpoints.first().copied(), (1..=self.judged).collect()))));
+        view.push(say(&get(store.failed(None, (1..=self.judged).collect()))));
         view.extend(self.deliveries.iter().map(|id| say(&get(store.dead_letter(*id)).map(|(row, _)| row))));
         view
     }
 
     fn check_pages(&self, store: &dyn Store, key: EndpointKey) {
-        let mine = || self.pending.iter().filter(|(id, _)| id.endpoint == key);
+        let mine = || self.pending.iter().filter(|(id, _)| id.endpoint == key && !self.is_waiting(id));
         let all: Vec<_> = mine().map(|(id, _)| (id.seq, id.run)).collect();
         let fresh: Vec<_> = mine().filter(|(_, due)| due.is_none()).map(|(id, _)| (id.seq, id.run)).collect();
         let retries: BTreeSet<_> = mine().filter_map(|(id, due)| Some(((*due)?, id.seq, id.run))).collect();
@@ -495,6 +529,16 @@ fn work(store: &dyn Store, selection: DeadLetterSelection, kind: JobKind, most: 
     steps
 }
 
+fn let_go(delivery: DeliveryId, goes: Option<u8>, step: i64) -> Debounced {
+    match goes {
+        None => Debounced { muted: vec![delivery], ..Debounced::default() },
+        Some(count) => {
+            let released = vec![Released { delivery, at: at(step), suppressed: count.into() }];
+            Debounced { released, ..Debounced::default() }
+        }
+    }
+}
+
 fn due(fate: Fate) -> Timestamp {
     if let Fate::Retry(seconds, _) = fate { at(1000 + i64::from(seconds)) } else { at(0) }
 }
@@ -533,7 +577,7 @@ fn say(what: &impl Debug) -> String {
     format!("{what:?}")
 }
 
-type Waiting = (u64, u32, String, u32, u32, Option<Timestamp>, Option<Timestamp>, bool);
+type Waiting = (u64, u32, String, u32, u32, Option<Timestamp>, Option<Timestamp>, (bool, Option<u16>));
 
 /// All that a cursor leads to, three rows at a time.
 fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Waiting> {
@@ -542,7 +586,16 @@ fn pages(store: &dyn Store, endpoint: EndpointKey, mut cursor: Cursor) -> Vec<Wa
         let page = page(store, PageRequest { endpoint, cursor: cursor.clone(), items: 3, bytes: usize::MAX }).unwrap();
         let row = |row: &PendingRow| {
             let event = words(&row.event);
-            (row.event.seq, row.run, event, row.attempts, row.spent, row.attempted_at, row.due, row.asked)
+            (
+                row.event.seq,
+                row.run,
+                event,
+                row.attempts,
+                row.spent,
+                row.attempted_at,
+                row.due,
+                (row.asked, row.batch_status),
+            )
         };
         all.extend(page.rows.iter().map(row));
         let Some(last) = page.rows.last().filter(|_| !page.end) else { return all };
@@ -574,6 +627,7 @@ fn lists(store: &dyn Store) -> Vec<String> {
         EventFilter { state: Some(EventState::Coalesced), ..all() },
         EventFilter { delivery: Some(DeliveryState::DeadLettered), ..all() },
         EventFilter { delivery: Some(DeliveryState::Suppressed), ..all() },
+        EventFilter { delivery: Some(DeliveryState::Pending), ..all() },
         EventFilter { delivery: Some(DeliveryState::Dropped), topic: Some("t2.x".parse().unwrap()), ..all() },
     ];
     for filter in filters {
@@ -622,6 +676,8 @@ fn loaded(store: &dyn Store, judged: u64) -> Vec<String> {
     let mut vitals = get(store.vitals());
     vitals.endpoints.iter_mut().for_each(|one| one.oldest_pending_at = one.oldest_pending_at.and(Some(at(0))));
     let mut said: Vec<_> = loaded.endpoints.iter().map(endpoint).collect();
+    loaded.held_deliveries.sort_by_key(|held| held.delivery);
+    said.push(say(&loaded.held_deliveries));
     said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.chains, loaded.windows, vitals)));
     said.extend(unjudged.iter().chain(&loaded.held).map(|event| words(event)));
     said

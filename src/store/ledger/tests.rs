@@ -35,6 +35,7 @@ fn verdict(seq: u64, dropped: &[bool]) -> Verdict {
             true => Disposition::Drop(DropReason::EndpointDisabled),
         },
         queue: QueuePolicy::default(),
+        suppressed: 0,
     };
     let targets: Vec<_> = (1..).zip(dropped).map(target).collect();
     let ruling = if targets.is_empty() { Ruling::Unmatched } else { Ruling::Routed(targets) };
@@ -187,18 +188,19 @@ fn a_verdict_on_an_event_that_was_held_gets_its_own_outcomes_and_moves_nothing_f
 #[test]
 fn windows_keep_their_place_between_verdicts_also_when_a_group_is_written_later() {
     let window = |key: &str| WindowChange { rule: "r".to_owned(), key: key.to_owned(), slot: None };
+    let kept = |window| Debounced { windows: vec![window], ..Debounced::default() };
     let keys = |windows: &[WindowChange]| windows.iter().map(|one| one.key.clone()).collect::<Vec<_>>();
     let mut run = Run::default();
-    run.ledger.keep_windows(vec![window("a")], run.now());
+    run.ledger.keep_debounced(kept(window("a")), run.now());
     assert_eq!(run.ledger.due(), Some(run.now().after(WAIT)));
     run.apply(Op::Record(vec![]));
-    run.ledger.keep_windows(vec![window("b")], run.now());
+    run.ledger.keep_debounced(kept(window("b")), run.now());
     let mut group = run.ledger.take(run.now(), true);
     assert_eq!(
-        (keys(&group.windows), keys(&group.verdicts[0].verdict.debounced.windows)),
+        (keys(&group.debounced.windows), keys(&group.verdicts[0].verdict.debounced.windows)),
         (vec!["a".to_owned()], vec!["b".to_owned()])
     );
-    run.ledger.keep_windows(vec![window("c")], run.now());
+    run.ledger.keep_debounced(kept(window("c")), run.now());
     group.append(run.ledger.take(run.now(), true));
     assert_eq!(keys(&group.verdicts[0].verdict.debounced.windows), ["b", "c"]);
 }

@@ -156,7 +156,8 @@ impl State {
         let highest = self.deliveries.range(runs).next_back().map_or(id.run, |(last, _)| last.run);
         let new = DeliveryId { run: highest + 1, ..id };
         // The new delivery holds the event before the dead letter lets go of it.
-        self.create(new, Disposition::Deliver, Origin::Replayed, now);
+        let suppressed = self.deliveries.get(&id).map_or(0, |letter| letter.suppressed);
+        self.create(new, Disposition::Deliver, Origin::Replayed, now, suppressed);
         self.exhume(id, new.run);
         ReplayOutcome::Replayed(new)
     }

@@ -126,7 +126,7 @@ impl Standing {
     fn dead_since(&self) -> Option<Timestamp> {
         match self {
             Self::Dead { since, .. } => Some(*since),
-            Self::Pending { .. } | Self::Delivered | Self::Dropped(_) | Self::Suppressed => None,
+            Self::Pending { .. } | Self::Held | Self::Delivered | Self::Dropped(_) | Self::Suppressed => None,
         }
     }
 }

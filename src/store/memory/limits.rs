@@ -50,7 +50,11 @@ impl State {
     pub(super) fn drop_one(&mut self, id: DeliveryId, reason: DropReason) {
         let found = self.deliveries.get_mut(&id).zip(self.endpoints.get_mut(&id.endpoint));
         let Some((delivery, endpoint)) = found else { return };
-        let Standing::Pending { due, .. } = delivery.standing else { return };
+        let due = match delivery.standing {
+            Standing::Pending { due, .. } => due,
+            Standing::Held => None,
+            _ => return,
+        };
         delivery.standing = Standing::Dropped(reason);
         endpoint.pending.remove(id, due);
         endpoint.totals.pending -= 1;

@@ -18,6 +18,8 @@ pub(super) struct Pending {
     bytes: u64,
     /// Those without a due time.
     fresh: BTreeSet<(u64, u32)>,
+    /// Those that are held: on no page.
+    held: BTreeSet<(u64, u32)>,
     retries: BTreeSet<(Timestamp, u64, u32)>,
 }
 
@@ -31,10 +33,17 @@ impl Pending {
         };
     }
 
+    /// Takes one in that is held.
+    pub(super) fn hold(&mut self, id: DeliveryId, weight: u64) {
+        self.bytes += weight;
+        self.all.insert((id.seq, id.run), weight);
+        self.held.insert((id.seq, id.run));
+    }
+
     /// Tells the weight of its event.
     pub(super) fn remove(&mut self, id: DeliveryId, due: Option<Timestamp>) -> u64 {
         match due {
-            None => self.fresh.remove(&(id.seq, id.run)),
+            None => self.fresh.remove(&(id.seq, id.run)) || self.held.remove(&(id.seq, id.run)),
             Some(due) => self.retries.remove(&(due, id.seq, id.run)),
         };
         let weight = self.all.remove(&(id.seq, id.run)).unwrap_or(0);
@@ -61,11 +70,17 @@ impl Pending {
         self.all.keys().copied()
     }
 
+    /// The same without those that are held.
+    pub(super) fn ready(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.ids().filter(|place| !self.held.contains(place))
+    }
+
     fn from(&self, cursor: &Cursor) -> Box<dyn Iterator<Item = (u64, u32)> + '_> {
         let above = |after: Option<(u64, u32)>| (after.map_or(Unbounded, Excluded), Unbounded);
         match *cursor {
             Cursor::InOrder(after) | Cursor::Keyed { after, .. } | Cursor::OfKey { after, .. } => {
-                Box::new(self.all.range(above(after)).map(|(place, _)| *place))
+                let all = self.all.range(above(after)).map(|(place, _)| *place);
+                Box::new(all.filter(|place| !self.held.contains(place)))
             }
             Cursor::Fresh(after) => Box::new(self.fresh.range(above(after)).copied()),
             Cursor::Retries { from, after } => {
@@ -111,8 +126,11 @@ impl State {
     }
 
     fn pending_row(&self, id: DeliveryId) -> Option<PendingRow> {
-        let event = Arc::clone(&self.events.get(&id.seq)?.event);
+        let mut event = Arc::clone(&self.events.get(&id.seq)?.event);
         let delivery = self.deliveries.get(&id)?;
+        if delivery.suppressed > 0 {
+            Arc::make_mut(&mut event).suppressed += delivery.suppressed;
+        }
         let Standing::Pending { due, asked } = delivery.standing else { return None };
         Some(PendingRow {
             event,
@@ -123,6 +141,7 @@ impl State {
             attempted_at: delivery.attempted_at,
             due,
             asked,
+            batch_status: delivery.log.last().filter(|attempt| attempt.is_shared()).and_then(|attempt| attempt.status),
         })
     }
 }

@@ -24,6 +24,7 @@ impl State {
             chains: self.chains.clone().into_iter().collect(),
             windows: windows.collect(),
             held: self.held.iter().filter_map(|seq| self.events.get(seq)).map(|kept| Arc::clone(&kept.event)).collect(),
+            held_deliveries: self.held_deliveries(),
             judged_through: self.judged_through,
         }
     }
@@ -190,7 +191,7 @@ impl State {
             return (DeliveryTotals::default(), None);
         };
         let created = |(seq, run)| self.deliveries.get(&DeliveryId { seq, endpoint: key, run });
-        let oldest = pending.ids().filter_map(created).map(|delivery| delivery.created_at).min();
+        let oldest = pending.ready().filter_map(created).map(|delivery| delivery.created_at).min();
         (totals.clone(), oldest)
     }
 
@@ -208,7 +209,7 @@ impl State {
 impl Standing {
     pub(super) fn state(&self) -> DeliveryState {
         match self {
-            Self::Pending { .. } => DeliveryState::Pending,
+            Self::Pending { .. } | Self::Held => DeliveryState::Pending,
             Self::Delivered => DeliveryState::Delivered,
             Self::Dead { .. } => DeliveryState::DeadLettered,
             Self::Dropped(_) => DeliveryState::Dropped,
@@ -220,14 +221,14 @@ impl Standing {
         match self {
             Self::Dead { reason, .. } => Some(reason.as_str()),
             Self::Dropped(reason) => Some(reason.as_str()),
-            Self::Pending { .. } | Self::Delivered | Self::Suppressed => None,
+            Self::Pending { .. } | Self::Held | Self::Delivered | Self::Suppressed => None,
         }
     }
 
     fn due(&self) -> Option<Timestamp> {
         match self {
             Self::Pending { due, .. } => *due,
-            Self::Delivered | Self::Dead { .. } | Self::Dropped(_) | Self::Suppressed => None,
+            Self::Held | Self::Delivered | Self::Dead { .. } | Self::Dropped(_) | Self::Suppressed => None,
         }
     }
 }

@@ -20,7 +20,7 @@ impl State {
     pub(super) fn redeliver(&mut self, seq: u64, endpoint: EndpointKey, now: Timestamp) -> ReplayOutcome {
         let newest = self.newest(seq, endpoint).map(|(id, delivery)| (id, delivery.standing));
         let run = match newest {
-            Some((id, Standing::Pending { .. })) => return ReplayOutcome::Waiting(id.run),
+            Some((id, Standing::Pending { .. } | Standing::Held)) => return ReplayOutcome::Waiting(id.run),
             Some((id, Standing::Dead { replayed_as: None, .. })) => return self.replay(id, now),
             Some((id, _)) => id.run + 1,
             None => 1,
@@ -29,7 +29,8 @@ impl State {
             return ReplayOutcome::Gone;
         }
         let new = DeliveryId { seq, endpoint, run };
-        self.create(new, Disposition::Deliver, Origin::Replayed, now);
+        let suppressed = self.newest(seq, endpoint).map_or(0, |(_, delivery)| delivery.suppressed);
+        self.create(new, Disposition::Deliver, Origin::Replayed, now, suppressed);
         ReplayOutcome::Replayed(new)
     }
 

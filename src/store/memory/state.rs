@@ -51,6 +51,8 @@ pub(super) struct Delivery {
     pub(super) standing: Standing,
     pub(super) attempts: u32,
     pub(super) spent: u32,
+    /// How many the endpoint did not get.
+    pub(super) suppressed: u64,
     pub(super) attempted_at: Option<Timestamp>,
     pub(super) log: Vec<AttemptRecord>,
 }
@@ -58,9 +60,18 @@ pub(super) struct Delivery {
 /// Where a delivery stands.
 #[derive(Clone, Copy)]
 pub(super) enum Standing {
-    Pending { due: Option<Timestamp>, asked: bool },
+    Pending {
+        due: Option<Timestamp>,
+        asked: bool,
+    },
+    /// By the endpoint's own debounce: pending, but for what is paged.
+    Held,
     Delivered,
-    Dead { reason: DeadReason, since: Timestamp, replayed_as: Option<u32> },
+    Dead {
+        reason: DeadReason,
+        since: Timestamp,
+        replayed_as: Option<u32>,
+    },
     Dropped(DropReason),
     Suppressed,
 }
@@ -188,7 +199,7 @@ impl State {
                 for target in targets {
                     let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
                     let created_at = released_at.unwrap_or(event.accepted_at);
-                    self.create(id, target.disposition, Origin::Routed, created_at);
+                    self.create(id, target.disposition, Origin::Routed, created_at, target.suppressed);
                     dropped.extend(self.keep_within(target.endpoint, target.queue, seq, flights));
                 }
             }
@@ -199,7 +210,14 @@ impl State {
     }
 
     /// Makes a delivery: pending, dropped at once or suppressed.
-    pub(super) fn create(&mut self, id: DeliveryId, disposition: Disposition, origin: Origin, created_at: Timestamp) {
+    pub(super) fn create(
+        &mut self,
+        id: DeliveryId,
+        disposition: Disposition,
+        origin: Origin,
+        created_at: Timestamp,
+        suppressed: u64,
+    ) {
         let weight = self.weight(id.seq);
         let Some(endpoint) = self.endpoints.get_mut(&id.endpoint) else {
             tracing::error!(delivery = %id, "no such endpoint was ever there");
@@ -223,10 +241,16 @@ impl State {
                 endpoint.pending.insert(id, None, weight);
                 Standing::Pending { due: None, asked: false }
             }
+            Disposition::Hold => {
+                endpoint.totals.pending += 1;
+                endpoint.pending.hold(id, weight);
+                Standing::Held
+            }
         };
-        let delivery = Delivery { created_at, standing, attempts: 0, spent: 0, attempted_at: None, log: Vec::new() };
+        let (attempted_at, log) = (None, Vec::new());
+        let delivery = Delivery { created_at, standing, attempts: 0, spent: 0, suppressed, attempted_at, log };
         self.deliveries.insert(id, delivery);
-        if matches!(standing, Standing::Pending { .. }) {
+        if standing.state() == DeliveryState::Pending {
             self.hold(id.seq);
         }
     }

@@ -16,9 +16,13 @@ use crate::{
 /// What a step comes to, and the deliveries that it is about.
 pub(super) fn look(db: &Connection, step: &CancelStep) -> rusqlite::Result<(CancelledStep, Vec<DeliveryId>)> {
     let mut select = db.prepare_cached(
-        "SELECT d.seq, d.endpoint, d.run, d.created_at, e.topic FROM deliveries d JOIN events e ON e.seq = d.seq
-         WHERE d.state = 0 AND d.endpoint >= ?1 AND d.endpoint <= ?2 AND (d.endpoint, d.seq, d.run) > (?3, ?4, ?5)
-         ORDER BY d.endpoint, d.seq, d.run LIMIT ?6",
+        "SELECT d.seq, d.endpoint, d.run, d.created_at, e.topic FROM (
+             SELECT seq, endpoint, run, created_at FROM deliveries
+             WHERE state = 0 AND endpoint >= ?1 AND endpoint <= ?2 AND (endpoint, seq, run) > (?3, ?4, ?5)
+             UNION ALL SELECT seq, endpoint, run, created_at FROM deliveries
+             WHERE state = 5 AND endpoint >= ?1 AND endpoint <= ?2 AND (endpoint, seq, run) > (?3, ?4, ?5)
+             ORDER BY endpoint, seq, run LIMIT ?6) d
+         CROSS JOIN events e ON e.seq = d.seq ORDER BY d.endpoint, d.seq, d.run",
     )?;
     let (first, last) = step.filter.endpoint.map_or((i64::MIN, i64::MAX), |EndpointKey(key)| (key, key));
     let after = step.after.map_or((i64::MIN, 0, 0), |id| (id.endpoint.0, signed(id.seq), id.run));

@@ -109,7 +109,7 @@ impl Chores {
         writer.db.execute(
             "DELETE FROM events WHERE seq > ?1 AND seq <= ?2 AND accepted_at < ?3 AND NOT EXISTS
                  (SELECT 1 FROM deliveries d WHERE d.seq = events.seq
-                     AND (d.state = 0 OR d.state = 2 AND d.replayed_as IS NULL))
+                     AND (d.state IN (0, 5) OR d.state = 2 AND d.replayed_as IS NULL))
                  AND NOT EXISTS (SELECT 1 FROM verdicts v WHERE v.seq = events.seq AND v.state = 4)",
             params![self.events_at, end, cutoff],
         )?;
@@ -184,8 +184,10 @@ fn next_with_letters(writer: &Writer<'_>, after: i64) -> rusqlite::Result<Option
 }
 
 fn holds_pending(writer: &Writer<'_>, endpoint: EndpointKey) -> rusqlite::Result<bool> {
-    let mut select =
-        writer.db.prepare_cached("SELECT EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND state = 0)")?;
+    let mut select = writer.db.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND state = 0)
+             OR EXISTS (SELECT 1 FROM deliveries WHERE endpoint = ?1 AND state = 5)",
+    )?;
     select.query_row([endpoint.0], |row| row.get(0))
 }
 
@@ -202,7 +204,7 @@ mod tests {
     /// a dead letter, the next dropped, the next delivered or suppressed.
     fn history(count: i64) -> (tempfile::TempDir, rusqlite::Connection) {
         let dir = tempfile::tempdir().unwrap();
-        let db = schema::open_writer(&dir.path().join("a.db")).unwrap();
+        let db = schema::open_writer(&dir.path().join("a.db"), |_| Ok(())).unwrap();
         for seq in 1..=count {
             let at = seq * DAY;
             db.execute(

@@ -9,6 +9,8 @@ pub(super) const DEAD: i64 = 2;
 pub(super) const DROPPED: i64 = 3;
 /// By the endpoint's own debounce; counted in the totals under a name of its own, for `suppressed` counts events.
 pub(super) const MUTED: i64 = 4;
+/// Held by the endpoint's own debounce: it is pending, but for what is paged.
+pub(super) const HELD_BACK: i64 = 5;
 /// Why an event went to nobody: `verdicts.state`.
 pub(super) const UNMATCHED: i64 = 1;
 pub(super) const SUPPRESSED: i64 = 2;

@@ -27,8 +27,8 @@ use crate::{
     event::ValidEvent,
     intake::Permit,
     store::{
-        Admitted, AppendError, AppendReply, BreakerRecord, DeliveryId, Receipt, Settlement, Submission, Verdict,
-        WindowChange,
+        Admitted, AppendError, AppendReply, BreakerRecord, Debounced, DeliveryId, Receipt, Settlement, Submission,
+        Verdict,
         ledger::{Group, Ledger},
     },
 };
@@ -37,7 +37,7 @@ use crate::{
 pub(super) enum Message {
     Append(Vec<Submission>, AppendReply),
     Record(Vec<Verdict>),
-    Windows(Vec<WindowChange>),
+    Debounced(Debounced),
     Settle(Settlement),
     SettleBatch(Vec<Settlement>),
     Breaker(EndpointKey, BreakerRecord),
@@ -189,7 +189,7 @@ impl Committer {
                 waiting.appends.push(Append { events, permits, reply });
             }
             Message::Record(verdicts) => verdicts.into_iter().for_each(|verdict| self.ledger.record(verdict, now)),
-            Message::Windows(windows) => self.ledger.keep_windows(windows, now),
+            Message::Debounced(debounced) => self.ledger.keep_debounced(debounced, now),
             Message::Settle(settlement) => self.ledger.settle(settlement, now),
             Message::SettleBatch(settlements) => {
                 settlements.into_iter().for_each(|settlement| self.ledger.settle(settlement, now));
@@ -260,7 +260,7 @@ impl Committer {
             if !self.shared.writable.load(Ordering::Acquire) {
                 writer.try_to_write()?;
             }
-            group.windows.iter().try_for_each(|change| writer.window(change))?;
+            writer.debounced(&group.debounced)?;
             group.verdicts.iter().try_for_each(|held| writer.verdict(held))?;
             group.settlements.iter().try_for_each(|settlement| writer.settle(settlement))?;
             self.breakers.iter().try_for_each(|(endpoint, breaker)| writer.breaker(*endpoint, breaker))?;

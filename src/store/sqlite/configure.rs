@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{
-    codes::signed,
+    codes::{HELD_BACK, PENDING, signed},
     read,
     write::{Cache, Writer},
 };
@@ -51,6 +51,10 @@ impl Writer<'_> {
         read::endpoint(self.db, EndpointKey(self.db.last_insert_rowid()))
     }
 
+    pub(super) fn endpoint_id(&self, key: EndpointKey) -> rusqlite::Result<String> {
+        self.db.query_row("SELECT id FROM endpoints WHERE key = ?1", [key.0], |row| row.get(0))
+    }
+
     pub(super) fn update_endpoint(
         &mut self,
         key: EndpointKey,
@@ -82,7 +86,10 @@ impl Writer<'_> {
     pub(super) fn delete_endpoint(&mut self, key: EndpointKey) -> rusqlite::Result<()> {
         let reason = DropReason::EndpointDeleted;
         let deleted = self.db.execute(
-            "UPDATE endpoints SET deleted_at = ?2, dropping = ?3 WHERE key = ?1 AND deleted_at IS NULL",
+            // Of its settings nothing is kept but what is asked for later; no secret.
+            "UPDATE endpoints SET deleted_at = ?2, dropping = ?3, settings = iif(json_valid(settings),
+                 json_object('dead_letters', json_extract(settings, '$.dead_letters')), '{}')
+             WHERE key = ?1 AND deleted_at IS NULL",
             params![key.0, self.now.as_millis(), reason.as_str()],
         )?;
         if deleted == 0 {
@@ -146,19 +153,22 @@ impl Writer<'_> {
 
     /// Drops up to `limit` pending deliveries of an endpoint.
     pub(super) fn drop_pending(&mut self, endpoint: EndpointKey, reason: &str, limit: i64) -> rusqlite::Result<()> {
-        let mut update = self.db.prepare_cached(
-            "UPDATE deliveries SET state = 3, reason = ?2, due = NULL, settled_at = ?3
-             WHERE endpoint = ?1 AND state = 0 AND (seq, endpoint, run) IN
-                 (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = 0 ORDER BY seq, run LIMIT ?4)
-             RETURNING bytes",
-        )?;
         let (mut dropped, mut bytes) = (0, 0);
-        let mut rows = update.query(params![endpoint.0, reason, self.now.as_millis(), limit])?;
-        while let Some(row) = rows.next()? {
-            dropped += 1;
-            bytes += row.get::<_, i64>(0)?;
+        // Each state has an index of its own.
+        for state in [PENDING, HELD_BACK] {
+            let mut update = self.db.prepare_cached(&format!(
+                "UPDATE deliveries SET state = 3, reason = ?2, due = NULL, settled_at = ?3
+                 WHERE endpoint = ?1 AND state = {state} AND (seq, endpoint, run) IN
+                     (SELECT seq, endpoint, run FROM deliveries WHERE endpoint = ?1 AND state = {state}
+                      ORDER BY seq, run LIMIT ?4)
+                 RETURNING bytes"
+            ))?;
+            let mut rows = update.query(params![endpoint.0, reason, self.now.as_millis(), limit - dropped])?;
+            while let Some(row) = rows.next()? {
+                dropped += 1;
+                bytes += row.get::<_, i64>(0)?;
+            }
         }
-        drop(rows);
         self.count_pending(endpoint, -dropped, -bytes);
         self.count_dropped(endpoint, reason, dropped);
         Ok(())

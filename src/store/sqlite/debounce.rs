@@ -2,17 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    codes::{COALESCED, HELD, signed, unsigned},
+    codes::{COALESCED, HELD, HELD_BACK, MUTED, signed, unsigned},
     read::{EVENT, Sql, accepted, moment, moment_or_none},
     write::Writer,
 };
 use crate::{
     clock::Timestamp,
+    endpoint::EndpointKey,
     event::Accepted,
-    store::{Debounced, HeldSlot, RuleTotals, WindowChange, WindowSlot},
+    store::{Debounced, DeliveryId, HeldDelivery, HeldSlot, Released, RuleTotals, WindowChange, WindowSlot},
 };
 
 impl Writer<'_> {
@@ -40,10 +41,38 @@ impl Writer<'_> {
 
     /// Writes what debouncing changed by an event.
     pub(super) fn debounced(&mut self, debounced: &Debounced) -> Sql<()> {
-        let Debounced { windows, suppressed_by, coalesced } = debounced;
+        let Debounced { windows, suppressed_by, coalesced, muted, released } = debounced;
         suppressed_by.iter().try_for_each(|rule| self.count_for(rule, 1, 0))?;
         coalesced.iter().try_for_each(|(seq, rule)| self.coalesce(*seq, rule))?;
+        muted.iter().try_for_each(|id| self.mute(*id))?;
+        released.iter().try_for_each(|released| self.release(released))?;
         windows.iter().try_for_each(|change| self.window(change))
+    }
+
+    /// A delivery that is held is suppressed.
+    fn mute(&mut self, DeliveryId { seq, endpoint, run }: DeliveryId) -> Sql<()> {
+        let mut update = self.db.prepare_cached(
+            "UPDATE deliveries SET state = ?4, settled_at = ?5
+             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = ?6 RETURNING bytes",
+        )?;
+        let held = params![signed(seq), endpoint.0, run, MUTED, self.now.as_millis(), HELD_BACK];
+        let bytes: Option<i64> = update.query_row(held, |row| row.get(0)).optional()?;
+        if let Some(bytes) = bytes {
+            self.count_pending(endpoint, -1, -bytes);
+            self.count_delivery(endpoint, "muted", 1);
+        }
+        Ok(())
+    }
+
+    /// A delivery that is held is pending like others.
+    fn release(&self, Released { delivery, at, suppressed }: &Released) -> Sql<()> {
+        let DeliveryId { seq, endpoint, run } = *delivery;
+        let mut update = self.db.prepare_cached(
+            "UPDATE deliveries SET state = 0, late = 1, created_at = ?4, suppressed = nullif(?5, 0)
+             WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 5",
+        )?;
+        update.execute(params![signed(seq), endpoint.0, run, at.as_millis(), signed(*suppressed)])?;
+        Ok(())
     }
 
     fn coalesce(&mut self, seq: u64, rule: &str) -> Sql<()> {
@@ -112,6 +141,18 @@ pub(super) fn held(db: &Connection) -> Sql<Vec<Arc<Accepted>>> {
     db.prepare(&sql)?.query_map([], accepted)?.collect()
 }
 
+pub(super) fn held_deliveries(db: &Connection) -> Sql<Vec<HeldDelivery>> {
+    let mut select = db.prepare(
+        "SELECT d.seq, d.endpoint, d.run, coalesce(c.suppressed, 0) FROM deliveries d INDEXED BY deliveries_held
+             LEFT JOIN carried c ON c.seq = d.seq WHERE d.state = 5 ORDER BY d.seq, d.endpoint",
+    )?;
+    let held = |row: &Row<'_>| {
+        let (seq, endpoint) = (unsigned(row.get(0)?), EndpointKey(row.get(1)?));
+        Ok(HeldDelivery { delivery: DeliveryId { seq, endpoint, run: row.get(2)? }, carries: unsigned(row.get(3)?) })
+    };
+    select.query_map([], held)?.collect()
+}
+
 pub(super) fn rule_totals(db: &Connection) -> Sql<BTreeMap<String, RuleTotals>> {
     let mut totals: BTreeMap<String, RuleTotals> = BTreeMap::new();
     let mut counts = db.prepare_cached("SELECT rule, suppressed, coalesced FROM rule_totals")?;
@@ -129,14 +170,16 @@ pub(super) fn rule_totals(db: &Connection) -> Sql<BTreeMap<String, RuleTotals>> 
     Ok(totals)
 }
 
-pub(super) fn failed(db: &Connection, seqs: &[u64]) -> Sql<Vec<u64>> {
+pub(super) fn failed(db: &Connection, of: Option<EndpointKey>, seqs: &[u64]) -> Sql<Vec<u64>> {
     let mut select = db.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND state <> 4)
-             AND NOT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND state IN (0, 1))",
+        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1 AND (?2 IS NULL OR endpoint = ?2) AND state <> 4)
+             AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE seq = ?1 AND (?2 IS NULL OR endpoint = ?2) AND (state = 1
+                 OR state IN (0, 5) AND NOT EXISTS
+                     (SELECT 1 FROM endpoints e WHERE e.key = d.endpoint AND e.dropping IS NOT NULL)))",
     )?;
     let mut failed = Vec::new();
     for seq in seqs {
-        if select.query_row([signed(*seq)], |row| row.get(0))? {
+        if select.query_row(params![signed(*seq), of.map(|key| key.0)], |row| row.get(0))? {
             failed.push(*seq);
         }
     }

@@ -93,10 +93,13 @@ impl Writer<'_> {
             let mut select = self.db.prepare_cached(match queue.policy.when_full {
                 WhenFull::DropNewest => {
                     "SELECT seq, run, bytes FROM deliveries WHERE endpoint = ?1 AND state = 0 AND seq >= ?2 AND run = 0
+                     UNION ALL
+                     SELECT seq, run, bytes FROM deliveries WHERE endpoint = ?1 AND state = 5 AND seq >= ?2
                      ORDER BY seq DESC"
                 }
                 WhenFull::Spill | WhenFull::DropOldest => {
                     "SELECT seq, run, bytes FROM deliveries WHERE endpoint = ?1 AND state = 0 AND ?2 >= 0
+                     UNION ALL SELECT seq, run, bytes FROM deliveries WHERE endpoint = ?1 AND state = 5
                      ORDER BY seq, run"
                 }
             })?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{
-    codes::{COALESCED, DEAD, DELIVERED, DROPPED, HELD, MUTED, PENDING, SUPPRESSED, signed, unsigned},
+    codes::{COALESCED, DEAD, DELIVERED, DROPPED, HELD, HELD_BACK, MUTED, PENDING, SUPPRESSED, signed, unsigned},
     read::{AFTER_EVENT, EVENT, Sql, accepted, limit, meta, moment, moment_or_none, named, parsed},
 };
 use crate::{
@@ -47,7 +47,7 @@ fn event_state_code(state: EventState) -> i64 {
 
 fn delivery_state(code: i64) -> DeliveryState {
     match code {
-        PENDING => DeliveryState::Pending,
+        PENDING | HELD_BACK => DeliveryState::Pending,
         DELIVERED => DeliveryState::Delivered,
         DEAD => DeliveryState::DeadLettered,
         MUTED => DeliveryState::Suppressed,
@@ -89,7 +89,10 @@ pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>
         ("e.accepted_at >= :since", since.is_some()),
         ("e.accepted_at < :until", until.is_some()),
         ("s = :state", state.is_some()),
-        ("EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = e.seq AND d.state = :delivery)", delivery.is_some()),
+        (
+            "EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = e.seq AND (d.state = :delivery OR :delivery = 0 AND d.state = 5))",
+            delivery.is_some(),
+        ),
     ];
     let wanted: String =
         conditions.iter().filter(|(_, given)| *given).map(|(condition, _)| format!(" AND {condition}")).collect();
@@ -157,8 +160,19 @@ fn deliveries(db: &Connection, seq: u64) -> Sql<Vec<DeliveryRow>> {
 }
 
 pub(super) fn deliveries_of(db: &Connection, filter: &DeliveryFilter) -> Sql<Vec<ListedDelivery>> {
+    let state = filter.state.map(delivery_state_code);
+    let mut found = deliveries_in(db, filter, state)?;
+    if state == Some(PENDING) {
+        found.extend(deliveries_in(db, filter, Some(HELD_BACK))?);
+        found.sort_unstable_by_key(|listed| std::cmp::Reverse((listed.delivery.id.seq, listed.delivery.id.run)));
+        found.truncate(filter.limit);
+    }
+    Ok(found)
+}
+
+fn deliveries_in(db: &Connection, filter: &DeliveryFilter, state: Option<i64>) -> Sql<Vec<ListedDelivery>> {
     // Written out, so that the indexes of what waits and of what is dead can be used.
-    let state = filter.state.map_or_else(String::new, |state| format!("AND d.state = {}", delivery_state_code(state)));
+    let state = state.map_or_else(String::new, |state| format!("AND d.state = {state}"));
     let mut select = db.prepare_cached(&format!(
         "SELECT {DELIVERY}, e.id, e.topic, d.created_at
          FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq

@@ -16,10 +16,12 @@ mod debounce;
 mod jobs;
 mod limits;
 mod lists;
+mod place;
 mod read;
 mod reader;
 mod replay;
 mod schema;
+mod sealed;
 mod space;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,6 @@ mod write;
 
 use std::{
     collections::BTreeMap,
-    fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -42,10 +43,10 @@ use tokio::sync::oneshot;
 
 use super::{
     AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
-    Counted, DeadLetterFilter, DeadLetterRow, DeliveryFilter, DeliveryId, DeliveryTotals, Disk, EndpointChange,
-    EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, ListedDelivery, Loaded,
-    Page, PageReply, PageRequest, ReplayOutcome, Reply, Reserve, Retention, RuleTotals, Settlement, Space, SpaceSink,
-    Store, Submission, Totals, Verdict, Vitals, WindowChange,
+    Counted, DeadLetterFilter, DeadLetterRow, Debounced, DeliveryFilter, DeliveryId, DeliveryTotals, Disk,
+    EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState,
+    ListedDelivery, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Reserve, Retention, RuleTotals,
+    SecretKeys, Settlement, Space, SpaceSink, Store, Submission, Totals, Verdict, Vitals, sealing::Owner,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -57,7 +58,9 @@ use crate::{
 use chores::Chores;
 use committer::{Committer, Message, Watches};
 use configure::Answer;
+use place::{keep_private, lock, make_dir};
 use reader::{Reader, read_error};
+use sealed::Seal;
 use space::Lookout;
 use write::Writer;
 
@@ -68,6 +71,7 @@ pub struct SqliteStore {
     pages: Reader,
     lists: Reader,
     committer: Option<thread::JoinHandle<()>>,
+    seal: Seal,
     /// The database and its log.
     files: [PathBuf; 2],
 }
@@ -98,11 +102,29 @@ impl SqliteStore {
     /// # Errors
     /// As for [`SqliteStore::open`].
     pub fn open_leaving(dir: &Path, clock: Clock, retention: Retention, disk: Disk) -> Result<Self, StoreError> {
+        Self::open_sealed(dir, clock, retention, disk, None)
+    }
+
+    /// The same, with the secrets of endpoints and chains sealed with the first of `keys`: also those that the file holds already,
+    /// before this returns, and with no copy of them left in it. Other keys open what was sealed with them before.
+    ///
+    /// # Errors
+    /// As for [`SqliteStore::open`]; also when the secrets in the file are sealed with a key that is not given: nothing has changed
+    /// then.
+    pub fn open_sealed(
+        dir: &Path,
+        clock: Clock,
+        retention: Retention,
+        disk: Disk,
+        keys: Option<SecretKeys>,
+    ) -> Result<Self, StoreError> {
+        let seal = Seal(keys);
         make_dir(dir)?;
         let lock = lock(dir)?;
         let path = dir.join("hookmill.db");
         keep_private(&path)?;
-        let db = schema::open_writer(&path).map_err(|error| placed(&path, error))?;
+        let mut db = schema::open_writer(&path, |db| seal.check(db)).map_err(|error| placed(&path, error))?;
+        seal.settle(&mut db)?;
         let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
         let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);
         let pages = Reader::start("store-pages", &path, clock)?;
@@ -125,7 +147,7 @@ impl SqliteStore {
         };
         let committer = Some(spawn("store-commit", run)?);
         let files = [path, dir.join("hookmill.db-wal")];
-        Ok(Self { messages, shared, pages, lists, committer, files })
+        Ok(Self { messages, shared, pages, lists, committer, seal, files })
     }
 
     fn tell(&self, message: Message) {
@@ -201,7 +223,7 @@ fn refuse(message: Message) {
         Message::Fence(answer) | Message::Close(answer) => answer(Err(StoreError::Closed)),
         Message::Change(change) => drop(change(Err(StoreError::Closed))),
         Message::Record(_)
-        | Message::Windows(_)
+        | Message::Debounced(_)
         | Message::Settle(_)
         | Message::SettleBatch(_)
         | Message::Breaker(..) => {}
@@ -233,8 +255,8 @@ impl Store for SqliteStore {
         self.tell(Message::Record(verdicts));
     }
 
-    fn keep_windows(&self, windows: Vec<WindowChange>) {
-        self.tell(Message::Windows(windows));
+    fn keep_debounced(&self, debounced: Debounced) {
+        self.tell(Message::Debounced(debounced));
     }
 
     fn settle(&self, settlement: Settlement) {
@@ -262,11 +284,21 @@ impl Store for SqliteStore {
     }
 
     fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow> {
-        self.change(move |writer| writer.create_endpoint(&id, &settings))
+        let sealed = match self.seal.seal(Owner::Endpoint(id.as_str()), &settings) {
+            Ok(sealed) => sealed,
+            Err(error) => return Box::pin(async { Err(error) }),
+        };
+        sealed::in_clear(self.change(move |writer| writer.create_endpoint(&id, &sealed)), settings)
     }
 
     fn update_endpoint(&self, key: EndpointKey, change: EndpointChange) -> Reply<EndpointRow> {
-        self.change(move |writer| writer.update_endpoint(key, &change))
+        let (seal, settings) = (self.seal.clone(), change.settings.clone());
+        let update = move |writer: &mut Writer<'_>| {
+            let id: String = writer.endpoint_id(key)?;
+            let change = seal.seal_change(&id, change);
+            writer.update_endpoint(key, &change.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?)
+        };
+        sealed::in_clear(self.change(update), settings)
     }
 
     fn delete_endpoint(&self, key: EndpointKey) -> Reply<()> {
@@ -278,6 +310,10 @@ impl Store for SqliteStore {
     }
 
     fn put_chain(&self, name: String, chain: Option<String>) -> Reply<()> {
+        let chain = match chain.map(|chain| self.seal.seal(Owner::Chain(&name), &chain)).transpose() {
+            Ok(chain) => chain,
+            Err(error) => return Box::pin(async { Err(error) }),
+        };
         self.change(move |writer| writer.put_chain(&name, chain.as_deref()))
     }
 
@@ -321,15 +357,16 @@ impl Store for SqliteStore {
     }
 
     fn load(&self) -> Reply<Loaded> {
-        self.read(read::load)
+        let (seal, loaded) = (self.seal.clone(), self.read(read::load));
+        Box::pin(async move { seal.open(loaded.await?) })
     }
 
     fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {
         self.read(debounce::rule_totals)
     }
 
-    fn failed(&self, seqs: Vec<u64>) -> Reply<Vec<u64>> {
-        self.read(move |db| debounce::failed(db, &seqs))
+    fn failed(&self, of: Option<EndpointKey>, seqs: Vec<u64>) -> Reply<Vec<u64>> {
+        self.read(move |db| debounce::failed(db, of, &seqs))
     }
 
     fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {
@@ -417,34 +454,6 @@ impl Drop for SqliteStore {
         if let Some(committer) = self.committer.take() {
             let _panicked = committer.join();
         }
-    }
-}
-
-fn make_dir(dir: &Path) -> Result<(), StoreError> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(dir).map_err(|error| StoreError::Unusable(format!("{}: {error}", dir.display())))
-}
-
-/// Makes the file if it is not there, and lets nobody else read it, whoever may read the directory. What SQLite puts beside it
-/// takes its mode.
-fn keep_private(path: &Path) -> Result<(), StoreError> {
-    let unusable = |error| StoreError::Unusable(format!("{}: {error}", path.display()));
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(unusable)?;
-    Ok(())
-}
-
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join("hookmill.lock");
-    let unusable = |error: &dyn std::fmt::Display| StoreError::Unusable(format!("{}: {error}", path.display()));
-    let file = File::create(&path).map_err(|error| unusable(&error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(unusable(&"another process has this directory open")),
-        Err(TryLockError::Error(error)) => Err(unusable(&error)),
     }
 }
 

@@ -123,6 +123,7 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
         chains: chains.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?,
         windows: debounce::windows(db)?,
         held: debounce::held(db)?,
+        held_deliveries: debounce::held_deliveries(db)?,
         judged_through: meta(db, "judged_through")?,
     })
 }
@@ -178,7 +179,10 @@ pub(super) fn unjudged(db: &Connection, after: u64, count: usize) -> Sql<Vec<Arc
 }
 
 /// The columns that [`pending_row`] reads.
-const WAITING: &str = "d.run, d.created_at, d.attempts, d.spent, d.last_at, d.last_micros, d.due, d.asked";
+const WAITING: &str =
+    "d.run, d.created_at, d.attempts, d.spent, d.last_at, d.last_micros, d.due, d.asked, d.suppressed,
+    iif(d.batch IS NULL, NULL, (SELECT d.last_status FROM batches b
+        WHERE b.endpoint = d.endpoint AND b.name = d.batch AND b.size > 1))";
 
 pub(super) fn page(db: &Connection, request: &PageRequest) -> Sql<Page> {
     let endpoint = request.endpoint.0;
@@ -273,8 +277,12 @@ fn pending_row(row: &Row<'_>) -> Sql<PendingRow> {
     let column = |after: usize| AFTER_EVENT + after;
     let micros = row.get::<_, Option<i64>>(column(5))?.map(|micros| Duration::from_micros(unsigned(micros)));
     let attempted_at = moment_or_none(row, column(4))?.zip(micros).map(|(at, took)| at.after(took));
+    let mut event = accepted(row)?;
+    if let Some(count) = row.get::<_, Option<i64>>(column(8))? {
+        Arc::make_mut(&mut event).suppressed += unsigned(count);
+    }
     Ok(PendingRow {
-        event: accepted(row)?,
+        event,
         run: row.get(column(0))?,
         created_at: moment(row, column(1))?,
         attempts: row.get(column(2))?,
@@ -282,6 +290,7 @@ fn pending_row(row: &Row<'_>) -> Sql<PendingRow> {
         attempted_at,
         due: moment_or_none(row, column(6))?,
         asked: row.get(column(7))?,
+        batch_status: row.get(column(9))?,
     })
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    codes::{COALESCED, DEAD, DELIVERED, HELD, PENDING, SUPPRESSED, signed, unsigned},
+    codes::{COALESCED, DEAD, DELIVERED, HELD, HELD_BACK, PENDING, SUPPRESSED, signed, unsigned},
     lists::event_state,
     read::{AFTER_EVENT, EVENT, Sql, accepted, meta, moment, parsed},
     write::{Birth, Content, Writer},
@@ -80,7 +80,7 @@ fn wants(db: &Connection, endpoint: EndpointKey) -> Sql<Wants> {
 impl Writer<'_> {
     pub(super) fn redeliver(&mut self, seq: u64, endpoint: EndpointKey) -> Sql<ReplayOutcome> {
         let run = match self.newest_run(seq, endpoint)? {
-            Some((run, PENDING, _)) => return Ok(ReplayOutcome::Waiting(run)),
+            Some((run, PENDING | HELD_BACK, _)) => return Ok(ReplayOutcome::Waiting(run)),
             Some((run, DEAD, None)) => return self.replay(DeliveryId { seq, endpoint, run }),
             Some((run, ..)) => run + 1,
             None => 1,
@@ -101,15 +101,17 @@ impl Writer<'_> {
     pub(super) fn deliver_again(&mut self, new: DeliveryId) -> Sql<ReplayOutcome> {
         let DeliveryId { seq, endpoint, .. } = new;
         let mut select = self.db.prepare_cached(
-            "SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256, key FROM events WHERE seq = ?2
+            "SELECT length(data) + coalesce(length(CAST(metadata AS BLOB)), 0) + 256, key, (SELECT suppressed FROM deliveries
+                 WHERE seq = ?2 AND endpoint = ?1 ORDER BY run DESC LIMIT 1) FROM events WHERE seq = ?2
                  AND EXISTS (SELECT 1 FROM endpoints WHERE key = ?1 AND deleted_at IS NULL)",
         )?;
-        let content: Option<(i64, Option<String>)> =
-            select.query_row([endpoint.0, signed(seq)], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let Some((bytes, key)) = content else { return Ok(ReplayOutcome::Gone) };
+        let content: Option<(i64, Option<String>, Option<i64>)> = select
+            .query_row([endpoint.0, signed(seq)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((bytes, key, suppressed)) = content else { return Ok(ReplayOutcome::Gone) };
         self.count_delivery(endpoint, "replayed", 1);
         let disposition = Disposition::Deliver.or_drop(self.cache.dropping.get(&endpoint).copied());
-        let content = Content { bytes, key: key.as_deref() };
+        let content = Content { bytes, key: key.as_deref(), suppressed: suppressed.map_or(0, unsigned) };
         self.insert_delivery(new, Birth::Late(self.now), content, disposition, &[])?;
         Ok(ReplayOutcome::Replayed(new))
     }

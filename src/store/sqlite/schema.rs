@@ -8,7 +8,8 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] = &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS];
+const MIGRATIONS: &[&str] =
+    &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS, HOLDING, FORGOTTEN];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -203,10 +204,27 @@ const CHAINS: &str = "
 CREATE TABLE chains (name TEXT PRIMARY KEY, chain TEXT NOT NULL) WITHOUT ROWID;
 ";
 
-/// Opens the connection that writes, and brings the file to the present schema.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+const HOLDING: &str = "
+-- From here on deliveries say also: 5 held by the endpoint's own debounce.
+CREATE INDEX deliveries_held ON deliveries (endpoint, seq, run) WHERE state = 5;
+-- How many of its key the endpoint did not get since the last that it did, where there are any.
+ALTER TABLE deliveries ADD COLUMN suppressed INTEGER;
+";
+
+/// Of deleted endpoints no secret is kept.
+const FORGOTTEN: &str = "
+UPDATE endpoints SET settings = iif(json_valid(settings),
+    json_object('dead_letters', json_extract(settings, '$.dead_letters')), '{}') WHERE deleted_at IS NOT NULL;
+";
+
+/// Opens the connection that writes, and brings the file to the present schema, if `check` lets it.
+pub(super) fn open_writer(
+    path: &Path,
+    check: impl FnOnce(&Connection) -> Result<(), StoreError>,
+) -> Result<Connection, StoreError> {
     let mut db = Connection::open(path).map_err(failed)?;
     settle_pragmas(&db).map_err(failed)?;
+    check(&db)?;
     migrate(&mut db)?;
     Ok(db)
 }
@@ -276,8 +294,8 @@ mod tests {
     fn a_new_file_has_the_present_version_and_opens_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.db");
-        drop(open_writer(&path).unwrap());
-        let db = open_writer(&path).unwrap();
+        drop(open_writer(&path, |_| Ok(())).unwrap());
+        let db = open_writer(&path, |_| Ok(())).unwrap();
         let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         let vacuum: i64 = db.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
         assert_eq!((version, vacuum), (i64::try_from(MIGRATIONS.len()).unwrap(), 2));
@@ -297,7 +315,7 @@ mod tests {
         )
         .unwrap();
         drop(db);
-        let db = open_writer(&path).unwrap();
+        let db = open_writer(&path, |_| Ok(())).unwrap();
         let mut select = db.prepare("SELECT endpoint, name, value FROM totals ORDER BY name DESC, endpoint").unwrap();
         let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
         let rows: Vec<(i64, String, i64)> = rows.unwrap().map(Result::unwrap).collect();
@@ -320,7 +338,7 @@ mod tests {
         )
         .unwrap();
         drop(db);
-        let db = open_writer(&path).unwrap();
+        let db = open_writer(&path, |_| Ok(())).unwrap();
         let one = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
         let bytes = "SELECT value FROM totals WHERE name = 'pending_bytes' AND endpoint = ";
         assert_eq!([1, 2].map(|endpoint| one(&format!("{bytes}{endpoint}"))), [257, 257 + 258]);
@@ -332,9 +350,9 @@ mod tests {
     fn a_newer_file_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.db");
-        let db = open_writer(&path).unwrap();
+        let db = open_writer(&path, |_| Ok(())).unwrap();
         db.pragma_update(None, "user_version", 999).unwrap();
         drop(db);
-        assert!(matches!(open_writer(&path), Err(StoreError::Unusable(_))));
+        assert!(matches!(open_writer(&path, |_| Ok(())), Err(StoreError::Unusable(_))));
     }
 }

@@ -127,3 +127,164 @@ fn nobody_else_can_read_the_files_whoever_may_read_the_directory() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
+
+fn keys(text: &str) -> Option<crate::store::SecretKeys> {
+    let key = |byte| format!("{byte}{byte}").repeat(32);
+    Some(crate::store::SecretKeys::parse(&text.chars().map(|byte| key(byte) + "\n").collect::<String>()).unwrap())
+}
+
+fn open_with(dir: &Path, keys: Option<crate::store::SecretKeys>) -> Result<SqliteStore, StoreError> {
+    let disk = Disk::leaving(Reserve::Bytes(0));
+    SqliteStore::open_sealed(dir, Clock::system(), Retention::default(), disk, keys)
+}
+
+fn open_keyed() -> (Arc<dyn Store>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (Arc::new(open_with(dir.path(), keys("1")).unwrap()), dir)
+}
+
+mod with_a_key {
+    use super::*;
+
+    contract!(open_keyed);
+}
+
+fn secretive(marker: &str) -> String {
+    let auth = serde_json::json!({"type": "bearer", "token": marker});
+    serde_json::json!({"auth": auth, "headers": {"x": marker}, "dead_letters": {"max_items": 3}}).to_string()
+}
+
+/// Every byte of every file of the directory.
+fn bytes(dir: &Path) -> Vec<u8> {
+    let files = std::fs::read_dir(dir).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    files.flatten().collect()
+}
+
+fn holds(dir: &Path, text: &str) -> bool {
+    bytes(dir).windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+/// What the tables with secrets hold.
+fn everything(dir: &Path) -> Vec<String> {
+    let db = Connection::open(dir.join("hookmill.db")).unwrap();
+    let mut select = db
+        .prepare(
+            "SELECT key || id || settings || version || updated_at FROM endpoints
+             UNION ALL SELECT name || chain FROM chains UNION ALL SELECT name || value FROM meta
+             UNION ALL SELECT type || name || sql FROM sqlite_schema ORDER BY 1",
+        )
+        .unwrap();
+    let rows = select.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+    rows.filter_map(Result::unwrap).collect()
+}
+
+fn change(settings: String) -> EndpointChange {
+    EndpointChange { settings, state_changed: false, state_reason: None, drop_pending: None }
+}
+
+/// A store with secrets of every kind in it, old ones and those of a deleted endpoint among them.
+fn fill(store: &SqliteStore) -> EndpointKey {
+    let made = get(store.create_endpoint("a".parse().unwrap(), secretive("marker-old"))).key;
+    get(store.update_endpoint(made, change(secretive("marker-new"))));
+    let gone = get(store.create_endpoint("b".parse().unwrap(), secretive("marker-gone"))).key;
+    get(store.delete_endpoint(gone));
+    let chain = format!("{{\"steps\":[{}]}}", secretive("marker-chain"));
+    get(store.put_chain("c".to_owned(), Some(chain)));
+    made
+}
+
+#[test]
+fn with_a_key_no_secret_stands_in_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(dir.path(), keys("1")).unwrap();
+    let key = fill(&store);
+    assert!(!holds(dir.path(), "marker"), "while it is open");
+    let loaded = get(store.load());
+    assert_eq!((loaded.endpoints.len(), loaded.endpoints[0].key), (1, key));
+    assert!(loaded.endpoints[0].settings == secretive("marker-new"));
+    assert!(loaded.chains[0].1.contains("marker-chain"));
+    drop(store);
+    assert!(!holds(dir.path(), "marker"), "and closed");
+}
+
+#[test]
+fn a_key_that_comes_later_seals_everything_and_leaves_no_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(dir.path(), None).unwrap();
+    fill(&store);
+    drop(store);
+    assert!(holds(dir.path(), "marker-new") && holds(dir.path(), "marker-chain"), "as it always was");
+    let store = open_with(dir.path(), keys("1")).unwrap();
+    assert!(!holds(dir.path(), "marker"), "before anything can go on");
+    let loaded = get(store.load());
+    assert!(loaded.endpoints[0].settings == secretive("marker-new") && loaded.endpoints[0].version == 2);
+    assert!(loaded.chains[0].1.contains("marker-chain"));
+}
+
+#[test]
+fn without_the_right_key_nothing_opens_and_nothing_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(dir.path(), keys("1")).unwrap();
+    fill(&store);
+    drop(store);
+    let id = keys("1").unwrap().id().to_owned();
+    let before = everything(dir.path());
+    for given in [None, keys("2"), keys("23")] {
+        let Err(StoreError::Unusable(detail)) = open_with(dir.path(), given) else { panic!("opened") };
+        assert!(detail.contains(&id) && detail.contains("--secret-key-file"), "{detail}");
+        assert_eq!(everything(dir.path()), before);
+    }
+    assert!(open_with(dir.path(), keys("1")).is_ok());
+}
+
+#[test]
+fn a_new_first_key_takes_the_place_of_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["1", "2"].map(|key| keys(key).unwrap().id().to_owned());
+    fill(&open_with(dir.path(), keys("1")).unwrap());
+    assert!(holds(dir.path(), &old));
+    let store = open_with(dir.path(), keys("21")).unwrap();
+    assert!(get(store.load()).endpoints[0].settings == secretive("marker-new"));
+    assert!(holds(dir.path(), &new) && !holds(dir.path(), &old), "sealed anew");
+    drop(store);
+    assert!(open_with(dir.path(), keys("1")).is_err());
+    let store = open_with(dir.path(), keys("2")).unwrap();
+    assert!(get(store.load()).chains[0].1.contains("marker-chain"));
+}
+
+#[test]
+fn a_secret_that_was_moved_between_endpoints_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(dir.path(), keys("1")).unwrap();
+    for id in ["a", "b"] {
+        get(store.create_endpoint(id.parse().unwrap(), secretive(id)));
+    }
+    drop(store);
+    let db = Connection::open(dir.path().join("hookmill.db")).unwrap();
+    db.execute_batch("UPDATE endpoints SET settings = (SELECT settings FROM endpoints WHERE id = 'a')").unwrap();
+    drop(db);
+    let store = open_with(dir.path(), keys("1")).unwrap();
+    let Err(StoreError::Unusable(detail)) = wait(store.load()) else { panic!("loaded") };
+    assert!(detail.contains("endpoint b") && detail.contains("/auth/token"), "{detail}");
+}
+
+#[test]
+fn a_rewrite_that_was_cut_off_is_made_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&open_with(dir.path(), None).unwrap());
+    let mut db = schema::open_writer(&dir.path().join("hookmill.db"), |_| Ok(())).unwrap();
+    sealed::seal_all(&mut db, &keys("1").unwrap()).unwrap();
+    drop(db);
+    assert!(holds(dir.path(), "marker"), "freed pages keep it");
+    drop(open_with(dir.path(), keys("1")).unwrap());
+    assert!(!holds(dir.path(), "marker"));
+}
+
+#[test]
+fn of_a_deleted_endpoint_nothing_is_kept_but_its_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&open_with(dir.path(), None).unwrap());
+    let db = Connection::open(dir.path().join("hookmill.db")).unwrap();
+    let kept: String = db.query_row("SELECT settings FROM endpoints WHERE id = 'b'", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, r#"{"dead_letters":{"max_items":3}}"#);
+}

@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     batches,
-    codes::{DEAD, DELIVERED, DROPPED, HELD, MUTED, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
+    codes::{DEAD, DELIVERED, DROPPED, HELD, HELD_BACK, MUTED, PENDING, SUPPRESSED, UNMATCHED, signed, unsigned},
     limits::Routed,
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Content<'a> {
     /// Its weight.
     pub(super) bytes: i64,
     pub(super) key: Option<&'a str>,
+    /// How many the endpoint did not get.
+    pub(super) suppressed: u64,
 }
 
 /// What the writer knows of endpoints without reading it each time; as old as the transaction.
@@ -199,7 +201,8 @@ impl<'a> Writer<'a> {
                     let id = DeliveryId { seq: event.seq, endpoint: target.endpoint, run: 0 };
                     let dropping = self.cache.dropping.get(&target.endpoint).copied();
                     self.count_delivery(target.endpoint, "created", 1);
-                    let content = Content { bytes: signed(event.weight() as u64), key: event.key.as_deref() };
+                    let (bytes, key) = (signed(event.weight() as u64), event.key.as_deref());
+                    let content = Content { bytes, key, suppressed: target.suppressed };
                     self.routed.add(target.endpoint, target.queue, event.seq);
                     self.insert_delivery(id, birth, content, target.disposition.or_drop(dropping), outcomes)?;
                 }
@@ -234,19 +237,32 @@ impl<'a> Writer<'a> {
             Disposition::Deliver => (PENDING, None),
             Disposition::Drop(reason) => (DROPPED, Some(reason.as_str())),
             Disposition::Suppress => (MUTED, None),
+            Disposition::Hold => (HELD_BACK, None),
         };
-        let settled_at = (state != PENDING).then_some(self.now.as_millis());
+        let settled_at = (state != PENDING && state != HELD_BACK).then_some(self.now.as_millis());
         let mut insert = self.db.prepare_cached(
-            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes, key, late)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO deliveries (seq, endpoint, run, state, reason, created_at, settled_at, bytes, key, late,
+                 suppressed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, nullif(?11, 0))",
         )?;
         let DeliveryId { seq, endpoint, run } = id;
         let (created_at, late) = (birth.at().as_millis(), matches!(birth, Birth::Late(_)).then_some(1));
-        let Content { bytes, key } = content;
-        let values = params![signed(seq), endpoint.0, run, state, reason, created_at, settled_at, bytes, key, late];
-        insert.execute(values)?;
+        let Content { bytes, key, suppressed } = content;
+        insert.execute(params![
+            signed(seq),
+            endpoint.0,
+            run,
+            state,
+            reason,
+            created_at,
+            settled_at,
+            bytes,
+            key,
+            late,
+            signed(suppressed)
+        ])?;
         match disposition {
-            Disposition::Deliver => self.count_pending(endpoint, 1, bytes),
+            Disposition::Deliver | Disposition::Hold => self.count_pending(endpoint, 1, bytes),
             Disposition::Drop(reason) => self.count_dropped(endpoint, reason.as_str(), 1),
             Disposition::Suppress => self.count_delivery(endpoint, "muted", 1),
         }

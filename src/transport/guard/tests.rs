@@ -2,10 +2,16 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod around;
+
 const EVERY: [Guard; 4] = [Guard::Private, Guard::PrivateNoLoopback, Guard::Public, Guard::PublicAndLoopback];
 
 fn allows(ip: &str, guard: Guard) -> bool {
-    judge(ip.parse().unwrap(), guard).is_ok()
+    judged(ip.parse().unwrap(), guard).is_ok()
+}
+
+fn judged(ip: IpAddr, guard: Guard) -> Result<(), Blocked> {
+    judge(SocketAddr::new(ip, 443), guard, &Surroundings::default())
 }
 
 #[test]
@@ -48,11 +54,20 @@ fn metadata_and_link_local_addresses_may_never_be_reached() {
         "fd00:ec2::254",
         "fd00:ec2::23",
         "fd20:ce::254",
+        "fd00:c1::a9fe:a9fe",
         "::ffff:169.254.169.254",
         "::ffff:100.100.100.200",
         "64:ff9b::a9fe:a9fe",
         "2002:a9fe:a9fe::1",
         "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "64:ff9b:1:a9:fe:a9fe::",
+        "64:ff9b:1:0:a9:fea9:fe00::",
+        "2001:0:102:304:0:ffff:5601:5601",
+        "2606:4700::5efe:169.254.169.254",
+        "fd00::200:5efe:169.254.169.254",
     ];
     for ip in never {
         assert!(EVERY.into_iter().all(|guard| !allows(ip, guard)), "{ip}");
@@ -97,6 +112,8 @@ fn a_private_network_is_for_private_endpoints_alone() {
         "::ffff:10.0.0.1",
         "::10.0.0.1",
         "2002:a00:1::1",
+        "2606:4700::5efe:10.0.0.1",
+        "2606:4700::200:5efe:192.168.0.1",
     ];
     for ip in private {
         assert_eq!(EVERY.map(|guard| allows(ip, guard)), [true, true, false, false], "{ip}");
@@ -112,13 +129,23 @@ fn loopback_is_for_private_endpoints_and_where_it_is_allowed() {
 
 #[test]
 fn no_gateway_leads_to_this_machine() {
-    for ip in ["64:ff9b::7f00:1", "2002:7f00:1::1", "::127.0.0.1", "64:ff9b::", "2002::1"] {
+    for ip in [
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::1",
+        "::127.0.0.1",
+        "64:ff9b::",
+        "2002::1",
+        "64:ff9b:1::7f00:1",
+        "2001::80ff:fffe",
+        "fd00::5efe:127.0.0.1",
+    ] {
         assert_eq!(EVERY.map(|guard| allows(ip, guard)), [true, false, false, false], "{ip}");
     }
 }
 
 fn url_allowed(url: &str, guard: Guard) -> bool {
-    judge_url(&url.parse().unwrap_or_else(|error| panic!("{url}: {error}")), guard).is_ok()
+    let parsed = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
+    judge_url(&parsed, guard, &Surroundings::default()).is_ok()
 }
 
 #[test]
@@ -155,6 +182,23 @@ fn no_spelling_of_loopback_is_missed() {
         "http://0x0",
         "http://[::]",
         "http://[::ffff:0.0.0.0]",
+        "http://127.1.",
+        "http://0x7f.0x0.0x0.0x1",
+        "http://0177.0x0.0.1",
+        "http://1\u{ff12}7.0.0.1",
+        "http://\u{ff11}\u{ff12}\u{ff17}\u{ff0e}0\u{ff0e}0\u{ff0e}1",
+        "http://127\u{ff61}0\u{ff61}0\u{ff61}1",
+        "http://127.0.0.1\\@example.com",
+        "http://127.0.0.1#@example.com",
+        "http://127.0.0.1?@example.com",
+        "http://12\t7.0.\n0.1",
+        "http://loc\nalhost",
+        "http://localhost%2e",
+        "http://localhost\u{3002}",
+        "http:///127.0.0.1",
+        "HTTP://127.0.0.1",
+        "  http://127.0.0.1  ",
+        "http://[0000::0001]",
     ];
     for url in spellings {
         assert!(!url_allowed(url, Guard::Public), "{url}");
@@ -198,16 +242,16 @@ fn an_endpoint_is_a_plain_web_address() {
 proptest! {
     #[test]
     fn what_private_refuses_every_guard_refuses(ip: IpAddr) {
-        prop_assert!(judge(ip, Guard::Private).is_ok() || judge(ip, Guard::PrivateNoLoopback).is_err());
-        prop_assert!(judge(ip, Guard::PrivateNoLoopback).is_ok() || judge(ip, Guard::Public).is_err());
-        prop_assert!(judge(ip, Guard::Public).is_err() || judge(ip, Guard::PublicAndLoopback).is_ok());
+        prop_assert!(judged(ip, Guard::Private).is_ok() || judged(ip, Guard::PrivateNoLoopback).is_err());
+        prop_assert!(judged(ip, Guard::PrivateNoLoopback).is_ok() || judged(ip, Guard::Public).is_err());
+        prop_assert!(judged(ip, Guard::Public).is_err() || judged(ip, Guard::PublicAndLoopback).is_ok());
     }
 
     #[test]
     fn a_mapped_address_is_judged_as_what_it_maps(ip: Ipv4Addr) {
         for guard in EVERY {
-            let mapped = judge(ip.to_ipv6_mapped().into(), guard).is_ok();
-            prop_assert_eq!(mapped, judge(ip.into(), guard).is_ok());
+            let mapped = judged(ip.to_ipv6_mapped().into(), guard).is_ok();
+            prop_assert_eq!(mapped, judged(ip.into(), guard).is_ok());
         }
     }
 
@@ -215,13 +259,13 @@ proptest! {
     fn public_means_global(ip: Ipv4Addr) {
         let known = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast() || ip.is_documentation()
             || ip.is_multicast() || ip.is_unspecified();
-        prop_assert!(!known || judge(ip.into(), Guard::Public).is_err());
+        prop_assert!(!known || judged(ip.into(), Guard::Public).is_err());
     }
 
     #[test]
     fn every_number_is_judged_as_the_address_it_stands_for(number: u32) {
         for guard in EVERY {
-            let verdict = judge(Ipv4Addr::from(number).into(), guard).is_ok();
+            let verdict = judged(Ipv4Addr::from(number).into(), guard).is_ok();
             for url in [format!("http://{number}"), format!("http://{number:#x}"), format!("http://0{number:o}")] {
                 prop_assert_eq!(url_allowed(&url, guard), verdict, "{}", url);
             }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use url::{Position, Url};
 
 use crate::{
-    endpoint::{Auth, Signing, settings::is_reserved},
+    endpoint::{Auth, HeaderPrefix, Signing, settings::is_reserved},
     transport::{
         Attempt, Failure, FailureKind,
         body::{self, Rendered},
@@ -53,11 +53,16 @@ pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest
         set(headers, name, &attempt.events.len().to_string())?;
     }
     let id = attempt.message_id();
-    set(headers, signature::ID, &id)?;
-    set(headers, signature::TIMESTAMP, &attempt.at.as_seconds().to_string())?;
+    let [id_name, timestamp_name, signature_name] = match &settings.signing {
+        Signing::Standard(standard) => signature::names(standard.header_prefix),
+        Signing::Hmac(_) | Signing::None => signature::names(HeaderPrefix::Webhook),
+    };
+    set(headers, id_name, &id)?;
+    set(headers, timestamp_name, &attempt.at.as_seconds().to_string())?;
     match &settings.signing {
-        Signing::Standard(secrets) => {
-            set(headers, signature::SIGNATURE, &signature::sign(secrets, &id, attempt.at, &body))?;
+        Signing::Standard(standard) => {
+            let signatures = signature::sign(standard.keys_at(attempt.at), &id, attempt.at, &body);
+            set(headers, signature_name, &signatures)?;
         }
         Signing::Hmac(hmac) => {
             let secret = hmac.secret.as_ref().ok_or_else(|| internal("secret"))?;

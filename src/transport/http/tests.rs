@@ -3,6 +3,8 @@
 mod answers;
 mod batches;
 mod connections;
+mod guarded;
+mod hostile;
 mod server;
 mod tls;
 
@@ -63,7 +65,7 @@ fn settings(url: &str) -> Settings {
         headers: Vec::new(),
         metadata: serde_json::Map::new(),
         auth: None,
-        signing: Signing::Standard(vec![Secret::parse(SECRET).unwrap()]),
+        signing: Signing::standard([Secret::parse(SECRET).unwrap()]),
         guard: Guard::Private,
         policy: Policy { timeout: Duration::from_secs(60), ..Policy::default() },
         dead_letters: DeadLetters::default(),

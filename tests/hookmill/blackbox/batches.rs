@@ -75,3 +75,26 @@ fn a_backlog_goes_out_in_signed_batches_and_goes_on_after_a_kill() {
     let shown = &attempts["items"][0]["batch"];
     assert_eq!((shown["size"].as_u64(), shown["id"].as_str()), (Some(10), Some(seen[0].id())));
 }
+
+#[test]
+fn no_body_of_several_events_is_longer_than_max_bytes_whatever_the_format_makes_of_them() {
+    let receiver = Receiver::new(|_| Reply::Status(200));
+    let server = Home::new().serve();
+    let mut client = server.client();
+    let copies: serde_json::Map<_, _> = (0..8).map(|n| (format!("copy{n}"), json!({"from": "/data"}))).collect();
+    let batch = json!({"max_bytes": 4096, "flush_interval": "100ms"});
+    let settings = json!({"id": "log", "url": receiver.url("/"), "format": {"map": copies}, "batch": batch});
+    client.post("/v1/endpoints", &settings).expect(201);
+    let text = "x".repeat(100);
+    let events = (1..=EVENTS).map(|n| json!({"topic": "a.b", "data": {"n": n, "text": text}}));
+    client.post("/v1/events", &events.collect::<Vec<_>>().into()).expect(202);
+    let stats = settled(&mut client);
+    assert_eq!(number(&stats, "/deliveries/delivered"), EVENTS);
+    let seen = receiver.seen();
+    assert!(seen.iter().all(|request| request.body.len() <= 4096));
+    let arrived = seen.iter().flat_map(|request| request.json().as_array().unwrap().clone());
+    let mut arrived: Vec<_> = arrived.map(|event| number(&event, "/copy7/n")).collect();
+    assert!((seen.len() as u64) < EVENTS, "some share a request");
+    arrived.sort_unstable();
+    assert_eq!(arrived, (1..=EVENTS).collect::<Vec<_>>());
+}

@@ -16,6 +16,7 @@ mod debounce;
 mod drain;
 mod faults;
 mod files;
+mod guarding;
 mod http;
 mod isolation;
 mod jobs;
@@ -23,7 +24,10 @@ mod lifecycle;
 mod process;
 pub(super) mod receiver;
 mod refusals;
+mod sealing;
+pub(super) mod secrets;
 mod server;
+mod signing;
 
 use std::{
     thread,

@@ -59,6 +59,16 @@ impl Home {
         self.ready(self.launch(args))
     }
 
+    /// The same with these variables in the environment.
+    pub(super) fn serve_in(&self, environment: &[(&str, &str)], args: &[&str]) -> Server {
+        let command = |args: &[&str]| {
+            let mut command = hookmill(args);
+            command.envs(environment.iter().copied());
+            command
+        };
+        self.ready(self.launch_as(command, args))
+    }
+
     /// A server that may deliver to this machine, and have so many files open.
     pub(super) fn serve_with_files(&self, files: u32) -> Server {
         self.ready(self.launch_as(|args| hookmill_with_files(files, args), &["--allow-loopback", "--drain", "5s"]))

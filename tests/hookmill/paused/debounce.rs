@@ -2,6 +2,7 @@
 
 mod held;
 mod own;
+mod own_held;
 
 use hookmill::{
     Debounce,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     deliver::queue::Key,
-    endpoint::policy::{Batch, BreakerPolicy, Policy, Retry, RetryWhen},
+    endpoint::policy::{Batch, BreakerPolicy, Exhausted, Policy, Retry, RetryWhen},
 };
 
 fn batched(max_items: u32) -> Policy {
@@ -171,6 +171,25 @@ fn the_rate_counts_events() {
     while world.step(usize::MAX) {}
     let moments: Vec<_> = world.requests.iter().map(|(moment, _)| moment.as_secs()).collect();
     assert_eq!((sizes(&world), moments), (vec![20, 20, 20], vec![0, 2, 4]));
+}
+
+#[test]
+fn a_refusal_of_one_that_came_out_of_no_batch_is_a_failure_like_others() {
+    let refused_alone = |first: &crate::transport::Answer, exhausted: Exhausted| {
+        let retry = Retry { backoff: seconds([5]), jitter: 0.0, exhausted, ..Retry::default() };
+        let mut world = World::roomy(Policy { retry, ..batched(4) });
+        world.route_and_push(1);
+        world.advance(Duration::from_secs(5), true);
+        for answer in [first, first, &status(422, None)] {
+            world.end_first(answer);
+            world.advance(Duration::from_secs(3600), true);
+        }
+        (world.store.dead.len(), world.requests.len())
+    };
+    // After a requeue, and after the receiver asked for patience: neither has used an attempt by now.
+    assert_eq!(refused_alone(&status(500, None), Exhausted::Requeue), (0, 4));
+    let later = status(429, Some(crate::transport::RetryAfter::Delay(Duration::from_secs(1))));
+    assert_eq!(refused_alone(&later, Exhausted::DeadLetter), (0, 4));
 }
 
 proptest! {

@@ -37,7 +37,17 @@ impl FakeStore {
             return;
         }
         let event = Arc::clone(event);
-        let row = Row { event, run, created_at, attempts: 0, spent: 0, attempted_at: None, due: None, asked: false };
+        let row = Row {
+            event,
+            run,
+            created_at,
+            attempts: 0,
+            spent: 0,
+            attempted_at: None,
+            due: None,
+            asked: false,
+            batch_status: None,
+        };
         self.pending.insert(key, row);
     }
 
@@ -93,6 +103,7 @@ impl FakeStore {
                 if let Some(attempt) = &settlement.attempt {
                     row.attempts = attempt.number;
                     row.attempted_at = Some(attempt.at.after(attempt.duration));
+                    row.batch_status = attempt.status.filter(|_| attempt.is_shared());
                 }
             }
             Next::Delivered => {

@@ -25,7 +25,7 @@ const NEVER: [(&str, &str); 7] = [
         "accepted events that wait to be routed are missing",
     ),
     (
-        "SELECT count(*) FROM deliveries d WHERE d.state = 0 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = d.seq)",
+        "SELECT count(*) FROM deliveries d WHERE d.state IN (0, 5) AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = d.seq)",
         "pending deliveries have no event",
     ),
     (
@@ -44,7 +44,7 @@ const NEVER: [(&str, &str); 7] = [
     ),
     (
         "SELECT count(*) FROM
-             (SELECT endpoint, count(*) AS n FROM deliveries WHERE state = 0 GROUP BY endpoint) d
+             (SELECT endpoint, count(*) AS n FROM deliveries WHERE state IN (0, 5) GROUP BY endpoint) d
              FULL JOIN (SELECT endpoint, value FROM totals WHERE name = 'pending' AND endpoint > 0) t
                  ON t.endpoint = d.endpoint
          WHERE coalesce(d.n, 0) <> coalesce(t.value, 0)",

@@ -121,7 +121,7 @@ impl Walk<'_> {
             Which::All => "",
             Which::Undelivered => {
                 "AND (e.seq > (SELECT value FROM meta WHERE name = 'judged_through')
-                     OR EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = e.seq AND d.state = 0)
+                     OR EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = e.seq AND d.state IN (0, 5))
                      OR EXISTS (SELECT 1 FROM verdicts v WHERE v.seq = e.seq AND v.state = 4))"
             }
         };

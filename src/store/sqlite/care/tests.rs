@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 /// A directory with a store of so many events, each with a pending delivery, that is closed.
 fn home(events: i64) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let db = schema::open_writer(&dir.path().join(DATABASE)).unwrap();
+    let db = schema::open_writer(&dir.path().join(DATABASE), |_| Ok(())).unwrap();
     db.execute_batch("BEGIN").unwrap();
     for seq in 1..=events {
         let data = json!({"n": seq, "filler": "x".repeat(400)}).to_string().into_bytes();

@@ -40,3 +40,17 @@ fn an_event_that_cannot_be_written_fails_the_whole() {
     let failure = batch(&twice, vec![event("1"), long]).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unrenderable);
 }
+
+#[test]
+fn the_body_for_several_events_is_no_longer_than_batches_may_be() {
+    let render = |most: usize, count: usize| {
+        let settings = json!({"url": "https://a.b/", "format": "raw", "batch": {"max_bytes": most}});
+        let settings = Settings::parse(&settings, Origin::Code, |_: &_, _| Ok(())).unwrap();
+        let long = format!("\"{}\"", "x".repeat(1000));
+        let events: Vec<_> = (0..count).map(|_| Arc::new(accepted(event(&long)))).collect();
+        render_all(&events, &settings).map(|rendered| rendered.body.len()).map_err(|failure| failure.kind)
+    };
+    assert_eq!(render(2007, 2), Ok(2007));
+    assert_eq!(render(2006, 2), Err(FailureKind::Unrenderable));
+    assert_eq!(render(1024, 1), Ok(1004), "alone it may be as long as it is");
+}

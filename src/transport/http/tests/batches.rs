@@ -88,7 +88,17 @@ fn a_batch_is_signed_under_its_own_id() {
     let secret = Secret::parse(SECRET).unwrap();
     let (timestamp, signature) = (header(&headers, "webhook-timestamp"), header(&headers, "webhook-signature"));
     let now = attempt.at;
-    assert_eq!(crate::transport::signature::verify(&secret, id, timestamp, signature, body.as_bytes(), now), Ok(()));
+    assert_eq!(
+        crate::transport::signature::verify(
+            &[crate::transport::signature::Verifier::Secret(secret.clone())],
+            id,
+            timestamp,
+            signature,
+            body.as_bytes(),
+            now
+        ),
+        Ok(())
+    );
     let mut fewer = attempt.clone();
     fewer.events.pop();
     assert_ne!(fewer.message_id(), id);

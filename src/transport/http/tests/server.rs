@@ -33,12 +33,7 @@ impl Server {
 
     /// Answers every request with `answer` and keeps the connections.
     pub(super) async fn answering(answer: &'static str) -> Self {
-        Self::start(move |mut peer, _| async move {
-            while peer.request().await.is_some() {
-                peer.write(answer).await;
-            }
-        })
-        .await
+        Self::start(move |mut peer, _| async move { peer.answer(answer).await }).await
     }
 
     /// Answers the first request of every connection with `answer` and closes it.
@@ -74,6 +69,32 @@ impl Peer {
     /// Whether all of `text` could be sent.
     pub(super) async fn write(&mut self, text: &str) -> bool {
         self.0.write_all(text.as_bytes()).await.is_ok()
+    }
+
+    pub(super) async fn write_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).await.is_ok()
+    }
+
+    /// Answers every request to come.
+    pub(super) async fn answer(&mut self, answer: &str) {
+        while self.request().await.is_some() {
+            self.write(answer).await;
+        }
+    }
+
+    /// Breaks the connection without a farewell.
+    pub(super) fn reset(self) {
+        self.0.set_zero_linger().unwrap();
+    }
+
+    /// Says that nothing more will be said, and goes on listening.
+    pub(super) async fn fall_silent(&mut self) {
+        self.0.shutdown().await.unwrap();
+    }
+
+    /// Reads as much as there is at once.
+    pub(super) async fn some(&mut self) {
+        let _ = self.0.read(&mut [0; 16]).await;
     }
 
     /// Waits until the other side has closed the connection.

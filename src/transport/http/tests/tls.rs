@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream},
     sync::mpsc,
     thread,
 };
@@ -16,6 +16,7 @@ use super::{
     server::{Server, whole},
     *,
 };
+use crate::transport::names::Names;
 
 /// Of `localhost` and 127.0.0.1, signed by itself, valid from 2020 to 2120; and its key, which guards nothing.
 const CERTIFICATE: &str = "\
@@ -30,6 +31,19 @@ SM49BAMCA0kAMEYCIQCZDNnDU0pmD80mkHQc9lFYSSjvcNCNCfvUzam3K1xJfgIh
 AJb0ToOnwrfwj6TMSsfWbk33wYs9tC6LoFdqZrFBvmE0
 -----END CERTIFICATE-----
 ";
+/// The same for `localhost`, with the same key, valid in 2020 alone.
+const EXPIRED: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBZDCCAQqgAwIBAgIBAjAKBggqhkjOPQQDAjAYMRYwFAYDVQQDDA1ob29rbWls
+bCB0ZXN0MB4XDTIwMDEwMTAwMDAwMFoXDTIxMDEwMTAwMDAwMFowGDEWMBQGA1UE
+AwwNaG9va21pbGwgdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABKpWLHcc
+W8qNsJG3Zkj6VWiYl0yVM/Ir9qaLOvtI+KZvG6z6nD6VQSwYXqTc5KdTvNYxr0FX
+H74ITLRp9GeUypCjRTBDMBQGA1UdEQQNMAuCCWxvY2FsaG9zdDAMBgNVHRMBAf8E
+AjAAMB0GA1UdDgQWBBQ2d5CuncKygP+Yl5aQuq3bK17o1TAKBggqhkjOPQQDAgNI
+ADBFAiEAh+Ug4b4h9j6iAABjFp+ezYXrj3npti35Gh++wy5MzWUCICqSR3iSOwSg
+i3vEoEbw/kwjrKsYAVco5gAxpLoMb3Au
+-----END CERTIFICATE-----
+";
 const KEY: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQghyCRIjg6c91QM7Y6
@@ -38,8 +52,8 @@ K/amizr7SPimbxus+pw+lUEsGF6k3OSnU7zWMa9BVx++CEy0afRnlMqQ
 -----END PRIVATE KEY-----
 ";
 
-fn server_config() -> Arc<ServerConfig> {
-    let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
+fn server_config(certificate: &str) -> Arc<ServerConfig> {
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
@@ -50,20 +64,26 @@ fn server_config() -> Arc<ServerConfig> {
 
 fn trust() -> Network {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap()).unwrap();
+    for certificate in [CERTIFICATE, EXPIRED] {
+        roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    }
     trusting(roots)
 }
 
 /// Answers the requests of each connection with `answers`, then takes its leave of TLS and closes. The receiver hears of
 /// every connection that has ended.
 fn serve(connections: Vec<Vec<&'static str>>) -> (String, mpsc::Receiver<()>) {
+    serve_as(CERTIFICATE, connections)
+}
+
+fn serve_as(certificate: &'static str, connections: Vec<Vec<&'static str>>) -> (String, mpsc::Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}/hook", listener.local_addr().unwrap().port());
     let (done, ended) = mpsc::channel();
     thread::spawn(move || {
         for answers in connections {
             let Ok((tcp, _)) = listener.accept() else { return };
-            let connection = ServerConnection::new(server_config()).unwrap();
+            let connection = ServerConnection::new(server_config(certificate)).unwrap();
             let mut stream = StreamOwned::new(connection, tcp);
             let all = answers.iter().all(|answer| respond(&mut stream, answer));
             if all {
@@ -149,5 +169,53 @@ fn a_server_without_tls_is_a_tls_failure() {
         .await;
         let answer = post(&transport(), &server.url.replace("http:", "https:")).await;
         assert_eq!(kind(answer), FailureKind::Tls);
+    });
+}
+
+#[test]
+fn a_certificate_that_has_expired_or_is_of_another_is_a_tls_failure() {
+    run(async {
+        let (url, _ended) = serve_as(EXPIRED, vec![vec![OK]]);
+        let failure = post(&HttpTransport::new(&trust()), &url).await.unwrap_err();
+        assert_eq!((failure.kind, failure.detail.contains("xpired")), (FailureKind::Tls, true), "{failure}");
+
+        let (url, _ended) = serve(vec![vec![OK]]);
+        let loopback = Names::by(1, |_| async { Ok(vec![IpAddr::from([127, 0, 0, 1])]) });
+        let network = Network { names: loopback, ..trust() };
+        let failure =
+            post(&HttpTransport::new(&network), &url.replace("localhost", "other.example")).await.unwrap_err();
+        assert_eq!(
+            (failure.kind, failure.detail.contains("not valid for name")),
+            (FailureKind::Tls, true),
+            "{failure}"
+        );
+    });
+}
+
+#[test]
+fn a_handshake_that_stalls_breaks_off_or_is_nonsense_sends_nothing() {
+    run(async {
+        for (said, expected) in [
+            (&b""[..], FailureKind::Tls),
+            (b"\x16\x03\x03", FailureKind::Tls),
+            (b"\x15\x03\x03\x00\x02\x02\x28", FailureKind::Tls),
+            (b"\x16\x03\x03\xff\xff\x02\x00\xff\xff", FailureKind::Tls),
+            (b"stall", FailureKind::Timeout),
+        ] {
+            let stalls = expected == FailureKind::Timeout;
+            let server = Server::start(move |mut peer, _| async move {
+                // Part of a handshake, which is a record of 512 bytes to come.
+                peer.write_bytes(if stalls { b"\x16\x03\x03\x02\x00\x02" } else { said }).await;
+                if stalls {
+                    peer.closed().await;
+                }
+            })
+            .await;
+            let policy = Policy { timeout: Duration::from_millis(100), ..Policy::default() };
+            let policy = if stalls { policy } else { settings(&server.url).policy };
+            let settings = Settings { policy, ..settings(&server.url.replace("http:", "https:")) };
+            let answer = HttpTransport::new(&trust()).send(attempt(settings)).await;
+            assert_eq!(kind(answer), expected, "{said:?}");
+        }
     });
 }

@@ -169,7 +169,8 @@ impl World {
         let retry = self.setting.policy.retry.clone();
         let status = answer.as_ref().ok().and_then(Reply::response).map(|response| response.status);
         let computed = self.computed(row.spent, &answer);
-        let poison = keys.len() == 1 && self.setting.policy.batch.is_some() && row.attempts > row.spent;
+        let halved = matches!(row.batch_status, Some(400 | 413 | 422));
+        let poison = keys.len() == 1 && self.setting.policy.batch.is_some() && halved;
         match settlement.next {
             Next::Delivered => self.hold_to(Law::NothingLost, is_success(&answer), || format!("{key:?}: {answer:?}")),
             Next::DeadLettered(reason) => {
@@ -185,6 +186,8 @@ impl World {
             }
             Next::Dropped(reason) => self.breach(Law::NothingLost, &format!("{key:?} is dropped: {reason:?}")),
             Next::Retry { due, asked } => {
+                let spared = poison && matches!(status, Some(400 | 413 | 422));
+                self.hold_to(Law::Allowed, !spared, || format!("{key:?} is the poison of a batch, and tried again"));
                 self.hold_to(Law::Allowed, computed.is_some(), || format!("{key:?} gets attempt after {spent}"));
                 let young = due.since(row.created_at) <= retry.max_age + Duration::from_millis(1);
                 self.hold_to(Law::Allowed, young, || format!("{key:?} will be too old"));

@@ -1,0 +1,107 @@
+//! Connections that nobody uses are closed.
+//!
+//! awc looks at a kept connection only when its host is asked again: an endpoint that has fallen silent would hold its sockets
+//! for ever, also those that the receiver closed long ago. Here all of them stand in the order of their ends, and one timer waits
+//! for the first. Where nothing is kept there is no timer.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+use tokio::time::sleep_until;
+
+use super::stream::Socket;
+use crate::clock::{Clock, Mono};
+
+/// The connections of an arbiter that may be idle.
+pub(super) struct Kept {
+    clock: Clock,
+    keep: Duration,
+    /// Each connection at most once, by when to look at it.
+    due: RefCell<BTreeMap<(Mono, u64), Weak<Socket>>>,
+    listed: Cell<u64>,
+    watched: Cell<bool>,
+}
+
+impl Kept {
+    /// Closes connections that were idle for `keep`, and a little more: awc, which takes none that old, is never a moment behind.
+    pub(super) fn new(keep: Duration) -> Self {
+        let keep = keep + keep / 16;
+        Self {
+            clock: Clock::system(),
+            keep,
+            due: RefCell::default(),
+            listed: Cell::default(),
+            watched: Cell::default(),
+        }
+    }
+
+    /// An exchange on `socket` has ended. Tells whether somebody must begin to [watch](Self::watch).
+    #[must_use]
+    pub(super) fn is_idle(&self, socket: &Rc<Socket>) -> bool {
+        let now = self.clock.now().mono;
+        socket.idle_since.set(Some(now));
+        if !socket.listed.replace(true) {
+            self.list(now.after(self.keep), Rc::downgrade(socket));
+        }
+        !self.watched.replace(true)
+    }
+
+    /// Closes what is due, when it is; `after` hears how many were closed and how many may still be open. Ends when nothing is kept,
+    /// or nobody keeps anything any more.
+    pub(super) async fn watch<T>(of: Weak<T>, kept: impl Fn(&T) -> &Self, after: impl Fn(&T, usize, usize)) {
+        loop {
+            let Some(owner) = of.upgrade() else { return };
+            let kept = kept(&owner);
+            let closed = kept.sweep();
+            after(&owner, closed, kept.len());
+            let Some(next) = kept.next() else { return kept.watched.set(false) };
+            let next = kept.clock.instant(next);
+            drop(owner);
+            sleep_until(next).await;
+        }
+    }
+
+    /// How many connections may be open.
+    pub(super) fn len(&self) -> usize {
+        self.due.borrow().len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.get()
+    }
+
+    /// When to look again, if there is anything to see.
+    pub(super) fn next(&self) -> Option<Mono> {
+        self.due.borrow().first_key_value().map(|((due, _), _)| *due)
+    }
+
+    fn list(&self, due: Mono, socket: Weak<Socket>) {
+        let nth = self.listed.get();
+        self.listed.set(nth + 1);
+        self.due.borrow_mut().insert((due, nth), socket);
+    }
+
+    /// Closes what is due and tells how many that were.
+    fn sweep(&self) -> usize {
+        let (now, mut closed) = (self.clock.now().mono, 0);
+        while self.next().is_some_and(|due| due <= now) {
+            let first = self.due.borrow_mut().pop_first();
+            let Some(socket) = first.and_then(|(_, socket)| socket.upgrade()) else { continue };
+            match socket.idle_since.get().map(|since| since.after(self.keep)) {
+                // It comes back at the end of its exchange.
+                None => socket.listed.set(false),
+                Some(due) if due > now => self.list(due, Rc::downgrade(&socket)),
+                Some(_) => {
+                    socket.close();
+                    closed += 1;
+                }
+            }
+        }
+        closed
+    }
+}

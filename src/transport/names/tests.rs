@@ -1,0 +1,137 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use tokio::sync::{Notify, Semaphore};
+
+use super::*;
+use crate::testing::paused;
+
+const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(1, 2, 3, 4));
+
+/// Names by a script, and how often it was asked.
+fn scripted<F>(at_once: usize, script: impl Fn(String, usize) -> F + Send + Sync + 'static) -> (Names, Arc<AtomicUsize>)
+where
+    F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
+{
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    (Names::by(at_once, move |host| script(host, count.fetch_add(1, Ordering::Relaxed))), asked)
+}
+
+fn failed(found: Result<Vec<SocketAddr>, Failure>) -> String {
+    let failure = found.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Dns);
+    failure.detail
+}
+
+#[test]
+fn a_name_is_asked_for_at_each_attempt_and_a_literal_never() {
+    paused(async {
+        let (names, asked) = scripted(1, |_, _| async { Ok(vec![IP]) });
+        for times in 1..=3 {
+            assert_eq!(names.resolve("a.example", 7).await, Ok(vec![SocketAddr::new(IP, 7)]));
+            assert_eq!(asked.load(Ordering::Relaxed), times);
+        }
+        for literal in ["1.2.3.4", "::1", "[::1]"] {
+            assert_eq!(names.resolve(literal, 7).await.map(|found| found.len()), Ok(1));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+    });
+}
+
+#[test]
+fn no_addresses_an_error_and_no_end_are_dns_failures() {
+    paused(async {
+        let (names, _) = scripted(8, |host, _| async move {
+            match host.as_str() {
+                "empty" => Ok(Vec::new()),
+                "broken" => Err(io::Error::other("no\nsuch name")),
+                _ => std::future::pending().await,
+            }
+        });
+        assert_eq!(failed(names.resolve("empty", 1).await), "empty cannot be resolved: it has no addresses");
+        assert_eq!(failed(names.resolve("broken", 1).await), "broken cannot be resolved: no\\nsuch name");
+        assert_eq!(failed(names.resolve("hangs", 1).await), "hangs cannot be resolved: no answer within 5 s");
+    });
+}
+
+#[test]
+fn those_who_ask_for_one_name_at_once_share_one_look_up() {
+    paused(async {
+        let go = Arc::new(Notify::new());
+        let gate = Arc::clone(&go);
+        let (names, asked) = scripted(1, move |_, _| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.notified().await;
+                Ok(vec![IP])
+            }
+        });
+        let all = join_all((0..50).map(|port| {
+            let names = names.clone();
+            async move { names.resolve("a.example", port).await }
+        }));
+        let answer = async {
+            while asked.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            go.notify_one();
+        };
+        let (found, ()) = tokio::join!(all, answer);
+        assert!(found.iter().zip(0..).all(|(found, port)| *found == Ok(vec![SocketAddr::new(IP, port)])));
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_name_service_that_hangs_takes_its_share_of_threads_and_no_more() {
+    paused(async {
+        let ended = Arc::new(Semaphore::new(0));
+        let gate = Arc::clone(&ended);
+        let (names, asked) = scripted(3, move |host, _| {
+            let gate = Arc::clone(&gate);
+            async move {
+                if host.starts_with("hangs") {
+                    gate.acquire().await.map_err(io::Error::other)?.forget();
+                }
+                Ok(vec![IP])
+            }
+        });
+        let hang = async |which: std::ops::Range<usize>| {
+            let hosts: Vec<_> = which.map(|n| format!("hangs{n}")).collect();
+            join_all(hosts.iter().map(|host| names.resolve(host, 1))).await
+        };
+        let all_fail = |found: Vec<_>| assert!(found.into_iter().all(|found| failed(found).contains("no answer")));
+        all_fail(hang(0..3).await);
+        // They hang on, hold up no other name, and who asks for them takes no other thread.
+        assert!(names.resolve("well", 1).await.is_ok());
+        all_fail(hang(0..3).await);
+        assert_eq!(asked.load(Ordering::Relaxed), 4);
+        // Then every turn is taken, and stays so: the threads are not free.
+        all_fail(hang(3..6).await);
+        assert!(failed(names.resolve("well", 1).await).contains("no answer"));
+        all_fail(hang(0..9).await);
+        assert_eq!(asked.load(Ordering::Relaxed), 7);
+        assert!(names.resolve("1.2.3.4", 1).await.is_ok());
+        // They end; what has hung has turns of its own until it answers in time.
+        ended.add_permits(6);
+        assert!(names.resolve("well", 1).await.is_ok());
+        ended.add_permits(100);
+        assert!(hang(0..9).await.into_iter().all(|found| found.is_ok()));
+        assert!(names.known().slow.is_empty() && names.known().under_way.is_empty());
+        assert_eq!((names.turns.available_permits(), names.slow_turns.available_permits()), (3, 3));
+    });
+}
+
+#[test]
+fn a_look_up_whose_thread_ended_is_begun_anew() {
+    paused(async {
+        let (names, asked) = scripted(1, |_, nth| async move {
+            assert!(nth > 0, "as if the thread had ended");
+            Ok(vec![IP])
+        });
+        assert!(failed(names.resolve("a.example", 1).await).contains("given up"));
+        assert!(names.resolve("a.example", 1).await.is_ok());
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    });
+}

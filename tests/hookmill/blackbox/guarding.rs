@@ -1,0 +1,71 @@
+//! What the server may reach, as its operator says on the command line, in the environment and in the file.
+
+use serde_json::json;
+
+use super::{
+    PATIENCE,
+    process::hookmill,
+    receiver::{Receiver, Reply},
+    server::{Home, endpoint},
+    settled, until,
+};
+
+#[test]
+fn what_the_operator_allows_is_reached_and_nothing_else_and_never_the_server_itself() {
+    let home = Home::new();
+    let receiver = Receiver::new(|_| Reply::Status(200));
+    let port = receiver.url("/").rsplit_once(':').unwrap().1.trim_end_matches('/').to_owned();
+    let server = home.serve_with(&["--guard-allow", &format!("127.0.0.1/32:{port},10.9.0.0/16:443")]);
+    let mut client = server.client();
+    endpoint(&mut client, "allowed", &receiver.url("/"), json!({}));
+    for url in [server.url(), "http://127.0.0.1:9/".to_owned(), "http://10.9.0.1/".to_owned()] {
+        let refused = client.post("/v1/endpoints", &json!({"url": url})).expect(422);
+        assert_eq!(refused["errors"][0]["pointer"], json!("#/url"), "{refused}");
+    }
+    client.post("/v1/events", &json!({"topic": "a.b", "data": 1})).expect(202);
+    settled(&mut client);
+    assert_eq!(receiver.count(), 1);
+}
+
+#[test]
+fn an_endpoint_of_the_file_that_points_to_the_server_is_never_attempted() {
+    let home = Home::new();
+    let file = home.path().join("own.toml");
+    let allow = "guard_allow = [\"127.0.0.0/8:*\"]\n";
+    std::fs::write(&file, allow).unwrap();
+    let mut server = home.serve_with(&["--config", file.to_str().unwrap()]);
+    let own = format!("{allow}[[endpoints]]\nid = \"own\"\nurl = \"{}/v1/events\"\n", server.url());
+    std::fs::write(&file, own).unwrap();
+    server.process().hang_up();
+    let mut client = server.client();
+    until("the endpoint is there", PATIENCE, || {
+        (client.call("GET", "/v1/endpoints/own", None).status == 200).then_some(())
+    });
+    client.post("/v1/events", &json!({"topic": "a.b", "data": 1})).expect(202);
+    let attempts = until("the attempt is blocked", PATIENCE, || {
+        let attempts = client.get("/v1/endpoints/own/attempts");
+        attempts["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(attempts)
+    });
+    assert!(attempts.to_string().contains("Hookmill itself listens there"), "{attempts}");
+}
+
+#[test]
+fn flags_stand_over_the_environment_and_that_over_the_file() {
+    let home = Home::new();
+    let file = home.path().join("a.toml");
+    std::fs::write(&file, "guard_allow = [\"10.1.0.0/16:443\"]\nhttps_only = true\n").unwrap();
+    let shown = |args: &[&str], env: &[(&str, &str)]| {
+        let mut all = vec!["config", "show", "--json", "--config", file.to_str().unwrap()];
+        all.extend(args);
+        let output = hookmill(&all).envs(env.iter().copied()).output().unwrap();
+        let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        json!([shown["guard_allow"], shown["https_only"]])
+    };
+    assert_eq!(shown(&[], &[]), json!([["10.1.0.0/16:443"], true]));
+    let environment = [("HOOKMILL_GUARD_ALLOW", "10.2.0.0/16:*,[fd00::]/8:1-2"), ("HOOKMILL_HTTPS_ONLY", "false")];
+    assert_eq!(shown(&[], &environment), json!([["10.2.0.0/16:*", "[fd00::]/8:1-2"], false]));
+    let flags = ["--guard-allow", "10.3.0.0/16:80", "--https-only"];
+    assert_eq!(shown(&flags, &environment), json!([["10.3.0.0/16:80"], true]));
+    let wrong = hookmill(&["config", "show", "--guard-allow", "10.3.0.1/16:80"]).output().unwrap();
+    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("10.3.0.0"));
+}
