@@ -67,8 +67,8 @@ impl Found {
     fn latencies(&self) -> [(&'static str, &'static str, &[u32]); 3] {
         let Balance { to_acknowledged, to_received, after_acknowledged, .. } = &self.balance;
         [
-            ("to_accepted", "to its 202", to_acknowledged),
-            ("to_received", "to its receipt", to_received),
+            ("to_accepted", "publish to 202", to_acknowledged),
+            ("to_received", "publish to receipt", to_received),
             ("after_accepted", "202 to receipt", after_acknowledged),
         ]
     }
@@ -128,7 +128,7 @@ impl Found {
             [name.to_owned(), a, b, c, d, e]
         });
         let [a, b, c, d, e] = QUANTILES.map(|(name, _)| name);
-        let latency = table(["MS FROM AN EVENT'S REQUEST", a, b, c, d, e], &rows);
+        let latency = table(["LATENCY IN MS", a, b, c, d, e], &rows);
         let server = self.server().unwrap_or_else(|| "tells nothing of its processor time and memory".to_owned());
         let mut ledger = format!("{acknowledged} events acknowledged, {delivered} deliveries received, {lost} lost");
         for (count, what) in [

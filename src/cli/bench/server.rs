@@ -87,7 +87,7 @@ impl Server {
     /// One of our own, on a directory below `parent` that is gone afterwards.
     pub(super) async fn start(parent: &Path) -> anyhow::Result<Self> {
         let dir = Scratch::below(parent, "bench", false);
-        fs::create_dir_all(&dir.path).with_context(|| dir.path.display().to_string())?;
+        fs::create_dir(&dir.path).with_context(|| dir.path.display().to_string())?;
         let (data, log) = (dir.path.join("data"), dir.path.join("server.log"));
         let child = command(&data)?.stderr(fs::File::create(&log)?).spawn().context("cannot start the server")?;
         let mut own = Own { child, output: None, _dir: dir };

@@ -125,5 +125,5 @@ fn mistakes_are_told_before_anything_starts() {
     fails(2, "plain http", &["--url", "https://127.0.0.1:1", "--token-file", token]);
     fails(2, "from 0 to 0.9", &["--failing", "1"]);
     fails(3, "no server at", &["--url", REFUSING, "--token-file", token]);
-    fails(1, "/nowhere", &["--dir", "/nowhere/at/all"]);
+    fails(1, "token", &["--dir", token]);
 }
