@@ -37,11 +37,23 @@ use report::Found;
 use request::Template;
 use server::{Run, Server, Usage};
 
+const EXAMPLES: &str = "\
+Everything runs on this machine, over loopback. `raw posts` are what the same connections post to the same receiver with
+nothing between them, measured first; deliveries are compared with that. Processor time and memory are the server's alone.
+
+  hookmill bench --dir .                              as fast as it goes, on the disk of this directory
+  hookmill bench --dir . --rate 1000/s                latency at a steady load
+  hookmill bench --dir . --batch-in 100 --batch-out 100
+  hookmill bench --dir . --endpoints 100 --fan-out 10 --failing 0.05 --duration 1m
+
+It exits with 7 when an event that was acknowledged did not arrive everywhere, with 1 when it could not go on.";
+
 /// Posts events, receives them, and keeps account: everything that was acknowledged must arrive.
 ///
 /// By default a server of its own runs for it, as another process on a temporary directory. The same generator first posts
 /// to the same receiver without Hookmill between them: raw posts, what this machine can do at most.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Bench {
     /// Publish so many events per second, and measure from the moment each was due; without it every connection waits for
     /// its answer before it posts again
