@@ -15,10 +15,10 @@ use common::accept;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hookmill::{
     Endpoint, Secret, Timestamp,
-    endpoint::{Encoding, Settings, TextSecret},
+    endpoint::{Encoding, Key, PrivateKey, Settings, TextSecret},
     transport::{
         body::{render, render_all},
-        signature,
+        signature::{self, Verifier},
     },
 };
 use serde_json::{Value, json};
@@ -58,24 +58,35 @@ fn body(criterion: &mut Criterion) {
 
 fn signing(criterion: &mut Criterion) {
     const ID: &str = "evt_00000000000000000000000000000000";
-    let [new, old] = [1, 2].map(|byte| Secret::parse(&format!("whsec_{}", secret(byte))).unwrap());
+    let secrets = [1, 2].map(|byte| Secret::parse(&format!("whsec_{}", secret(byte))).unwrap());
+    let [new, old] = secrets.clone().map(Key::Secret);
+    let pair = PrivateKey::generate().unwrap();
     let (small, large) = (common::payload().into_bytes(), vec![b'x'; LARGE]);
     let at = Timestamp::from_millis(1_700_000_000_000);
-    let sign = |secrets: &[&Secret], body: &[u8]| signature::sign(secrets.iter().copied(), ID, at, body);
+    let private = Key::Private(pair.clone());
+    let sign = |keys: &[&Key], body: &[u8]| signature::sign(keys.iter().copied(), ID, at, body);
     let mut group = criterion.benchmark_group("signature");
     group.bench_function("of_1_KiB", |bencher| bencher.iter(|| sign(&[&new], black_box(&small))));
     group.bench_function("of_1_KiB_with_two_secrets", |bencher| {
         bencher.iter(|| sign(&[&new, &old], black_box(&small)));
     });
     group.bench_function("of_64_KiB", |bencher| bencher.iter(|| sign(&[&new], black_box(&large))));
+    group.bench_function("asymmetric_of_1_KiB", |bencher| bencher.iter(|| sign(&[&private], black_box(&small))));
     let plain = TextSecret::new("a secret of the receiver's own");
     group.bench_function("plain_of_1_KiB", |bencher| {
         bencher.iter(|| signature::plain(&plain, Encoding::Hex, black_box(&small)));
     });
-    let (seconds, signed) = (at.as_seconds().to_string(), sign(&[&new], &small));
-    group.bench_function("verified_of_1_KiB", |bencher| {
-        bencher.iter(|| signature::verify(&new, ID, &seconds, &signed, black_box(&small), at).unwrap());
-    });
+    let seconds = at.as_seconds().to_string();
+    let [secret, _] = secrets;
+    for (name, key, verifier) in [
+        ("verified_of_1_KiB", &new, Verifier::Secret(secret)),
+        ("asymmetric_verified_of_1_KiB", &private, Verifier::Public(pair.public())),
+    ] {
+        let (signed, verifiers) = (sign(&[key], &small), [verifier]);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| signature::verify(&verifiers, ID, &seconds, &signed, black_box(&small), at).unwrap());
+        });
+    }
     group.finish();
 }
 
