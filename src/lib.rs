@@ -21,6 +21,9 @@ pub mod dispatch;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+#[cfg(all(feature = "server", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hub;
 pub mod intake;
 pub mod lifecycle;
@@ -43,7 +46,7 @@ pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{
     Acceptance, Applied, Audit, Builder, Chain, ChainError, Chains, Declared, Emitted, EndpointReplay, EventStream,
-    Hookmill, ManageError, Only, Owner, PublishError, Report, Standing, StartError,
+    Hookmill, ManageError, NewToken, Only, Owner, PublishError, Report, Standing, StartError,
 };
 pub use single::{Single, SingleBuilder, SingleCounters};
 pub use store::Retention;

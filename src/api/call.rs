@@ -6,7 +6,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{self, ContentType, HeaderName, HeaderValue},
+        header::{self, ContentType, HeaderValue},
     },
     web::Payload,
 };
@@ -16,8 +16,9 @@ use serde_json::Value;
 use super::{
     Shared,
     body::{self, Body, Limit, Unread},
-    json,
+    headers, json,
     problem::{Kind, Problem},
+    rights::{Need, Rights},
 };
 use crate::{
     Hookmill,
@@ -30,20 +31,19 @@ pub(super) type Answer = Result<HttpResponse, Problem>;
 /// Longest body that configures something, in bytes.
 const CONFIGURATION: usize = 256 << 10;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// One call on its way through a handler.
 pub(super) struct Call {
     pub(super) request: HttpRequest,
     unread: Unread,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rights: Rights,
 }
 
 /// What a route expects of its callers.
 #[derive(Clone, Copy)]
-pub(super) struct Caller {
-    /// They must be let in.
-    pub(super) guarded: bool,
+pub(super) struct Expected {
+    /// What they must be allowed.
+    pub(super) need: Need,
     /// The call ends when they hang up, although it changes something.
     pub(super) waited: bool,
 }
@@ -53,7 +53,7 @@ pub(super) async fn serve<F, Fut>(
     request: HttpRequest,
     payload: Payload,
     shared: Arc<Shared>,
-    caller: Caller,
+    expected: Expected,
     handler: F,
 ) -> HttpResponse
 where
@@ -62,21 +62,15 @@ where
 {
     let request_id = request_id(&request, &shared.hooks);
     let unread = Unread::new(payload);
-    let admitted = if caller.guarded { shared.guard.admit(&request) } else { Ok(()) };
-    let answer = match admitted {
-        Ok(()) => {
-            let waited = caller.waited || request.method().is_safe();
-            run(waited, handler(Call { request, unread: unread.clone(), shared })).await
+    let answer = match shared.admit(&request, expected.need) {
+        Ok(rights) => {
+            let waited = expected.waited || request.method().is_safe();
+            run(waited, handler(Call { request, unread: unread.clone(), shared, rights })).await
         }
         Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(|problem| problem.respond(&request_id));
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(request_id) = HeaderValue::from_str(&request_id) {
-        headers.insert(REQUEST_ID, request_id);
-    }
+    headers::complete(response.headers_mut(), &request_id);
     unread.keep_with(response)
 }
 
@@ -90,7 +84,8 @@ async fn run(waited: bool, handling: impl Future<Output = Answer> + 'static) -> 
 }
 
 fn request_id(request: &HttpRequest, hooks: &Hookmill) -> String {
-    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_identifier(id));
+    let given =
+        request.headers().get(headers::REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_identifier(id));
     given.map_or_else(|| new_id("req", hooks.clock().now().wall), str::to_owned)
 }
 

@@ -37,7 +37,7 @@ type Attributes = Vec<(String, Value)>;
 ///
 /// # Errors
 /// The problem to answer with.
-pub(super) fn structured(body: &Bytes) -> Result<Event, Problem> {
+pub(crate) fn structured(body: &Bytes) -> Result<Event, Problem> {
     let mut faults = Vec::new();
     let event = member_event(syntax(text(body)?)?, "#", &mut faults, |data| kept(body, data));
     Invalid::unless_empty(faults)?;
@@ -48,7 +48,7 @@ pub(super) fn structured(body: &Bytes) -> Result<Event, Problem> {
 ///
 /// # Errors
 /// The problem to answer with.
-pub(super) fn batch(body: &[u8]) -> Result<Vec<Event>, Problem> {
+pub(crate) fn batch(body: &[u8]) -> Result<Vec<Event>, Problem> {
     let (mut events, mut faults) = (Vec::new(), Vec::new());
     for (index, item) in items(text(body)?)?.into_iter().enumerate() {
         // Copied: one event that waits must not hold the whole array in memory.

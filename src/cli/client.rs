@@ -1,9 +1,16 @@
 //! The HTTP client of the commands.
 
-use std::{env, fs, time::Duration};
+use std::{env, fs, path::Path, sync::Arc, time::Duration};
 
-use awc::{Client, error::SendRequestError, http::Method};
+use anyhow::Context;
+use awc::{Client, Connector, error::SendRequestError, http::Method};
 use bytes::Bytes;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use rustls_platform_verifier::BuilderVerifierExt;
 use serde_json::Value;
 
 use super::{Connection, Failed};
@@ -22,8 +29,18 @@ const ANSWER: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Api {
+    /// Speaks plain HTTP, to a server on this machine.
     pub(super) fn new(base: impl Into<String>, token: impl Into<String>) -> Self {
-        let client = Client::builder().disable_redirects().timeout(PATIENCE).finish();
+        Self::with(None, base, token)
+    }
+
+    fn with(tls: Option<ClientConfig>, base: impl Into<String>, token: impl Into<String>) -> Self {
+        let connector = Connector::new();
+        let connector = match tls {
+            Some(tls) => connector.rustls_0_23(Arc::new(tls)),
+            None => connector,
+        };
+        let client = Client::builder().connector(connector).disable_redirects().timeout(PATIENCE).finish();
         Self { client, base: base.into().trim_end_matches('/').to_owned(), token: token.into() }
     }
 
@@ -37,7 +54,9 @@ impl Api {
                 fs::read_to_string(&path).map_err(none)?
             }
         };
-        Ok(Self::new(&connection.url, token.trim()))
+        let secure = connection.url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+        let tls = secure.then(|| tls(connection.ca.as_deref())).transpose()?;
+        Ok(Self::with(tls, &connection.url, token.trim()))
     }
 
     /// What lets us in.
@@ -87,6 +106,26 @@ impl Api {
     fn unreachable(&self, error: &SendRequestError) -> Failed {
         Failed::new(3, format!("no server at {}: {error}", self.base))
     }
+}
+
+/// TLS to servers that `ca` vouches for, or the system.
+fn tls(ca: Option<&Path>) -> anyhow::Result<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let builder = match ca {
+        None => builder.with_platform_verifier()?,
+        Some(ca) => {
+            let named = || format!("cannot use the certificates in {}", ca.display());
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_file_iter(ca).with_context(named)? {
+                roots.add(certificate.with_context(named)?).with_context(named)?;
+            }
+            builder.with_root_certificates(roots)
+        }
+    };
+    let mut tls = builder.with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
 }
 
 /// What a problem (RFC 9457) says, and the exit code for it.

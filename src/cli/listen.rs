@@ -95,7 +95,7 @@ impl Listen {
             .workers(1)
             .bind(listen)
             .with_context(|| format!("cannot listen on {listen}"))?;
-            println!("listening on {}", bound(&server.addrs()));
+            println!("listening on {}", bound(&server.addrs(), "http"));
             server.run().await.context("the receiver failed")?;
             Ok(())
         })

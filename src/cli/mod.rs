@@ -8,18 +8,21 @@
 mod bench;
 mod chains;
 mod client;
-mod config;
+pub(crate) mod config;
 mod dead_letters;
 mod demo;
+mod door;
 mod listen;
+mod log;
 mod publish;
 mod scratch;
 mod serve;
 mod store;
 mod table;
+mod text;
+mod tokens;
 
 use std::{
-    io::IsTerminal,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -27,9 +30,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::config::duration;
+use text::{printable, printable_lines};
 
 /// Durable webhook dispatcher: events in over HTTP, delivered, retried, dead-lettered, replayed, and never lost.
 #[derive(Debug, Parser)]
@@ -53,6 +56,8 @@ enum Command {
     Config(config::Config),
     /// List, check and invoke chains
     Chains(chains::Chains),
+    /// List, make and delete the tokens of callers
+    Tokens(tokens::Tokens),
     /// Check, back up, restore and read out a data directory
     Store(store::Store),
     /// Show everything in half a minute on a temporary directory
@@ -77,6 +82,9 @@ struct Connection {
     /// File with the token; before it comes the variable HOOKMILL_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// File with certificates (PEM) to trust, instead of those that the system trusts
+    #[arg(long, value_name = "FILE", env = "HOOKMILL_CA")]
+    ca: Option<PathBuf>,
 }
 
 /// What a command that did not work exits with.
@@ -105,7 +113,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve(serve) => {
-            start_log("info");
+            log::start("info");
             serve.run()
         }
         Command::Publish(publish) => publish.run(),
@@ -113,9 +121,10 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
         Command::Chains(chains) => chains.run(),
+        Command::Tokens(tokens) => tokens.run(),
         Command::Store(store) => store.run(),
         Command::Demo(demo) => {
-            start_log("off");
+            log::start("off");
             demo.run()
         }
         Command::Bench(bench) => bench.run(),
@@ -123,33 +132,14 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { code, message }) => {
-            eprintln!("hookmill: {message}");
+            eprintln!("hookmill: {}", printable_lines(&message));
             ExitCode::from(code)
         }
     }
 }
 
-/// Log lines go to standard error; `HOOKMILL_LOG` chooses which, as `tracing` writes its filters.
-fn start_log(default: &str) {
-    let filter = EnvFilter::builder().with_env_var("HOOKMILL_LOG");
-    let filter = filter.with_default_directive(default.parse().unwrap_or_default()).from_env_lossy();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-}
-
 fn parse_duration(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
-}
-
-/// Text of others on our terminal: control characters are shown, not obeyed.
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|letter| if letter.is_control() { letter.escape_default().collect() } else { vec![letter] })
-        .collect()
 }
 
 /// Runs a command's future.
@@ -157,6 +147,6 @@ fn block_on(future: impl Future<Output = Outcome>) -> Outcome {
     actix_rt::System::new().block_on(future)
 }
 
-fn bound(addrs: &[SocketAddr]) -> String {
-    addrs.first().map_or_else(String::new, |addr| format!("http://{addr}"))
+fn bound(addrs: &[SocketAddr], scheme: &str) -> String {
+    addrs.first().map_or_else(String::new, |addr| format!("{scheme}://{addr}"))
 }

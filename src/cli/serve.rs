@@ -3,10 +3,11 @@
 use std::{
     env, io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::ServerHandle};
+use actix_web::dev::ServerHandle;
 use anyhow::Context;
 use tokio::{
     net::TcpSocket,
@@ -17,9 +18,10 @@ use tracing::{error, info, warn};
 use super::{
     Failed, Outcome, block_on, bound,
     config::{InForce, Options},
+    door::{Door, allow_all_files, hosts::Hosts, tls::Tls},
 };
 use crate::{
-    Applied, Builder, Hookmill, Report, SecretKeys,
+    Applied, Builder, Clock, Hookmill, Report, SecretKeys,
     api::{Access, AdminToken, admin_token},
 };
 
@@ -34,7 +36,7 @@ impl Serve {
         let mut in_force = self.options.in_force()?;
         block_on(async move {
             // Taken before anything starts: a signal during the start is not lost.
-            let mut signals = Signals::new(self.options.config.is_some())?;
+            let mut signals = Signals::new(self.options.config.is_some() || in_force.tls.is_some())?;
             let running = Running::start(in_force.clone()).await?;
             let AdminToken { path, created, .. } = &running.token;
             println!("Hookmill listens on {}", running.url);
@@ -43,7 +45,12 @@ impl Serve {
                 tokio::select! {
                     asked = signals.next() => match asked {
                         Asked::Stop => break,
-                        Asked::Reload => reload(&self.options, &running.hooks, &mut in_force).await,
+                        Asked::Reload => {
+                            if let Some(tls) = &running.tls {
+                                tls.reload();
+                            }
+                            reload(&self.options, &running.hooks, &mut in_force).await;
+                        }
                     },
                     actor = running.hooks.died() => {
                         let message = format!("the {actor} died of a bug; everything accepted is on disk: start again");
@@ -89,11 +96,9 @@ pub(super) struct Running {
     pub(super) url: String,
     pub(super) token: AdminToken,
     pub(super) hooks: Hookmill,
+    tls: Option<Arc<Tls>>,
     server: ServerHandle,
 }
-
-/// A request line and its headers must arrive within this time.
-const HEAD: Duration = Duration::from_secs(5);
 
 impl Running {
     pub(super) async fn start(settings: InForce) -> anyhow::Result<Self> {
@@ -101,6 +106,10 @@ impl Running {
             settings;
         let (allow, https_only) = (settings.guard_allow, settings.https_only);
         info!(event = "server.started", version = env!("CARGO_PKG_VERSION"), "starting");
+        allow_all_files();
+        let clock = Clock::system();
+        let tls = settings.tls.map(|files| Tls::load(files, clock).map(Arc::new)).transpose()?;
+        warn_without(tls.as_deref(), listen);
         // Before anything is delivered: when the port is taken, nothing has happened.
         let listener = listener(listen).with_context(|| format!("cannot listen on {listen}"))?;
         let builder = Hookmill::builder().data_dir(&data_dir).allow_loopback(allow_loopback).declare(declared);
@@ -112,16 +121,11 @@ impl Running {
         let builder = secret_keys()?.into_iter().fold(builder, Builder::secret_keys);
         let hooks = builder.start().await.with_context(|| format!("cannot start on {}", data_dir.display()))?;
         let token = admin_token(&data_dir).context("cannot make the admin token")?;
-        let api = hooks.api(Access::tokens());
-        let server = HttpServer::new(move || App::new().configure(api.clone()))
-            .client_request_timeout(HEAD)
-            // Who hangs up is noticed at once: a chain that nobody waits for any more ends.
-            .h1_allow_half_closed(false)
-            .disable_signals()
-            .listen(listener)
-            .with_context(|| format!("cannot listen on {listen}"))?;
-        let url = bound(&server.addrs());
-        let server = server.run();
+        let url = bound(&[listener.local_addr()?], if tls.is_some() { "https" } else { "http" });
+        let hosts = Hosts::new(listen, &settings.hosts);
+        let door = Door { tls: tls.clone(), hosts, max_connections: settings.max_connections, clock };
+        let server = door.open(listener, hooks.api(Access::tokens()));
+        let server = server.with_context(|| format!("cannot listen on {listen}"))?;
         let handle = server.handle();
         actix_rt::spawn(async move {
             if let Err(error) = server.await {
@@ -129,7 +133,7 @@ impl Running {
             }
         });
         info!(event = "server.ready", url, "ready");
-        Ok(Self { url, token, hooks, server: handle })
+        Ok(Self { url, token, hooks, tls, server: handle })
     }
 
     /// Refuses new events, lets what is in flight end, and goes.
@@ -146,6 +150,13 @@ const SECRET_KEY: &str = "HOOKMILL_SECRET_KEY";
 fn secret_keys() -> anyhow::Result<Option<SecretKeys>> {
     let given = env::var(SECRET_KEY).ok().filter(|given| !given.trim().is_empty());
     given.map(|given| SecretKeys::parse(&given).context(SECRET_KEY)).transpose()
+}
+
+fn warn_without(tls: Option<&Tls>, listen: SocketAddr) {
+    const READABLE: &str = "other machines reach it without TLS: tokens and events can be read on their way, unless a proxy in front speaks TLS";
+    if tls.is_none() && !listen.ip().to_canonical().is_loopback() {
+        warn!(event = "server.without_tls", %listen, "{READABLE}");
+    }
 }
 
 /// Connections that wait to be taken, at most; the system may allow less.

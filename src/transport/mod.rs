@@ -11,7 +11,7 @@ mod kept;
 mod names;
 mod network;
 mod perimeter;
-mod retry_after;
+pub(crate) mod retry_after;
 mod routed;
 pub mod signature;
 mod stream;

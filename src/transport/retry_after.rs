@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 
 /// Reads the value of a `Retry-After` header (RFC 9110 10.2.3): whole seconds, or an HTTP date in any of its three forms.
 /// `None` when it is neither; a number beyond what fits is the longest delay there is. Nothing is clamped here.
-pub(super) fn parse(value: &str) -> Option<RetryAfter> {
+pub(crate) fn parse(value: &str) -> Option<RetryAfter> {
     let value = value.trim_matches([' ', '\t']);
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(RetryAfter::Delay(Duration::from_secs(value.parse().unwrap_or(u64::MAX))));

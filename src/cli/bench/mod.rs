@@ -150,7 +150,7 @@ impl Bench {
             return Ok(Server::start(&parent).await?);
         };
         let (data_dir, token_file) = (self.data_dir.clone(), self.token_file.clone());
-        Server::connect(&Connection { url: url.clone(), data_dir, token_file })
+        Server::connect(&Connection { url: url.clone(), data_dir, token_file, ca: None })
     }
 
     /// What was found, and why publishing ended early if it did.

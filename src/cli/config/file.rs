@@ -12,7 +12,14 @@ use serde_json::Value;
 use super::syntax::{self, SyntaxError};
 use crate::{
     Declared, Invalid,
-    cli::{Failed, printable},
+    cli::{
+        Failed,
+        door::{
+            hosts::{self, Host},
+            tls::TlsFiles,
+        },
+        printable,
+    },
     config::fields::{Field, Fields, read},
     transport::{Perimeter, guard::Allowed},
 };
@@ -27,6 +34,9 @@ const MOST_ROOTS: usize = 64;
 /// The most bytes to be left on a disk: 1 PiB.
 const LARGEST_DISK: u64 = 1 << 50;
 
+/// The most connections at once.
+pub(super) const MOST_CONNECTIONS: usize = 1_000_000;
+
 /// What a file says; `None` is left to the defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::cli) struct ConfigFile {
@@ -37,6 +47,9 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) drain: Option<Duration>,
     pub(super) file_roots: Vec<PathBuf>,
     pub(super) disk_reserve: Option<u64>,
+    pub(super) tls: Option<TlsFiles>,
+    pub(super) hosts: Vec<Host>,
+    pub(super) max_connections: Option<usize>,
     pub(super) secret_key_file: Option<PathBuf>,
     pub(super) declared: Declared,
 }
@@ -70,7 +83,16 @@ impl ConfigFile {
     pub(super) fn read(path: &Path, over: &GuardOptions) -> Result<Self, FileError> {
         let failed = |cause| FileError { path: path.to_owned(), cause };
         let text = fs::read_to_string(path).map_err(|error| failed(Cause::Unreadable(error)))?;
-        let value = syntax::parse(path, &text).map_err(|error| failed(Cause::Syntax(error)))?;
+        Self::from_text(path, &text, over)
+    }
+
+    /// Reads the text of a file of this name.
+    ///
+    /// # Errors
+    /// Every mistake at once, with its place.
+    pub(super) fn from_text(path: &Path, text: &str, over: &GuardOptions) -> Result<Self, FileError> {
+        let failed = |cause| FileError { path: path.to_owned(), cause };
+        let value = syntax::parse(path, text).map_err(|error| failed(Cause::Syntax(error)))?;
         Self::parse(&value, over).map_err(|invalid| failed(Cause::Invalid(invalid)))
     }
 
@@ -94,6 +116,9 @@ fn config(fields: &mut Fields<'_>, over: &GuardOptions) -> ConfigFile {
         drain: fields.take("drain").and_then(|field| field.duration(Duration::ZERO..=LONGEST_DRAIN)),
         file_roots: fields.take("file_roots").map(|field| file_roots(&field)).unwrap_or_default(),
         disk_reserve: fields.take("disk_reserve").and_then(|field| field.whole(0..=LARGEST_DISK)),
+        tls: fields.take("tls").and_then(|field| tls(&field)),
+        hosts: fields.take("hosts").and_then(|field| hosts::read(&field)).unwrap_or_default(),
+        max_connections: fields.take("max_connections").and_then(|field| field.whole(1..=MOST_CONNECTIONS)),
         secret_key_file: fields.take("secret_key_file").and_then(|field| path(&field)),
         declared: Declared::read(fields, &perimeter),
     }
@@ -106,6 +131,14 @@ fn listen(field: &Field<'_>) -> Option<SocketAddr> {
 
 fn path(field: &Field<'_>) -> Option<PathBuf> {
     field.label(4096).map(PathBuf::from)
+}
+
+fn tls(field: &Field<'_>) -> Option<TlsFiles> {
+    field.object(|fields| {
+        let mut file = |name| fields.require(name).and_then(|field| field.label(4096)).map(PathBuf::from);
+        let (cert, key) = (file("cert"), file("key"));
+        Some(TlsFiles { cert: cert?, key: key? })
+    })
 }
 
 /// Directories, by absolute paths.
@@ -169,6 +202,7 @@ mod tests {
             "listen": "localhost", "data_dir": "", "allow_loopback": "yes", "drain": "1d", "endpoint": [],
             "guard_allow": ["10.1.0.0/16:443", "10.1.0.1/16:443"], "https_only": 1,
             "file_roots": ["/var/log", "logs", 7],
+            "tls": {"cert": "a.pem", "keys": "b.pem"}, "hosts": ["a.example", "b:1", "x y"], "max_connections": 0,
             "endpoints": [
                 {"id": "a", "url": "https://a.example"},
                 {"id": "b c", "url": "https://b.example", "retry": {"max_age": "soon"}},
@@ -192,6 +226,11 @@ mod tests {
                 "#/drain",
                 "#/file_roots/1",
                 "#/file_roots/2",
+                "#/tls/key",
+                "#/tls/keys",
+                "#/hosts/1",
+                "#/hosts/2",
+                "#/max_connections",
                 "#/endpoints/3/id",
                 "#/endpoints/1/id",
                 "#/endpoints/1/retry/max_age",

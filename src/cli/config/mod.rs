@@ -43,6 +43,15 @@ struct Show {
     json: bool,
 }
 
+/// What is wrong with a configuration file of this name and text, each mistake with its place; nothing if it is right.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn mistakes(path: &std::path::Path, text: &str) -> Vec<String> {
+    ConfigFile::from_text(path, text, &GuardOptions::default())
+        .err()
+        .map(|refused| refused.mistakes())
+        .unwrap_or_default()
+}
+
 impl Config {
     pub(super) fn run(self) -> Outcome {
         match self.command {

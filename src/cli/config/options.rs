@@ -5,10 +5,17 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::builder::FalseyValueParser;
 use serde_json::{Value, json};
 
-use super::{ConfigFile, FileError, file::GuardOptions};
+use super::{
+    ConfigFile, FileError,
+    file::{GuardOptions, MOST_CONNECTIONS},
+};
 use crate::{
     Declared,
-    cli::{DATA_DIR, LISTEN, parse_duration},
+    cli::{
+        DATA_DIR, LISTEN,
+        door::{hosts::Host, tls::TlsFiles},
+        parse_duration,
+    },
     config::duration,
     transport::guard::Allowed,
 };
@@ -49,6 +56,23 @@ pub(in crate::cli) struct Options {
     /// HOOKMILL_SECRET_KEY
     #[arg(long, value_name = "FILE", env = "HOOKMILL_SECRET_KEY_FILE")]
     secret_key_file: Option<PathBuf>,
+    /// Speak TLS, with this certificate chain (PEM); it and the key are read again when they change
+    #[arg(long, value_name = "FILE", env = "HOOKMILL_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", env = "HOOKMILL_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Hosts that requests may name [default: this machine's own on a loopback address, any elsewhere]
+    #[arg(long, value_name = "HOST,…", env = "HOOKMILL_HOSTS", value_delimiter = ',')]
+    hosts: Vec<Host>,
+    /// Connections at once; further ones wait [default: 1024 or a quarter of the open files allowed, the smaller]
+    #[arg(long, value_name = "N", env = "HOOKMILL_MAX_CONNECTIONS", value_parser = connections)]
+    max_connections: Option<usize>,
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MOST_CONNECTIONS).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from 1 to {MOST_CONNECTIONS}"))
 }
 
 /// How long a shutdown lets attempts in flight end, unless said otherwise.
@@ -66,6 +90,11 @@ pub(in crate::cli) struct InForce {
     pub(in crate::cli) file_roots: Vec<PathBuf>,
     /// `None` for the usual part of the disk.
     pub(in crate::cli) disk_reserve: Option<u64>,
+    pub(in crate::cli) tls: Option<TlsFiles>,
+    /// Empty for the usual ones.
+    pub(in crate::cli) hosts: Vec<Host>,
+    /// `None` for the usual number.
+    pub(in crate::cli) max_connections: Option<usize>,
     pub(in crate::cli) secret_key_file: Option<PathBuf>,
     pub(in crate::cli) declared: Declared,
 }
@@ -78,6 +107,7 @@ impl Options {
     pub(in crate::cli) fn in_force(&self) -> Result<InForce, FileError> {
         let over = GuardOptions { allow: self.guard_allow.clone(), https_only: self.https_only };
         let file = self.config.as_deref().map(|path| ConfigFile::read(path, &over)).transpose()?.unwrap_or_default();
+        let tls = self.tls_cert.clone().zip(self.tls_key.clone()).map(|(cert, key)| TlsFiles { cert, key });
         Ok(InForce {
             listen: self.listen.or(file.listen).unwrap_or(LISTEN),
             data_dir: self.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()),
@@ -87,6 +117,9 @@ impl Options {
             drain: self.drain.or(file.drain).unwrap_or(DRAIN),
             file_roots: file.file_roots,
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
+            tls: tls.or(file.tls),
+            hosts: if self.hosts.is_empty() { file.hosts } else { self.hosts.clone() },
+            max_connections: self.max_connections.or(file.max_connections),
             secret_key_file: self.secret_key_file.clone().or(file.secret_key_file),
             declared: file.declared,
         })
@@ -105,6 +138,9 @@ impl InForce {
             "drain": duration::print(self.drain),
             "file_roots": self.file_roots,
             "disk_reserve": self.disk_reserve,
+            "tls": self.tls.as_ref().map(|files| json!({"cert": files.cert, "key": files.key})),
+            "hosts": self.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "max_connections": self.max_connections,
             "secret_key_file": self.secret_key_file,
         });
         if let (Value::Object(shown), Value::Object(declared)) = (&mut shown, self.declared.to_masked_json()) {
@@ -123,6 +159,9 @@ impl InForce {
             ("https_only", self.https_only != other.https_only),
             ("file_roots", self.file_roots != other.file_roots),
             ("disk_reserve", self.disk_reserve != other.disk_reserve),
+            ("tls", self.tls != other.tls),
+            ("hosts", self.hosts != other.hosts),
+            ("max_connections", self.max_connections != other.max_connections),
             ("secret_key_file", self.secret_key_file != other.secret_key_file),
         ];
         differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

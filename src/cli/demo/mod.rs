@@ -65,6 +65,9 @@ impl Demo {
                 file_roots: Vec::new(),
                 // A newcomer with a full disk is to see it too: it takes a few kilobytes.
                 disk_reserve: Some(0),
+                tls: None,
+                hosts: Vec::new(),
+                max_connections: None,
                 secret_key_file: None,
                 declared: Declared::default(),
             });

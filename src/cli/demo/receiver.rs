@@ -74,7 +74,7 @@ impl Receiver {
             App::new().default_service(web::to(serve))
         });
         let server = server.workers(1).disable_signals().bind("127.0.0.1:0").context("no port for the receiver")?;
-        let url = bound(&server.addrs());
+        let url = bound(&server.addrs(), "http");
         actix_rt::spawn(server.run());
         Ok(url)
     }

@@ -99,7 +99,8 @@ fn a_client_that_hangs_up_ends_the_chain_at_the_next_step() {
     ]);
     put(&server, "E", &steps);
     let mut stream = TcpStream::connect(&server.addr).unwrap();
-    let head = format!("POST /v1/chains/E/invoke HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", server.token);
+    let head =
+        format!("POST /v1/chains/E/invoke HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n", server.token);
     write!(stream, "{head}content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}").unwrap();
     until("the first step is made", PATIENCE, || (receiver.count() == 1).then_some(()));
     assert_eq!(invocations(&server, "E")["in_progress"], 1);

@@ -41,12 +41,12 @@ fn publish(client: &mut Client, count: usize) {
     client.post("/v1/events", &events.collect()).expect(202);
 }
 
-/// Overwrites the middle of the database, beyond its first pages.
+/// Overwrites the middle half of the database, beyond its first pages: the rows of events lie all over it.
 fn damage(home: &Home) {
     let path = home.data().join("hookmill.db");
     let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 16 * 4096].fill(0xa5);
+    let quarter = bytes.len() / 4;
+    bytes[quarter..3 * quarter].fill(0xa5);
     fs::write(path, bytes).unwrap();
 }
 
@@ -111,7 +111,7 @@ fn a_damaged_store_is_refused_by_name_and_there_is_a_way_out() {
     let _some_are_lost = store(&home, &["export", "--to", lines.to_str().unwrap()]);
     let read = fs::read(&lines).unwrap();
     let count = read.iter().filter(|byte| **byte == b'\n').count();
-    assert!((1000..5000).contains(&count), "{count}");
+    assert!((1..5000).contains(&count), "{count}");
     let server = other.serve();
     let mut client = server.client();
     let ndjson = [("content-type", "application/x-ndjson")];
@@ -168,7 +168,7 @@ fn a_directory_that_cannot_be_written_is_refused_by_name() {
 fn a_server_without_free_descriptors_loses_nothing_and_comes_back() {
     let receiver = Receiver::new(|_| Reply::Status(200));
     let home = Home::new();
-    let server = home.serve_with_files(96);
+    let server = home.serve_with_files(96, &["--max-connections", "1000"]);
     let mut client = server.client();
     let retry = json!({"initial": "50ms", "factor": 1.0, "max_delay": "50ms", "max_attempts": 1000});
     endpoint(&mut client, "crm", &receiver.url("/"), json!({"retry": retry, "breaker": {"failures": 1000}}));
@@ -184,4 +184,16 @@ fn a_server_without_free_descriptors_loses_nothing_and_comes_back() {
     let stats = settled(&mut client);
     assert_eq!(number(&stats, "/deliveries/delivered"), 50);
     assert_eq!(server.client().call("GET", "/readyz", None).status, 200, "new callers are served again");
+}
+
+#[test]
+fn callers_alone_cannot_take_the_descriptors_that_deliveries_need() {
+    let receiver = Receiver::new(|_| Reply::Status(200));
+    let home = Home::new();
+    let server = home.serve_with_files(96, &[]);
+    let mut client = server.client();
+    endpoint(&mut client, "crm", &receiver.url("/"), json!({"retry": {"delays": []}}));
+    let _hoard: Vec<_> = (0..200).map(|_| TcpStream::connect(&server.addr).unwrap()).collect();
+    publish(&mut client, 50);
+    assert_eq!(number(&settled(&mut client), "/deliveries/delivered"), 50);
 }

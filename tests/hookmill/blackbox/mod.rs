@@ -13,6 +13,7 @@ mod config;
 mod confirmed;
 mod conservation;
 mod debounce;
+mod doors;
 mod drain;
 mod faults;
 mod files;
@@ -21,13 +22,17 @@ mod http;
 mod isolation;
 mod jobs;
 mod lifecycle;
+mod log;
 mod process;
+mod raw;
 pub(super) mod receiver;
 mod refusals;
 mod sealing;
 pub(super) mod secrets;
 mod server;
 mod signing;
+mod tls;
+mod tokens;
 
 use std::{
     thread,

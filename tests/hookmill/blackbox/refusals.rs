@@ -222,7 +222,7 @@ fn what_is_no_http_or_cut_off_changes_nothing() {
     let mut client = server.client();
     let token = &server.token;
     let head = format!(
-        "POST /v1/events HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
     );
     let refused = [
         "nonsense\r\n\r\n".to_owned(),
@@ -251,7 +251,7 @@ fn a_body_that_stalls_is_given_up() {
     let server = home.serve_with(&[]);
     let token = &server.token;
     let head = format!(
-        "POST /v1/events HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
     );
     let answer =
         Client::new(&server.addr, None).raw(format!("{head}content-length: 100\r\n\r\n{{").as_bytes()).unwrap();

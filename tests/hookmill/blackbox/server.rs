@@ -70,8 +70,9 @@ impl Home {
     }
 
     /// A server that may deliver to this machine, and have so many files open.
-    pub(super) fn serve_with_files(&self, files: u32) -> Server {
-        self.ready(self.launch_as(|args| hookmill_with_files(files, args), &["--allow-loopback", "--drain", "5s"]))
+    pub(super) fn serve_with_files(&self, files: u32, more: &[&str]) -> Server {
+        let args = [&["--allow-loopback", "--drain", "5s"], more].concat();
+        self.ready(self.launch_as(|args| hookmill_with_files(files, args), &args))
     }
 
     fn ready(&self, process: Process) -> Server {

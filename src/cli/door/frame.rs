@@ -1,0 +1,90 @@
+//! What holds for every request to the server, whatever its path: the host it names, and the frame around its answer.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    Error, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{self, HeaderValue},
+    middleware::Next,
+};
+use bytes::Bytes;
+use tracing::warn;
+
+use super::{connection::Caller, hosts::Hosts, stream::Turn};
+use crate::{
+    api::{Kind, Problem},
+    clock::Clock,
+    event::new_id,
+};
+
+/// The same for all requests.
+pub(super) struct Rules {
+    pub(super) hosts: Hosts,
+    pub(super) secure: bool,
+    pub(super) clock: Clock,
+}
+
+/// Browsers come by https alone from now on, for a year.
+const BY_TLS_ALONE: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+pub(super) async fn frame(
+    rules: Arc<Rules>,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let turn = request.conn_data::<Caller>().map(|caller| caller.gate.enter());
+    let mut response = match rules.stranger(&request) {
+        None => next.call(request).await?,
+        Some(host) => {
+            let refused = rules.refuse(&request, &host);
+            request.into_response(refused)
+        }
+    };
+    if rules.secure {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, BY_TLS_ALONE);
+    }
+    Ok(response.map_body(|_, body| BoxBody::new(Answering { body, _turn: turn })))
+}
+
+impl Rules {
+    /// The host that `request` names, if it is none of ours. One that names none comes from no browser.
+    fn stranger(&self, request: &ServiceRequest) -> Option<String> {
+        let local = request.conn_data::<Caller>().and_then(|caller| caller.local);
+        let header = request.headers().get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+        let target = request.uri().authority().map(|authority| authority.as_str().into());
+        let mut named = header.into_iter().chain(target);
+        named.find(|host| !self.hosts.admit(host, local)).map(Into::into)
+    }
+
+    fn refuse(&self, request: &ServiceRequest, host: &str) -> HttpResponse {
+        let peer = request.peer_addr().map(|peer| peer.ip().to_string());
+        warn!(event = "host.denied", host, peer, "call refused");
+        let detail = "this server does not go by the host that was named; its settings know it as one of `hosts`";
+        let problem = Problem::new(Kind::Misdirected, detail).closing();
+        problem.answer(&new_id("req", self.clock.now().wall))
+    }
+}
+
+/// The body of an answer; while it is there, its request is being answered.
+struct Answering {
+    body: BoxBody,
+    _turn: Option<Turn>,
+}
+
+impl MessageBody for Answering {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(cx)
+    }
+}
