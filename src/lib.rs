@@ -46,7 +46,7 @@ pub use error::{Fault, Invalid, StoreError};
 pub use event::{Accepted, Event, EventId, Tenant, Topic, TopicPattern};
 pub use pipeline::{
     Acceptance, Applied, Audit, Builder, Chain, ChainError, Chains, Declared, Emitted, EndpointReplay, EventStream,
-    Hookmill, ManageError, Only, Owner, PublishError, Report, Standing, StartError,
+    Hookmill, ManageError, NewToken, Only, Owner, PublishError, Report, Standing, StartError,
 };
 pub use single::{Single, SingleBuilder, SingleCounters};
 pub use store::Retention;

@@ -7,11 +7,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::{error, warn};
 
-use super::{
-    problem::{Kind, Problem},
-    token::admin_token,
-};
-use crate::Hookmill;
+use super::{rights::Rights, token::admin_token};
+use crate::{Hookmill, pipeline::Holder};
 
 /// How long a body may take to arrive.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
@@ -32,13 +29,14 @@ enum Who {
 }
 
 impl Access {
-    /// Whoever holds the admin token in the data directory, see [`admin_token`]; it is made if there is none. A Hookmill
-    /// without a data directory has no token: every guarded call answers 401 then.
+    /// Whoever holds a token: the admin token in the data directory, see [`admin_token`], which is made if there is none and
+    /// opens everything; or one of [`Hookmill::create_token`] or `POST /v1/tokens`, which opens what it says. A Hookmill
+    /// without a data directory has no admin token.
     pub fn tokens() -> Self {
         Self::of(Who::Tokens)
     }
 
-    /// Whoever holds this token. Only its SHA-256 is kept.
+    /// Whoever holds this token, which opens everything. Only its SHA-256 is kept.
     pub fn token(token: impl Into<String>) -> Self {
         Self::of(Who::Token(Key::of(&token.into())))
     }
@@ -70,17 +68,17 @@ impl Access {
         match self.who {
             Who::Anybody => Guard::Open,
             Who::Token(key) => Guard::Key(key),
-            Who::Tokens => match hooks.data_dir().map(admin_token) {
-                Some(Ok(admin)) => Guard::Key(Key::of(&admin.token)),
+            Who::Tokens => Guard::Tokens(match hooks.data_dir().map(admin_token) {
+                Some(Ok(admin)) => Ok(Key::of(&admin.token)),
                 Some(Err(error)) => {
-                    error!(event = "auth.denied", %error, "the admin token cannot be read: every call is refused");
-                    Guard::Shut("the admin token of this server cannot be read")
+                    error!(event = "auth.denied", %error, "the admin token cannot be read: it opens nothing");
+                    Err("the admin token of this server cannot be read, and there is no other of this kind")
                 }
                 None => {
-                    warn!(event = "auth.denied", "without a data directory there is no token: every call is refused");
-                    Guard::Shut("there is no token: this server keeps everything in memory")
+                    warn!(event = "auth.denied", "without a data directory there is no admin token");
+                    Err("there is no token like this: this server keeps everything in memory")
                 }
-            },
+            }),
         }
     }
 }
@@ -110,28 +108,50 @@ impl Key {
 pub(super) enum Guard {
     Open,
     Key(Key),
-    /// Nobody gets in, for this reason.
-    Shut(&'static str),
+    /// The tokens that were made, and the admin's; or why there is none.
+    Tokens(Result<Key, &'static str>),
+}
+
+/// Why somebody does not get in.
+pub(super) struct Refusal {
+    pub(super) why: &'static str,
+    /// A token was sent.
+    pub(super) wrong: bool,
 }
 
 impl Guard {
-    /// Whether `request` brings what is asked for.
+    /// What `request` may.
     ///
     /// # Errors
-    /// The problem to answer with.
-    pub(super) fn admit(&self, request: &HttpRequest) -> Result<(), Problem> {
-        let denied = match self {
-            Self::Open => return Ok(()),
-            Self::Shut(reason) => reason,
-            Self::Key(key) => match bearer(request) {
-                None => "send the header `Authorization: Bearer …` with a token of this server",
-                Some(token) if bool::from(Key::of(token).0.ct_eq(&key.0)) => return Ok(()),
-                Some(_) => "the token is not one of this server",
-            },
+    /// When it may nothing.
+    pub(super) fn admit(&self, request: &HttpRequest, hooks: &Hookmill) -> Result<Rights, Refusal> {
+        if matches!(self, Self::Open) {
+            return Ok(Rights::all());
+        }
+        let Some(token) = bearer(request) else {
+            let why = "send the header `Authorization: Bearer …` with a token of this server";
+            return Err(Refusal { why: self.shut().unwrap_or(why), wrong: false });
         };
-        let peer = request.peer_addr().map(|peer| peer.ip().to_string());
-        warn!(event = "auth.denied", method = %request.method(), path = request.path(), peer, "call refused");
-        Err(Problem::new(Kind::Unauthorized, denied))
+        self.rights(token, hooks).ok_or_else(|| {
+            let why = self.shut().unwrap_or("the token is not one of this server, or no longer");
+            Refusal { why, wrong: true }
+        })
+    }
+
+    /// The rights of a token. Whole hashes are compared, in a time that tells nothing.
+    fn rights(&self, token: &str, hooks: &Hookmill) -> Option<Rights> {
+        let is = |key: &Key| bool::from(Key::of(token).0.ct_eq(&key.0));
+        match self {
+            Self::Open => Some(Rights::all()),
+            Self::Key(key) => is(key).then(Rights::all),
+            Self::Tokens(Ok(admin)) if is(admin) => Some(Rights::all()),
+            Self::Tokens(_) => hooks.let_in(token).map(|Holder { scopes, tenant }| Rights { scopes, tenant }),
+        }
+    }
+
+    /// Why not even an admin has a token.
+    fn shut(&self) -> Option<&'static str> {
+        if let Self::Tokens(Err(why)) = self { Some(why) } else { None }
     }
 }
 

@@ -8,14 +8,15 @@ use serde_json::json;
 use super::{
     Access, Shared,
     call::{Answer, Call, ok},
+    mount::{Route, resources},
     query::Query,
-    routes::Router,
+    rights::Need,
     selection::Selection,
 };
-use crate::Audit;
+use crate::{Audit, store::Scope};
 
 impl Audit {
-    /// The calls of an audit trail, for those whom `access` lets in: `GET /webhook`, `PUT /webhook` `{url}` (`null` or empty
+    /// The calls of an audit trail, for those whom `access` lets in, to read with the scope `read` and to change with `admin`: `GET /webhook`, `PUT /webhook` `{url}` (`null` or empty
     /// switches it off), `GET /dead-letters`. To be mounted in a scope of its own.
     ///
     /// ```
@@ -30,13 +31,16 @@ impl Audit {
         let shared = Arc::new(Shared::new(self.hooks(), access));
         let audit = self.clone();
         move |config| {
-            let router = Router::guarded(shared);
             let (get, put, letters) = (audit.clone(), audit.clone(), audit);
-            let webhook = router.at("/webhook");
-            let webhook = webhook.get(move |call| show(call, get.clone())).put(move |call| set(call, put.clone()));
-            config.service(webhook.done());
-            let letters = router.at("/dead-letters").get(move |call| dead_letters(call, letters.clone()));
-            config.service(letters.done());
+            let (read, change) = (Need::Whole(Scope::Read), Need::Whole(Scope::Admin));
+            let routes = vec![
+                Route::get("/webhook", read, move |call| show(call, get.clone())),
+                Route::put("/webhook", change, move |call| set(call, put.clone())),
+                Route::get("/dead-letters", read, move |call| dead_letters(call, letters.clone())),
+            ];
+            resources(&shared, routes, "").into_iter().for_each(|resource| {
+                config.service(resource);
+            });
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     body::{self, Body, Limit, Unread},
     headers, json,
     problem::{Kind, Problem},
+    rights::{Need, Rights},
 };
 use crate::{
     Hookmill,
@@ -34,14 +35,15 @@ const CONFIGURATION: usize = 256 << 10;
 pub(super) struct Call {
     pub(super) request: HttpRequest,
     unread: Unread,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rights: Rights,
 }
 
 /// What a route expects of its callers.
 #[derive(Clone, Copy)]
-pub(super) struct Caller {
-    /// They must be let in.
-    pub(super) guarded: bool,
+pub(super) struct Expected {
+    /// What they must be allowed.
+    pub(super) need: Need,
     /// The call ends when they hang up, although it changes something.
     pub(super) waited: bool,
 }
@@ -51,7 +53,7 @@ pub(super) async fn serve<F, Fut>(
     request: HttpRequest,
     payload: Payload,
     shared: Arc<Shared>,
-    caller: Caller,
+    expected: Expected,
     handler: F,
 ) -> HttpResponse
 where
@@ -60,11 +62,10 @@ where
 {
     let request_id = request_id(&request, &shared.hooks);
     let unread = Unread::new(payload);
-    let admitted = if caller.guarded { shared.guard.admit(&request) } else { Ok(()) };
-    let answer = match admitted {
-        Ok(()) => {
-            let waited = caller.waited || request.method().is_safe();
-            run(waited, handler(Call { request, unread: unread.clone(), shared })).await
+    let answer = match shared.admit(&request, expected.need) {
+        Ok(rights) => {
+            let waited = expected.waited || request.method().is_safe();
+            run(waited, handler(Call { request, unread: unread.clone(), shared, rights })).await
         }
         Err(problem) => Err(problem),
     };

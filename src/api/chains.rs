@@ -12,6 +12,7 @@ use super::{
     list::List,
     problem::Problem,
     query::Query,
+    schema::{Schemas, answer, any_object, list_of, object, text, text_or_null},
 };
 use crate::{Chain, chain::ChainName, error::Invalid, event::MAX_DATA_BYTES};
 
@@ -97,6 +98,21 @@ fn decoded(segment: &str) -> String {
         rest = after.get(if code.is_some() { 2.. } else { 0.. }).unwrap_or_default();
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    let steps = json!({"type": "array", "items": any_object()});
+    let new = json!({"deadline": text_or_null(), "steps": steps});
+    all.add("NewChain", json!({"anyOf": [steps, object(&["steps"], new)]}));
+    let shown = json!({
+        "event": text(),
+        "managed_by": {"enum": ["api", "code", "file"]},
+        "deadline": text_or_null(),
+        "steps": steps,
+        "invocations": any_object(),
+    });
+    all.add("Chain", answer(&["deadline"], shown));
+    all.add("ChainList", list_of("Chain"));
 }
 
 #[cfg(test)]

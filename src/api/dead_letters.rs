@@ -1,8 +1,10 @@
 //! `/v1/dead-letters`
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     call::{Answer, Call, json, ok},
@@ -10,6 +12,8 @@ use super::{
     list::List,
     problem::Problem,
     query::Query,
+    schema::{Schemas, answer, anything, count, list_of, moment, moment_or_null, status, text, text_or_null},
+    theirs::{DeliveryName, unknown_cursor},
 };
 use crate::{
     Timestamp,
@@ -20,7 +24,7 @@ use crate::{
 
 #[derive(Serialize)]
 struct Shown<'a> {
-    id: DeliveryId,
+    id: String,
     endpoint: &'a EndpointId,
     event: Option<&'a EventId>,
     topic: Option<&'a Topic>,
@@ -31,7 +35,7 @@ struct Shown<'a> {
     first_attempt_at: Option<Timestamp>,
     dead_since: Timestamp,
     /// The delivery that replayed it.
-    replayed_as: Option<DeliveryId>,
+    replayed_as: Option<String>,
 }
 
 /// The event, as long as it is kept; `null` everywhere afterwards.
@@ -39,7 +43,8 @@ struct Shown<'a> {
 struct Detailed<'a> {
     #[serde(flatten)]
     dead_letter: Shown<'a>,
-    seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
     tenant: Option<&'a Tenant>,
     key: Option<&'a str>,
     source: Option<&'a str>,
@@ -51,7 +56,7 @@ struct Detailed<'a> {
 
 pub(super) async fn list(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
-    let endpoint = query.parse::<EndpointId>("endpoint").map(|id| call.hooks().endpoint(&id).map(|known| known.key));
+    let endpoint = query.parse::<EndpointId>("endpoint").map(|id| call.known_endpoint(&id).map(|known| known.key));
     if endpoint == Some(None) {
         query.fault("endpoint", "is not the id of an endpoint");
     }
@@ -61,29 +66,34 @@ pub(super) async fn list(call: Call) -> Answer {
         topic: query.parse("topic"),
         reason: query.parse("reason"),
         tenant: query.parse("tenant"),
+        within: call.tenant().cloned(),
         since: query.parse("since"),
         until: query.parse("until"),
     };
     let filter = DeadLetterFilter {
         selection,
         replayed: query.choice("replayed", &[("true", true), ("false", false)]).unwrap_or_default(),
-        before: query.cursor(),
+        before: None,
         limit: limit + 1,
     };
+    let cursor: Option<DeliveryName> = query.cursor();
     query.done()?;
-    let rows = call.hooks().store().dead_letters(filter).await?;
-    let List { items, next } = List::of(rows, limit, |row| row.id);
-    ok(&List { items: items.iter().map(shown).collect(), next })
+    call.expect_own(filter.selection.tenant.as_ref())?;
+    let before = match cursor {
+        None => None,
+        Some(cursor) => Some(call.delivery(&cursor).await?.ok_or_else(|| unknown_cursor("#/cursor"))?),
+    };
+    let rows = call.hooks().store().dead_letters(DeadLetterFilter { before, ..filter }).await?;
+    let List { items, next } = List::of(rows, limit, |row| call.name_of(row.id, row.event.as_ref(), &row.endpoint));
+    ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
 }
 
 pub(super) async fn show(call: Call) -> Answer {
-    let id: DeliveryId = call.named("id", "dead letter")?;
-    let found = call.hooks().store().dead_letter(id).await?;
-    let (row, event) = found.ok_or_else(|| Problem::not_found(format_args!("dead letter {id}")))?;
+    let (row, event) = find(&call).await?;
     let event = event.as_deref();
     ok(&Detailed {
-        dead_letter: shown(&row),
-        seq: id.seq,
+        dead_letter: shown(&call, &row),
+        seq: call.tenant().is_none().then_some(row.id.seq),
         tenant: event.and_then(|event| event.tenant.as_ref()),
         key: event.and_then(|event| event.key.as_deref()),
         source: event.and_then(|event| event.source.as_deref()),
@@ -95,13 +105,24 @@ pub(super) async fn show(call: Call) -> Answer {
 }
 
 pub(super) async fn replay(call: Call) -> Answer {
-    let delivery = call.hooks().replay(call.named("id", "dead letter")?).await?;
+    let (row, _) = find(&call).await?;
+    let delivery = call.hooks().replay(row.id).await?;
+    let delivery = call.name_of(delivery, row.event.as_ref(), &row.endpoint);
     json(StatusCode::ACCEPTED, &json!({"delivery": delivery}))
 }
 
-fn shown(row: &DeadLetterRow) -> Shown<'_> {
+/// The dead letter that the path names.
+async fn find(call: &Call) -> Result<(DeadLetterRow, Option<Arc<Accepted>>), Problem> {
+    let unknown = || Problem::not_found(format_args!("dead letter {}", call.segment("id")));
+    let name: DeliveryName = call.named("id", "dead letter")?;
+    let id = call.delivery(&name).await?.ok_or_else(unknown)?;
+    call.hooks().store().dead_letter(id).await?.ok_or_else(unknown)
+}
+
+fn shown<'a>(call: &Call, row: &'a DeadLetterRow) -> Shown<'a> {
+    let name = |id| call.name_of(id, row.event.as_ref(), &row.endpoint);
     Shown {
-        id: row.id,
+        id: name(row.id),
         endpoint: &row.endpoint,
         event: row.event.as_ref(),
         topic: row.topic.as_ref(),
@@ -111,6 +132,44 @@ fn shown(row: &DeadLetterRow) -> Shown<'_> {
         last_error: row.last_error.as_deref(),
         first_attempt_at: row.first_attempt_at,
         dead_since: row.dead_since,
-        replayed_as: row.replayed_as.map(|run| DeliveryId { run, ..row.id }),
+        replayed_as: row.replayed_as.map(|run| name(DeliveryId { run, ..row.id })),
     }
+}
+
+/// What is shown of every dead letter.
+fn schema() -> Value {
+    json!({
+        "id": text(),
+        "endpoint": text(),
+        "event": text_or_null(),
+        "topic": text_or_null(),
+        "reason": text(),
+        "attempts": count(),
+        "last_status": status(),
+        "last_error": text_or_null(),
+        "first_attempt_at": moment_or_null(),
+        "dead_since": moment(),
+        "replayed_as": text_or_null(),
+    })
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    all.add("DeadLetter", answer(&[], schema()));
+    all.add("DeadLetterList", list_of("DeadLetter"));
+    let event = json!({
+        "seq": count(),
+        "tenant": text_or_null(),
+        "key": text_or_null(),
+        "source": text_or_null(),
+        "timestamp": moment_or_null(),
+        "accepted_at": moment_or_null(),
+        "data": anything(),
+        "metadata": {"type": ["object", "null"]},
+    });
+    let mut detail = schema();
+    if let (Value::Object(detail), Value::Object(event)) = (&mut detail, event) {
+        detail.extend(event);
+    }
+    all.add("DeadLetterDetail", answer(&["seq"], detail));
+    all.add("Replayed", answer(&[], json!({"delivery": text()})));
 }

@@ -9,6 +9,7 @@ use super::{
     list::List,
     problem::Problem,
     query::Query,
+    schema::{Schemas, answer, count, list_of, moment, moment_or_null, selects, status, text, text_or_null},
     selection::Selection,
 };
 use crate::{
@@ -24,7 +25,8 @@ pub(super) async fn cancel(call: Call) -> Answer {
     let body = call.configuration(&["application/json"]).await?;
     let mut selection = Selection::of(&body, "#");
     let filter = CancelFilter {
-        endpoint: selection.endpoint(call.hooks()),
+        endpoint: selection.endpoint(&call),
+        within: call.tenant().cloned(),
         topic: selection.parse("topic"),
         until: selection.parse("until"),
     };
@@ -32,11 +34,14 @@ pub(super) async fn cancel(call: Call) -> Answer {
     let (dry_run, all) = (selection.flag("dry_run"), selection.flag("all"));
     selection.expect_some(some || all);
     selection.done(NAMES)?;
-    let matched = call.hooks().cancel_deliveries(filter, dry_run).await?;
+    let matched = match call.tenant() {
+        None => call.hooks().cancel_deliveries(filter, dry_run).await?,
+        Some(tenant) => call.hooks().cancel_deliveries_for(tenant, filter, dry_run).await?,
+    };
     ok(&json!({"matched": matched, "cancelled": if dry_run { 0 } else { matched }}))
 }
 
-const STATES: [(&str, DeliveryState); 5] = [
+pub(super) const STATES: [(&str, DeliveryState); 5] = [
     ("pending", DeliveryState::Pending),
     ("delivered", DeliveryState::Delivered),
     ("dead_lettered", DeliveryState::DeadLettered),
@@ -66,16 +71,38 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
     let filter = DeliveryFilter { endpoint: endpoint.key, state, before, limit: limit + 1 };
     let rows = call.hooks().store().deliveries(filter).await?;
     let List { items, next } = List::of(rows, limit, |row| row.delivery.id);
-    ok(&List { items: items.iter().map(shown).collect(), next })
+    ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
 }
 
-fn shown(row: &ListedDelivery) -> Shown<'_> {
+fn shown<'a>(call: &Call, row: &'a ListedDelivery) -> Shown<'a> {
     let ListedDelivery { delivery, event, topic, created_at } = row;
     Shown {
-        delivery: events::delivery(delivery),
+        delivery: events::delivery(call, event.as_ref(), delivery),
         event: event.as_ref(),
         seq: delivery.id.seq,
         topic: topic.as_ref(),
         created_at: *created_at,
     }
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    let request = json!({"topic": text_or_null(), "endpoint": text_or_null(), "until": moment_or_null()});
+    all.add("CancelRequest", selects(request));
+    let listed = json!({
+        "id": text(),
+        "endpoint": text(),
+        "state": {"enum": STATES.map(|(name, _)| name)},
+        "reason": text_or_null(),
+        "attempts": count(),
+        "next_attempt_at": moment_or_null(),
+        "last_status": status(),
+        "last_error": text_or_null(),
+        "event": text_or_null(),
+        "seq": count(),
+        "topic": text_or_null(),
+        "created_at": moment(),
+    });
+    all.add("ListedDelivery", answer(&[], listed));
+    all.add("DeliveryList", list_of("ListedDelivery"));
+    all.add("Cancelled", answer(&[], json!({"matched": count(), "cancelled": count()})));
 }

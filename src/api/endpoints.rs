@@ -1,7 +1,5 @@
 //! `/v1/endpoints`
 
-use std::sync::Arc;
-
 use actix_web::{
     HttpResponse,
     http::{
@@ -14,14 +12,16 @@ use serde_json::{Map, Value, json};
 use super::{
     body::Limit,
     call::{Answer, Call, json, located, ok},
+    health::{dead_letter_totals, delivery_totals},
     list::List,
     problem::{Kind, Problem},
     query::Query,
+    schema::{Schemas, answer, count, flag, list_of, moment, moment_or_null, object, text, text_or_null},
 };
 use crate::{
     Hookmill,
     deliver::{breaker::Shown, machine::Snapshot},
-    endpoint::{Endpoint, EndpointId, SecretRotation},
+    endpoint::{Endpoint, EndpointId, SecretRotation, Settings},
     error::{Fault, Invalid},
     event::NameError,
     pipeline::{Standing, Switch},
@@ -34,22 +34,29 @@ pub(super) async fn list(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
     let (limit, after) = (query.limit(), query.cursor::<EndpointId>());
     query.done()?;
-    let mut endpoints = call.hooks().endpoints();
+    let mut endpoints = call.endpoints();
     endpoints.retain(|endpoint| after.as_ref().is_none_or(|after| endpoint.id > *after));
     let page = List::of(endpoints, limit, |endpoint| endpoint.id.clone());
     ok(&page.map(|endpoint| shown(call.hooks(), &endpoint)))
 }
 
 pub(super) async fn show(call: Call) -> Answer {
-    let endpoint = find(&call)?;
+    let endpoint = call.endpoint(&call.named("id", "endpoint")?)?;
     tagged(ok(&shown(call.hooks(), &endpoint)), &endpoint)
 }
 
 pub(super) async fn create(call: Call) -> Answer {
     let mut body = call.configuration(JSON).await?;
     let hooks = call.hooks();
-    let id = given_id(&mut body).map_err(|fault| with_other_faults(fault, hooks, &body))?;
-    let endpoint = hooks.create_endpoint(id, &body).await?;
+    let id = given_id(&mut body).map_err(|fault| with_other_faults(fault, &call, &body))?;
+    let endpoint = match call.tenant() {
+        None => hooks.create_endpoint(id, &body).await?,
+        Some(_) if id.is_some() => {
+            let fault = Fault::new("#/id", "is not a tenant's to choose: leave it out");
+            return Err(with_other_faults(fault, &call, &body));
+        }
+        Some(tenant) => hooks.create_endpoint_for(tenant, &body).await?,
+    };
     let place = format!("{}/{}", call.request.path().trim_end_matches('/'), endpoint.id);
     created(hooks, &endpoint, !brings_secret(&body), &place)
 }
@@ -58,14 +65,20 @@ pub(super) async fn replace(call: Call) -> Answer {
     let mut body = call.configuration(JSON).await?;
     let hooks = call.hooks();
     let id: EndpointId = call.new_name("id")?;
-    let given = given_id(&mut body).map_err(|fault| with_other_faults(fault, hooks, &body))?;
+    if call.tenant().is_some() {
+        call.endpoint(&id)?;
+    }
+    let given = given_id(&mut body).map_err(|fault| with_other_faults(fault, &call, &body))?;
     if given.is_some_and(|given| given != id) {
         let fault = Fault::new("#/id", format!("must be {id}, as in the path, or left out"));
-        return Err(with_other_faults(fault, hooks, &body));
+        return Err(with_other_faults(fault, &call, &body));
     }
     let version = expected_version(&call, &id)?;
     let before = hooks.endpoint(&id);
-    let (endpoint, new) = hooks.replace_endpoint(id, &body, version).await?;
+    let (endpoint, new) = match call.tenant() {
+        None => hooks.replace_endpoint(id, &body, version).await?,
+        Some(tenant) => (hooks.replace_endpoint_for(tenant, &id, &body, version).await?, false),
+    };
     let brought = brings_secret(&body);
     if new {
         return created(hooks, &endpoint, !brought, call.request.path());
@@ -79,7 +92,10 @@ pub(super) async fn patch(call: Call) -> Answer {
     let id: EndpointId = call.named("id", "endpoint")?;
     let version = expected_version(&call, &id)?;
     let before = hooks.endpoint(&id);
-    let endpoint = hooks.patch_endpoint(&id, &body, version).await?;
+    let endpoint = match call.tenant() {
+        None => hooks.patch_endpoint(&id, &body, version).await?,
+        Some(tenant) => hooks.patch_endpoint_for(tenant, &id, &body, version).await?,
+    };
     changed(hooks, &endpoint, before.as_deref(), brings_secret(&body))
 }
 
@@ -97,6 +113,10 @@ fn changed(hooks: &Hookmill, endpoint: &Endpoint, before: Option<&Endpoint>, bro
 
 /// `{"overlap", "secret"}`; no body at all stands for the usual. The new secret is shown unless it was brought.
 pub(super) async fn rotate_secret(call: Call) -> Answer {
+    let id: EndpointId = call.named("id", "endpoint")?;
+    if call.tenant().is_some() {
+        call.endpoint(&id)?;
+    }
     let rotation = match call.content_type().as_str() {
         "" => {
             let body = call.body_of_any_type(Limit { array: 0, other: 0 }).await?;
@@ -105,16 +125,21 @@ pub(super) async fn rotate_secret(call: Call) -> Answer {
         }
         _ => SecretRotation::parse(&call.configuration(JSON).await?)?,
     };
-    let id: EndpointId = call.named("id", "endpoint")?;
     let version = expected_version(&call, &id)?;
-    let endpoint = call.hooks().rotate_secret(&id, &rotation, version).await?;
+    let endpoint = match call.tenant() {
+        None => call.hooks().rotate_secret(&id, &rotation, version).await?,
+        Some(tenant) => call.hooks().rotate_secret_for(tenant, &id, &rotation, version).await?,
+    };
     tagged(ok(&revealed(call.hooks(), &endpoint, !rotation.brings_secret())), &endpoint)
 }
 
 pub(super) async fn delete(call: Call) -> Answer {
     let id: EndpointId = call.named("id", "endpoint")?;
     let version = expected_version(&call, &id)?;
-    call.hooks().delete_endpoint(&id, version).await?;
+    match call.tenant() {
+        None => call.hooks().delete_endpoint(&id, version).await?,
+        Some(tenant) => call.hooks().delete_endpoint_for(tenant, &id, version).await?,
+    }
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -136,13 +161,20 @@ switches! {
 async fn switch(call: &Call, switch: Switch) -> Answer {
     let id: EndpointId = call.named("id", "endpoint")?;
     let version = expected_version(call, &id)?;
-    let endpoint = call.hooks().switch_endpoint(&id, switch, version).await?;
+    let endpoint = match call.tenant() {
+        None => call.hooks().switch_endpoint(&id, switch, version).await?,
+        Some(tenant) => call.hooks().switch_endpoint_for(tenant, &id, switch, version).await?,
+    };
     tagged(ok(&shown(call.hooks(), &endpoint)), &endpoint)
 }
 
 pub(super) async fn state(call: Call) -> Answer {
     let id: EndpointId = call.named("id", "endpoint")?;
-    ok(&standing(&call.hooks().standing(&id).await?))
+    let stands = match call.tenant() {
+        None => call.hooks().standing(&id).await?,
+        Some(tenant) => call.hooks().standing_for(tenant, &id).await?,
+    };
+    ok(&standing(&stands))
 }
 
 fn standing(standing: &Standing) -> Value {
@@ -172,11 +204,6 @@ fn standing(standing: &Standing) -> Value {
     })
 }
 
-fn find(call: &Call) -> Result<Arc<Endpoint>, Problem> {
-    let id: EndpointId = call.named("id", "endpoint")?;
-    call.hooks().endpoint(&id).ok_or_else(|| Problem::not_found(format_args!("endpoint {id}")))
-}
-
 /// Takes `id` out of the settings it stands among.
 fn given_id(body: &mut Value) -> Result<Option<EndpointId>, Fault> {
     match body.as_object_mut().and_then(|members| members.remove("id")) {
@@ -189,9 +216,10 @@ fn given_id(body: &mut Value) -> Result<Option<EndpointId>, Fault> {
 }
 
 /// A mistake in the id, and those in the settings with it.
-fn with_other_faults(fault: Fault, hooks: &Hookmill, settings: &Value) -> Problem {
+fn with_other_faults(fault: Fault, call: &Call, settings: &Value) -> Problem {
     let mut faults = vec![fault];
-    if let Err(invalid) = hooks.check_endpoint(settings) {
+    let check = |tenant| call.hooks().check_endpoint_for(tenant, settings);
+    if let Err(invalid) = call.tenant().map_or_else(|| call.hooks().check_endpoint(settings), check) {
         faults.extend(Vec::from(invalid));
     }
     match Invalid::unless_empty(faults) {
@@ -203,9 +231,12 @@ fn with_other_faults(fault: Fault, hooks: &Hookmill, settings: &Value) -> Proble
 /// The version that `If-Match` asks for. `*` asks for any, as long as the endpoint exists.
 fn expected_version(call: &Call, id: &EndpointId) -> Result<Option<u64>, Problem> {
     let Some(given) = call.request.headers().get(header::IF_MATCH) else { return Ok(None) };
-    let exists = call.hooks().endpoint(id).is_some();
+    let exists = call.known_endpoint(id).is_some();
     let stale = || Problem::new(Kind::Stale, "`If-Match` names no present version; send the `ETag` of the endpoint");
     let tag = given.to_str().map_err(|_| stale())?.trim();
+    if !exists && call.tenant().is_some() {
+        return Ok(None);
+    }
     if !exists {
         return Err(stale());
     }
@@ -261,4 +292,52 @@ fn shown(hooks: &Hookmill, endpoint: &Endpoint) -> Value {
         members.extend(settings);
     }
     Value::Object(members)
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    let settings = Settings::json_schema();
+    let mut members = settings.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    all.add("EndpointPatch", settings);
+    let mut new = members.clone();
+    new.insert("id".to_owned(), text_or_null());
+    all.add("NewEndpoint", object(&[], new.into()));
+    let own = json!({
+        "id": text(),
+        "version": count(),
+        "created_at": moment(),
+        "updated_at": moment(),
+        "state_since": moment(),
+        "state_reason": text_or_null(),
+        "managed_by": {"enum": ["api", "code", "file", "chain"]},
+    });
+    let Value::Object(own) = own else { return };
+    // What is shown and never written.
+    members.insert("cleared".to_owned(), json!({"type": "array", "items": text()}));
+    if let Some(Value::Object(signing)) = members.get_mut("signing").and_then(|signing| signing.get_mut("properties")) {
+        signing.insert("public_keys".to_owned(), json!({"type": "array", "items": text()}));
+    }
+    all.add("SecretRotation", object(&[], json!({"overlap": text(), "secret": text()})));
+    let always: Vec<_> = own.keys().map(String::as_str).collect();
+    all.add("Endpoint", object(&always, own.clone().into_iter().chain(members).collect::<Map<_, _>>().into()));
+    all.add("EndpointList", list_of("Endpoint"));
+    let window = answer(&[], json!({"fresh": count(), "retries": count(), "more_in_store": flag()}));
+    let state = json!({
+        "id": text(),
+        "state": {"enum": ["active", "paused", "disabled"]},
+        "state_since": moment(),
+        "state_reason": text_or_null(),
+        "breaker": {"enum": ["closed", "open", "half_open"]},
+        "breaker_open_until": moment_or_null(),
+        "breaker_since": moment_or_null(),
+        "in_flight": count(),
+        "pending": count(),
+        "oldest_pending_at": moment_or_null(),
+        "failing_since": moment_or_null(),
+        "last_success_at": moment_or_null(),
+        "next_attempt_at": moment_or_null(),
+        "window": window,
+        "totals": delivery_totals(),
+        "dead_letters": dead_letter_totals(),
+    });
+    all.add("EndpointState", answer(&[], state));
 }

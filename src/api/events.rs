@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     call::{Answer, Call, ok},
     list::List,
     problem::Problem,
     query::{Query, cursor},
+    schema::{
+        Schemas, answer, any_object, anything, count, list_of, moment, moment_or_null, named, put, status, text,
+        text_or_null,
+    },
+    theirs::Place,
 };
 use crate::{
-    Hookmill,
     clock::Timestamp,
     error::StoreError,
     event::{Accepted, EventId, Tenant, Topic},
@@ -25,7 +29,7 @@ const STEP: usize = 32;
 const PAGE_BYTES: usize = 16 << 20;
 
 /// What `state` may ask for: where the event stands, or where one of its deliveries does.
-const STATES: [(&str, Result<EventState, DeliveryState>); 10] = [
+pub(super) const STATES: [(&str, Result<EventState, DeliveryState>); 10] = [
     ("unrouted", Ok(EventState::Unrouted)),
     ("unmatched", Ok(EventState::Unmatched)),
     ("suppressed", Ok(EventState::Suppressed)),
@@ -42,7 +46,9 @@ const STATES: [(&str, Result<EventState, DeliveryState>); 10] = [
 #[derive(Serialize)]
 pub(super) struct Shown<'a> {
     id: &'a EventId,
-    seq: u64,
+    /// Counts the events of all tenants: none of them is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
     topic: &'a Topic,
     tenant: Option<&'a Tenant>,
     key: Option<&'a str>,
@@ -57,10 +63,10 @@ pub(super) struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn of(event: &'a Accepted, state: EventState) -> Self {
+    fn of(call: &Call, event: &'a Accepted, state: EventState) -> Self {
         Self {
             id: &event.id,
-            seq: event.seq,
+            seq: call.tenant().is_none().then_some(event.seq),
             topic: &event.topic,
             tenant: event.tenant.as_ref(),
             key: event.key.as_deref(),
@@ -99,7 +105,7 @@ struct Detailed<'a> {
 
 #[derive(Serialize)]
 pub(super) struct Delivery<'a> {
-    id: crate::store::DeliveryId,
+    id: String,
     endpoint: &'a crate::EndpointId,
     state: DeliveryState,
     reason: Option<&'a str>,
@@ -115,35 +121,40 @@ pub(super) async fn list(call: Call) -> Answer {
     let filter = EventFilter {
         topic: query.parse("topic"),
         tenant: query.parse("tenant"),
+        within: call.tenant().cloned(),
         state: state.and_then(Result::ok),
         delivery: state.and_then(Result::err),
         since: query.parse("since"),
         until: query.parse("until"),
         limit: query.limit(),
-        before: query.cursor(),
+        before: None,
     };
+    let cursor = query.cursor::<Place>();
     query.done()?;
-    let List { items, next } = page(call.hooks(), filter).await?;
-    ok(&List { items: items.iter().map(|row| Shown::of(&row.event, row.state)).collect(), next })
+    call.expect_own(filter.tenant.as_ref())?;
+    let before = call.seq_at(cursor).await?;
+    let List { items, next } = page(&call, EventFilter { before, ..filter }).await?;
+    ok(&List { items: items.iter().map(|row| Shown::of(&call, &row.event, row.state)).collect(), next })
 }
 
 /// Reads on until there is one event too many, or enough bytes.
-async fn page(hooks: &Hookmill, mut filter: EventFilter) -> Result<List<EventRow>, StoreError> {
+async fn page(call: &Call, mut filter: EventFilter) -> Result<List<EventRow>, StoreError> {
     let limit = filter.limit;
     let (mut rows, mut bytes) = (Vec::new(), 0);
     loop {
         filter.limit = STEP.min(limit + 1 - rows.len());
         let wanted = filter.limit;
-        let step = hooks.store().events(filter.clone()).await?;
+        let step = call.hooks().store().events(filter.clone()).await?;
         let end = step.len() < wanted;
         bytes += step.iter().map(|row| row.event.weight()).sum::<usize>();
         filter.before = step.last().map(|row| row.event.seq).or(filter.before);
         rows.extend(step);
+        let place = |row: &EventRow| call.place_of(&row.event);
         if end || rows.len() > limit {
-            return Ok(List::of(rows, limit, |row| row.event.seq));
+            return Ok(List::of(rows, limit, place));
         }
         if bytes > PAGE_BYTES {
-            let next = filter.before.map(cursor);
+            let next = rows.last().map(|last| cursor(place(last)));
             return Ok(List { items: rows, next });
         }
     }
@@ -155,19 +166,24 @@ pub(super) async fn find(call: &Call) -> Result<EventDetail, Problem> {
     let tenant: Option<Tenant> = query.parse("tenant");
     query.done()?;
     let id: EventId = call.named("id", "event")?;
-    let found = call.hooks().store().event(tenant, id.clone()).await?;
-    found.ok_or_else(|| Problem::not_found(format_args!("event {id}")))
+    let unknown = || Problem::not_found(format_args!("event {id}"));
+    call.expect_own(tenant.as_ref()).map_err(|_| unknown())?;
+    let found = call.hooks().store().event(call.tenant().cloned().or(tenant), id.clone()).await?;
+    let mut found = found.ok_or_else(unknown)?;
+    found.deliveries.retain(|delivery| call.may_see(delivery.of.as_ref()));
+    Ok(found)
 }
 
 pub(super) async fn show(call: Call) -> Answer {
     let EventDetail { event, state, deliveries } = find(&call).await?;
     let event: Arc<Accepted> = event;
-    ok(&Detailed { event: Shown::of(&event, state), deliveries: deliveries.iter().map(delivery).collect() })
+    let deliveries = deliveries.iter().map(|row| delivery(&call, Some(&event.id), row)).collect();
+    ok(&Detailed { event: Shown::of(&call, &event, state), deliveries })
 }
 
-pub(super) fn delivery(row: &DeliveryRow) -> Delivery<'_> {
+pub(super) fn delivery<'a>(call: &Call, event: Option<&EventId>, row: &'a DeliveryRow) -> Delivery<'a> {
     Delivery {
-        id: row.id,
+        id: call.name_of(row.id, event, &row.endpoint),
         endpoint: &row.endpoint,
         state: row.state,
         reason: row.reason.as_deref(),
@@ -176,4 +192,47 @@ pub(super) fn delivery(row: &DeliveryRow) -> Delivery<'_> {
         last_status: row.last_status,
         last_error: row.last_error.as_deref(),
     }
+}
+
+/// What is shown of every event.
+fn schema() -> Value {
+    json!({
+        "id": text(),
+        "seq": {"type": "integer", "minimum": 1, "description": "Not shown to tenants."},
+        "topic": text(),
+        "tenant": text_or_null(),
+        "key": text_or_null(),
+        "source": text_or_null(),
+        "timestamp": moment(),
+        "accepted_at": moment(),
+        "state": {"enum": ["unrouted", "unmatched", "suppressed", "debouncing", "coalesced", "routed"]},
+        "suppressed": count(),
+        "data": anything(),
+        "metadata": any_object(),
+    })
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    let states = ["pending", "delivered", "dead_lettered", "dropped", "suppressed"];
+    all.add(
+        "Delivery",
+        answer(
+            &[],
+            json!({
+                "id": text(),
+                "endpoint": text(),
+                "state": {"enum": states},
+                "reason": text_or_null(),
+                "attempts": count(),
+                "next_attempt_at": moment_or_null(),
+                "last_status": status(),
+                "last_error": text_or_null(),
+            }),
+        ),
+    );
+    all.add("Event", answer(&["seq", "suppressed"], schema()));
+    let mut detail = schema();
+    put(&mut detail, "deliveries", json!({"type": "array", "items": named("Delivery")}));
+    all.add("EventDetail", answer(&["seq", "suppressed"], detail));
+    all.add("EventList", list_of("Event"));
 }

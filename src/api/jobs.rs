@@ -7,10 +7,11 @@ use serde_json::json;
 use super::{
     call::{Answer, Call, json, located, ok},
     problem::Problem,
+    schema::{Schemas, answer, count, moment, moment_or_null, named, object, selects, text, text_or_null},
     selection::Selection,
 };
 use crate::{
-    Hookmill, Timestamp,
+    Timestamp,
     error::Invalid,
     pipeline::REPLAY_RATE,
     store::{DeadLetterSelection, Job, JobId, JobKind, JobState},
@@ -48,20 +49,23 @@ impl Asked {
         let rate = if names.contains(&"rate") { asked.number("rate") } else { None };
         let everything = json!({});
         let mut filter = Selection::of(asked.given("filter").unwrap_or(&everything), "#/filter");
-        let selection = selection(&mut filter, call.hooks());
-        asked.expect_some(selection.is_some() || all || filter.is_faulty());
+        let selection = selection(&mut filter, call);
+        let some = DeadLetterSelection { within: None, ..selection.clone() }.is_some();
+        asked.expect_some(some || all || filter.is_faulty());
         let mistakes = [asked.done(names), filter.done(FILTER)].into_iter().filter_map(Result::err);
         Invalid::unless_empty(mistakes.flat_map(Vec::from).collect())?;
+        call.expect_own(selection.tenant.as_ref())?;
         Ok(Self { selection, rate, dry_run })
     }
 }
 
-fn selection(filter: &mut Selection<'_>, hooks: &Hookmill) -> DeadLetterSelection {
+fn selection(filter: &mut Selection<'_>, call: &Call) -> DeadLetterSelection {
     DeadLetterSelection {
-        endpoint: filter.endpoint(hooks),
+        endpoint: filter.endpoint(call),
         topic: filter.parse("topic"),
         reason: filter.parse("reason"),
         tenant: filter.parse("tenant"),
+        within: call.tenant().cloned(),
         since: filter.parse("since"),
         until: filter.parse("until"),
     }
@@ -98,11 +102,20 @@ pub(super) fn started(call: &Call, job: &Job) -> Answer {
 }
 
 pub(super) async fn show(call: Call) -> Answer {
-    ok(&shown(&call.hooks().job(&call.named("id", "job")?).await?))
+    ok(&shown(&find(&call).await?))
 }
 
 pub(super) async fn cancel(call: Call) -> Answer {
-    ok(&shown(&call.hooks().cancel_job(&call.named("id", "job")?).await?))
+    let job = find(&call).await?;
+    ok(&shown(&call.hooks().cancel_job(&job.id).await?))
+}
+
+/// The job that the path names. A tenant has those that it made.
+async fn find(call: &Call) -> Result<Job, Problem> {
+    let id: JobId = call.named("id", "job")?;
+    let job = call.hooks().job(&id).await?;
+    let seen = call.tenant().is_none() || job.selection.within.as_ref() == call.tenant();
+    if seen { Ok(job) } else { Err(Problem::not_found(format_args!("job {id}"))) }
 }
 
 fn shown(job: &Job) -> Shown<'_> {
@@ -118,4 +131,33 @@ fn shown(job: &Job) -> Shown<'_> {
         created_at: *created_at,
         ended_at: *ended_at,
     }
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    let filter = json!({
+        "endpoint": text_or_null(),
+        "topic": text_or_null(),
+        "reason": text_or_null(),
+        "tenant": text_or_null(),
+        "since": moment_or_null(),
+        "until": moment_or_null(),
+    });
+    let rate = json!({"type": ["number", "null"]});
+    all.add("DeadLetterFilter", object(&[], filter));
+    all.add("ReplayRequest", selects(json!({"filter": named("DeadLetterFilter"), "rate": rate})));
+    all.add("PurgeRequest", selects(json!({"filter": named("DeadLetterFilter")})));
+    all.add("Matched", answer(&[], json!({"matched": count()})));
+    all.add("JobStarted", answer(&[], json!({"job": text()})));
+    let job = json!({
+        "id": text(),
+        "kind": {"enum": ["replay_dead_letters", "purge_dead_letters", "replay_failed", "replay_missing", "replay_all"]},
+        "state": {"enum": ["running", "finished", "cancelled", "failed"]},
+        "total": count(),
+        "done": count(),
+        "failed": count(),
+        "rate": rate,
+        "created_at": moment(),
+        "ended_at": moment_or_null(),
+    });
+    all.add("Job", answer(&[], job));
 }

@@ -9,6 +9,7 @@ mod chains;
 pub(crate) mod cloud_events;
 mod dead_letters;
 mod deliveries;
+mod denials;
 mod endpoints;
 mod envelope;
 mod events;
@@ -19,27 +20,40 @@ mod jobs;
 mod json;
 mod list;
 mod metrics;
+mod mount;
 mod ndjson;
+mod openapi;
 mod problem;
 mod publish;
 mod query;
 mod replays;
+mod rights;
 mod routes;
 mod rules;
+mod schema;
 mod selection;
 #[cfg(test)]
 mod tests;
+mod theirs;
 mod token;
+mod tokens;
 mod trials;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
-use actix_web::web::ServiceConfig;
+use actix_web::{HttpRequest, web::ServiceConfig};
+use tracing::warn;
 
-use crate::Hookmill;
+use crate::{Hookmill, store::Scopes};
 pub use access::Access;
+use access::Refusal;
+use denials::{Denials, Denied};
 #[cfg_attr(not(feature = "cli"), expect(unused_imports, reason = "for the server"))]
 pub(crate) use problem::{Kind, Problem};
+use rights::{Need, Rights};
 pub use token::{AdminToken, admin_token};
 
 /// What every call of one mounted API shares.
@@ -48,12 +62,44 @@ struct Shared {
     guard: access::Guard,
     open_metrics: bool,
     read_deadline: Duration,
+    denials: Mutex<Denials>,
+    /// The OpenAPI document, once it was asked for.
+    document: OnceLock<String>,
 }
 
 impl Shared {
     fn new(hooks: &Hookmill, access: Access) -> Self {
         let (read_deadline, open_metrics) = (access.read_deadline, access.open_metrics);
-        Self { hooks: hooks.clone(), guard: access.guard(hooks), open_metrics, read_deadline }
+        let (guard, denials, document) = (access.guard(hooks), Mutex::default(), OnceLock::new());
+        Self { hooks: hooks.clone(), guard, open_metrics, read_deadline, denials, document }
+    }
+
+    /// Whether `request` may what it needs.
+    ///
+    /// # Errors
+    /// The problem to answer with.
+    fn admit(&self, request: &HttpRequest, need: Need) -> Result<Rights, Problem> {
+        if need == Need::Nothing {
+            return Ok(Rights { scopes: Scopes::default(), tenant: None });
+        }
+        match self.guard.admit(request, &self.hooks) {
+            Ok(rights) => rights.expect(need).map(|()| rights),
+            Err(refusal) => Err(self.refuse(request, &refusal)),
+        }
+    }
+
+    fn refuse(&self, request: &HttpRequest, refusal: &Refusal) -> Problem {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        let now = self.hooks.clock().now().mono;
+        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        let Denied { retry_after, log } = denials.count(peer, refusal.wrong, now);
+        drop(denials);
+        if let Some(unlogged) = log {
+            let peer = peer.map(|peer| peer.to_string());
+            let (method, path) = (request.method(), request.path());
+            warn!(event = "auth.denied", %method, path, peer, wrong = refusal.wrong, unlogged, "call refused");
+        }
+        retry_after.map_or_else(|| Problem::new(Kind::Unauthorized, refusal.why), Problem::too_many_tries)
     }
 }
 
@@ -72,6 +118,6 @@ impl Hookmill {
     /// ```
     pub fn api(&self, access: Access) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static + use<> {
         let shared = Arc::new(Shared::new(self, access));
-        move |config| routes::configure(config, shared)
+        move |config| routes::configure(config, &shared)
     }
 }

@@ -1,17 +1,20 @@
 //! What an error is to an HTTP client: RFC 9457 problem details. The one place that turns errors into status codes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde_json::json;
 
+use super::schema::{Schemas, answer, count, status, text};
 use crate::{
     config::fields::MAX_FAULTS,
     error::{Fault, Invalid, StoreError},
     pipeline::{ChainError, ManageError, PublishError},
+    store::Scope,
 };
 
 /// Every kind of problem the API answers with. The list is closed: clients may match on it.
@@ -19,6 +22,7 @@ use crate::{
 pub(crate) enum Kind {
     Malformed,
     Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     Timeout,
@@ -29,6 +33,7 @@ pub(crate) enum Kind {
     TooLarge,
     UnsupportedMediaType,
     Invalid,
+    TooManyTries,
     Internal,
     ChainFailed,
     Overloaded,
@@ -38,11 +43,33 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 18] = [
+        Self::Malformed,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Timeout,
+        Self::Conflict,
+        Self::Stale,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::Invalid,
+        Self::TooManyTries,
+        Self::Internal,
+        Self::ChainFailed,
+        Self::Overloaded,
+        Self::StoreFull,
+        Self::StoreFailed,
+        Self::Closed,
+    ];
+
     /// Status, last segment of the type's URI reference, title.
-    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    pub(super) const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid token is needed"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The token does not allow it"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not for this path")
@@ -58,6 +85,7 @@ impl Kind {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The content type is not known here")
             }
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request breaks rules"),
+            Self::TooManyTries => (StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many wrong tokens"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here"),
             Self::ChainFailed => (StatusCode::BAD_GATEWAY, "chain-failed", "A step of the chain failed"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much waits already"),
@@ -82,6 +110,8 @@ pub(crate) struct Problem {
     close: bool,
     /// What ended a chain.
     step: Option<Box<FailedStep>>,
+    /// What a token lacks.
+    scope: Option<Scope>,
 }
 
 /// The step that ended a chain.
@@ -99,7 +129,8 @@ impl Problem {
         let retry_after =
             matches!(kind, Kind::Overloaded | Kind::StoreFull | Kind::StoreFailed | Kind::Closed).then_some(1);
         let close = matches!(kind, Kind::Timeout | Kind::TooLarge);
-        Self { kind, detail: detail.into(), errors: Vec::new(), allow: None, retry_after, close, step: None }
+        let detail = detail.into();
+        Self { kind, detail, errors: Vec::new(), allow: None, retry_after, close, step: None, scope: None }
     }
 
     /// A request that cannot be read, with the place where reading stopped.
@@ -109,6 +140,18 @@ impl Problem {
 
     pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
         ManageError::NotFound(what.to_string()).into()
+    }
+
+    /// A token without the scope that is needed.
+    pub(crate) fn lacking(scope: Scope) -> Self {
+        Self { scope: Some(scope), ..Self::new(Kind::Forbidden, format!("the token lacks the scope `{scope}`")) }
+    }
+
+    /// So many wrong tokens that the next is looked at only after `wait`.
+    pub(crate) fn too_many_tries(wait: Duration) -> Self {
+        let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
+        let detail = format!("too many wrong tokens from this address, try again in {seconds} s");
+        Self { retry_after: Some(seconds), ..Self::new(Kind::TooManyTries, detail) }
     }
 
     pub(crate) fn not_allowed(allow: &str) -> Self {
@@ -142,6 +185,10 @@ impl Problem {
         if self.kind == Kind::Unauthorized {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
+        if let Some(scope) = self.scope {
+            let lacking = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+            response.insert_header((header::WWW_AUTHENTICATE, lacking));
+        }
         if let Some(allow) = &self.allow {
             response.insert_header((header::ALLOW, allow.as_str()));
         }
@@ -168,7 +215,7 @@ struct Mistake<'a> {
 
 impl Serialize for Body<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Problem { kind, detail, errors, step, .. } = self.problem;
+        let Problem { kind, detail, errors, step, scope, .. } = self.problem;
         let (status, name, title) = kind.parts();
         let mut body = serializer.serialize_struct("Problem", 6)?;
         body.serialize_field("type", &format_args!("/problems/{name}"))?;
@@ -180,6 +227,9 @@ impl Serialize for Body<'_> {
             let errors = errors.iter().take(MAX_FAULTS);
             let errors = errors.map(|Fault { pointer, detail }| Mistake { pointer, detail });
             body.serialize_field("errors", &errors.collect::<Vec<_>>())?;
+        }
+        if let Some(scope) = scope {
+            body.serialize_field("scope", scope)?;
         }
         if let Some(step) = step {
             body.serialize_field("event", &step.event)?;
@@ -262,4 +312,25 @@ impl From<ChainError> for Problem {
             ChainError::Closed => Self::new(Kind::Closed, detail),
         }
     }
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    let types: Vec<_> = Kind::ALL.into_iter().map(|kind| format!("/problems/{}", kind.parts().1)).collect();
+    let mistake = answer(&[], json!({"pointer": text(), "detail": text()}));
+    let optional = ["errors", "scope", "event", "step", "attempts", "last_error", "last_status"];
+    let problem = json!({
+        "type": {"enum": types},
+        "title": text(),
+        "status": {"type": "integer"},
+        "detail": text(),
+        "request_id": text(),
+        "errors": {"type": "array", "items": mistake},
+        "scope": {"enum": Scope::ALL, "description": "What the token lacks."},
+        "event": text(),
+        "step": text(),
+        "attempts": count(),
+        "last_error": text(),
+        "last_status": status(),
+    });
+    all.add("Problem", answer(&optional, problem));
 }

@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
@@ -12,9 +13,11 @@ use super::{
     ndjson,
     problem::{Kind, Problem},
     query::Query,
+    schema::{Schemas, answer, anything, count, flag, moment_or_null, object, put, text, text_or_null},
+    theirs,
 };
 use crate::{
-    Acceptance, Event, Hookmill, Invalid, PublishError,
+    Acceptance, Event, EventId, Invalid, PublishError,
     event::{MAX_DATA_BYTES, MAX_METADATA_BYTES, Tenant},
 };
 
@@ -97,14 +100,20 @@ pub(super) async fn publish(call: Call) -> Answer {
     match format.read(&call, &body.bytes)? {
         Published::One(mut event) => {
             event.tenant = tenant.or(event.tenant);
+            take_over(&call, std::slice::from_mut(&mut event), |_| "#/tenant".to_owned())?;
             let accepted = call.hooks().publish(event).await.map_err(|error| format.refused(error))?;
-            json(StatusCode::ACCEPTED, &accepted)
+            let Acceptance { id, seq, duplicate, durable, .. } = &accepted;
+            json(
+                StatusCode::ACCEPTED,
+                &Receipt { id, seq: counted(&call, *seq), duplicate: *duplicate, durable: *durable },
+            )
         }
         Published::Several(mut events) => {
             if tenant.is_some() {
                 events.iter_mut().for_each(|event| event.tenant.clone_from(&tenant));
             }
-            several(call.hooks(), events, format).await
+            take_over(&call, &mut events, |index| format!("#/{index}/tenant"))?;
+            several(&call, events, format).await
         }
     }
 }
@@ -117,22 +126,50 @@ fn tenant(call: &Call, format: Format) -> Result<Option<String>, Invalid> {
     Ok(tenant.map(|tenant| tenant.to_string()))
 }
 
-async fn several(hooks: &Hookmill, events: Vec<Event>, format: Format) -> Answer {
+/// What became of one event.
+#[derive(Serialize)]
+struct Receipt<'a> {
+    id: &'a EventId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    duplicate: bool,
+    durable: bool,
+}
+
+/// Seqs count the events of all tenants: none of them is told.
+fn counted(call: &Call, seq: u64) -> Option<u64> {
+    call.tenant().is_none().then_some(seq)
+}
+
+/// Makes events those of the caller's tenant.
+///
+/// # Errors
+/// Forbidden: where they are said to be another's.
+fn take_over(call: &Call, events: &mut [Event], place: impl Fn(usize) -> String) -> Result<(), Problem> {
+    let Some(tenant) = call.tenant() else { return Ok(()) };
+    let mut refused: Option<Problem> = None;
+    for (index, event) in events.iter_mut().enumerate() {
+        if event.tenant.as_deref().is_some_and(|given| given != tenant.as_str()) {
+            let problem = refused.take().unwrap_or_else(|| theirs::others(tenant));
+            refused = Some(problem.at(place(index), format!("must be {tenant}, as the token says, or left out")));
+        }
+        event.tenant = Some(tenant.to_string());
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+async fn several(call: &Call, events: Vec<Event>, format: Format) -> Answer {
     let single = events.len() == 1;
-    let accepted = hooks.publish_all(events).await.map_err(|error| in_array(format.refused(error), single))?;
+    let accepted = call.hooks().publish_all(events).await.map_err(|error| in_array(format.refused(error), single))?;
     let new = || accepted.iter().filter(|one| !one.duplicate).map(|one| one.seq);
     let count = new().count();
     let durable = accepted.iter().all(|Acceptance { durable, .. }| *durable);
-    json(
-        StatusCode::ACCEPTED,
-        &json!({
-            "accepted": count,
-            "duplicates": accepted.len() - count,
-            "first_seq": new().min(),
-            "last_seq": new().max(),
-            "durable": durable,
-        }),
-    )
+    let mut body = json!({"accepted": count, "duplicates": accepted.len() - count, "durable": durable});
+    if call.tenant().is_none() {
+        put(&mut body, "first_seq", json!(new().min()));
+        put(&mut body, "last_seq", json!(new().max()));
+    }
+    json(StatusCode::ACCEPTED, &body)
 }
 
 /// Places count from the array, also when it holds a single event.
@@ -145,4 +182,25 @@ fn in_array(error: PublishError, single: bool) -> Problem {
         }
         error => error.into(),
     }
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    let event = json!({
+        "topic": text(),
+        "data": anything(),
+        "id": text_or_null(),
+        "tenant": text_or_null(),
+        "key": text_or_null(),
+        "source": text_or_null(),
+        "timestamp": moment_or_null(),
+        "metadata": {"type": ["object", "null"]},
+    });
+    all.add("NewEvent", object(&["topic", "data"], event));
+    let receipt = json!({"id": text(), "seq": count(), "duplicate": flag(), "durable": flag()});
+    all.add("Receipt", answer(&["seq"], receipt));
+    let seq = json!({"type": ["integer", "null"]});
+    let receipts = json!({
+        "accepted": count(), "duplicates": count(), "first_seq": seq, "last_seq": seq, "durable": flag(),
+    });
+    all.add("Receipts", answer(&["first_seq", "last_seq"], receipts));
 }

@@ -9,6 +9,7 @@ use super::{
     events,
     jobs::started,
     problem::Problem,
+    schema::{Schemas, answer, moment_or_null, object, text, text_or_null},
     selection::Selection,
 };
 use crate::{EndpointReplay, Only, endpoint::EndpointId, pipeline::REPLAY_RATE};
@@ -48,4 +49,18 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
         return ok(&json!({"matched": call.hooks().count_replay(&id, replay).await?}));
     }
     started(&call, &call.hooks().replay_endpoint(&id, replay, rate).await?)
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    all.add("EventReplay", object(&[], json!({"endpoint": text_or_null()})));
+    let deliveries = json!({"type": "array", "items": text()});
+    all.add("ReplayedEvent", answer(&[], json!({"deliveries": deliveries})));
+    let replay = json!({
+        "since": moment_or_null(),
+        "until": moment_or_null(),
+        "only": {"enum": ["failed", "missing", "all", null]},
+        "rate": {"type": ["number", "null"]},
+        "dry_run": {"type": ["boolean", "null"]},
+    });
+    all.add("EndpointReplay", object(&[], replay));
 }

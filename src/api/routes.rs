@@ -1,164 +1,245 @@
-//! Paths and their handlers.
+//! The one table of routes: method, path, what a caller needs, the handler, and what the OpenAPI document says of it. Nothing is
+//! mounted that is not in it, and nothing can be put into it without these.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
-use actix_web::{
-    HttpRequest, HttpResponse, Resource, Route, guard,
-    web::{self, Payload, ServiceConfig},
-};
-
-use futures_util::future::{FutureExt, LocalBoxFuture};
+use actix_web::web::{self, ServiceConfig};
+use serde_json::{Value, json};
 
 use super::{
     Shared,
-    call::{Answer, Call, Caller, serve},
+    call::{Answer, Call},
     chains, dead_letters, deliveries, endpoints, events, health, history, jobs, metrics,
-    problem::Problem,
-    publish, replays, rules, trials,
+    mount::{Route, otherwise, resources},
+    openapi::{self, Doc},
+    problem::{Kind, Problem},
+    publish, replays,
+    rights::Need,
+    rules,
+    schema::{Schemas, any_object, anything, moment, named, text},
+    tokens, trials,
 };
+use crate::{metrics::text::CONTENT_TYPE, store::Scope};
+use Kind::{
+    ChainFailed, Conflict, Invalid, Malformed, NotFound, Overloaded, Stale, StoreFull, Timeout, TooLarge,
+    UnsupportedMediaType,
+};
+use Need::{Nothing, Own, Whole};
+use Scope::{Admin, Metrics, Publish, Read, Replay};
 
-/// Adds everything to `config`. What no route matches is a problem too, in the scope that is configured.
-pub(super) fn configure(config: &mut ServiceConfig, shared: Arc<Shared>) {
-    let open = Router { shared: Arc::clone(&shared), guarded: false, waited: false, prefix: "" };
-    config.service(open.at("/healthz").get(health::alive).done());
-    config.service(open.at("/readyz").get(health::ready).done());
-    let metered = Router { shared: Arc::clone(&shared), guarded: !shared.open_metrics, waited: false, prefix: "" };
-    config.service(metered.at("/metrics").get(metrics::all).done());
-    config.service(metered.at("/metrics/endpoints").get(metrics::endpoints).done());
-    let guarded = Router { shared, guarded: true, waited: false, prefix: "/v1" };
-    config.service(v1(&guarded));
-    config.default_service(open.route(NOWHERE, not_found));
+/// A route and what is said of it.
+pub(super) struct Operation {
+    pub(super) route: Route,
+    pub(super) doc: Doc,
 }
 
-fn v1(router: &Router) -> actix_web::Scope {
-    let waited = Router { shared: Arc::clone(&router.shared), waited: true, ..*router };
-    web::scope("/v1")
-        .service(router.at("/events").get(events::list).post(publish::publish).done())
-        .service(router.at("/events/{id}").get(events::show).done())
-        .service(router.at("/events/{id}/attempts").get(history::of_event).done())
-        .service(router.at("/events/{id}/replay").post(replays::of_event).done())
-        .service(router.at("/endpoints").get(endpoints::list).post(endpoints::create).done())
-        .service(
-            router
-                .at("/endpoints/{id}")
-                .get(endpoints::show)
-                .put(endpoints::replace)
-                .patch(endpoints::patch)
-                .delete(endpoints::delete)
-                .done(),
-        )
-        .service(router.at("/endpoints/{id}/pause").post(endpoints::pause).done())
-        .service(router.at("/endpoints/{id}/resume").post(endpoints::resume).done())
-        .service(router.at("/endpoints/{id}/disable").post(endpoints::disable).done())
-        .service(router.at("/endpoints/{id}/enable").post(endpoints::enable).done())
-        .service(router.at("/endpoints/{id}/rotate-secret").post(endpoints::rotate_secret).done())
-        .service(router.at("/endpoints/{id}/test").post(trials::test).done())
-        .service(router.at("/endpoints/{id}/state").get(endpoints::state).done())
-        .service(router.at("/endpoints/{id}/attempts").get(history::of_endpoint).done())
-        .service(router.at("/endpoints/{id}/deliveries").get(deliveries::of_endpoint).done())
-        .service(router.at("/endpoints/{id}/replay").post(replays::of_endpoint).done())
-        .service(router.at("/deliveries/cancel").post(deliveries::cancel).done())
-        .service(router.at("/dead-letters").get(dead_letters::list).done())
-        .service(router.at("/dead-letters/replay").post(jobs::replay).done())
-        .service(router.at("/dead-letters/purge").post(jobs::purge).done())
-        .service(router.at("/jobs/{id}").get(jobs::show).delete(jobs::cancel).done())
-        .service(router.at("/dead-letters/{id}").get(dead_letters::show).done())
-        .service(router.at("/dead-letters/{id}/replay").post(dead_letters::replay).done())
-        .service(router.at("/debounce-rules").get(rules::list).done())
-        .service(router.at("/debounce-rules/{name}").get(rules::show).put(rules::put).delete(rules::delete).done())
-        .service(router.at("/chains").get(chains::list).done())
-        .service(router.at("/chains/{event}").get(chains::show).put(chains::put).delete(chains::delete).done())
-        .service(waited.at("/chains/{event}/invoke").post(chains::invoke).done())
-        .service(router.at("/stats").get(health::stats).done())
-        .default_service(router.route(NOWHERE, not_found))
+/// What a body may be refused for.
+const BODY: &[Kind] = &[Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout];
+/// The same of a body that changes what has a version.
+const CHANGE: &[Kind] = &[NotFound, Conflict, Stale, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout];
+/// What a call may be refused for that changes what has a version, without a body.
+const SWITCH: &[Kind] = &[NotFound, Conflict, Stale];
+
+const NDJSON: &str = "application/x-ndjson";
+const CLOUD_EVENT: &str = "application/cloudevents+json";
+const CLOUD_EVENTS: &str = "application/cloudevents-batch+json";
+const PATCH: &str = "application/merge-patch+json";
+const JSON: &str = "application/json";
+
+/// Every route. With `open_metrics` the metrics need nothing.
+#[rustfmt::skip]
+pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
+    let metered = if open_metrics { Nothing } else { Whole(Metrics) };
+    let is = |route, doc| Operation { route, doc };
+    vec![
+        is(Route::get("/healthz", Nothing, health::alive),
+            Doc::new("getHealth", "Whether the process lives").answers(200, "Health")),
+        is(Route::get("/readyz", Nothing, health::ready),
+            Doc::new("getReadiness", "Whether events are taken in; if not, why").answers(200, "Health").answers(503, "Health")),
+        is(Route::get("/metrics", metered, metrics::all),
+            Doc::new("getMetrics", "Metrics for Prometheus").answers_as(200, CONTENT_TYPE, text()).refuses(&[Invalid])),
+        is(Route::get("/metrics/endpoints", metered, metrics::endpoints),
+            Doc::new("getEndpointMetrics", "The 100 sickest endpoints, for Prometheus")
+                .answers_as(200, CONTENT_TYPE, text()).refuses(&[Invalid])),
+        is(Route::get("/v1/openapi.json", Nothing, openapi::show),
+            Doc::new("getDocument", "This document").answers_as(200, JSON, any_object()).refuses(&[Invalid])),
+
+        is(Route::get("/v1/events", Own(Read), events::list),
+            Doc::new("listEvents", "Events, newest first").query(page()).query(of_events())
+                .query([("state", json!({"enum": events::STATES.map(|(name, _)| name)}))])
+                .answers(200, "EventList").refuses(&[Invalid])),
+        is(Route::post("/v1/events", Own(Publish), publish::publish),
+            Doc::new("publishEvents", "Publish one event or several, all or none; durable when this is answered")
+                .query([("tenant", text())])
+                .body_as(JSON, json!({"anyOf": [named("NewEvent"), {"type": "array", "items": named("NewEvent")}]}))
+                .body_as(NDJSON, named("NewEvent"))
+                .body_as(CLOUD_EVENT, any_object())
+                .body_as(CLOUD_EVENTS, json!({"type": "array", "items": any_object()}))
+                .answers_as(202, JSON, json!({"anyOf": [named("Receipt"), named("Receipts")]}))
+                .refuses(&[Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, Overloaded, StoreFull])),
+        is(Route::get("/v1/events/{id}", Own(Read), events::show),
+            Doc::new("getEvent", "An event with its deliveries").query([("tenant", text())])
+                .answers(200, "EventDetail").refuses(&[NotFound, Invalid])),
+        is(Route::get("/v1/events/{id}/attempts", Own(Read), history::of_event),
+            Doc::new("listEventAttempts", "Every attempt of an event, oldest first").query([("tenant", text())])
+                .answers(200, "AttemptList").refuses(&[NotFound, Invalid])),
+        // What becomes of other tenants' and shared endpoints is decided here too: not for tenants.
+        is(Route::post("/v1/events/{id}/replay", Whole(Replay), replays::of_event),
+            Doc::new("replayEvent", "Deliver an event again, to all of its endpoints or one").query([("tenant", text())])
+                .maybe_body("EventReplay").answers(202, "ReplayedEvent")
+                .refuses(&[NotFound, Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout])),
+
+        is(Route::get("/v1/endpoints", Own(Read), endpoints::list),
+            Doc::new("listEndpoints", "Endpoints, by id").query(page()).answers(200, "EndpointList").refuses(&[Invalid])),
+        is(Route::post("/v1/endpoints", Own(Admin), endpoints::create),
+            Doc::new("createEndpoint", "Make an endpoint; a generated secret is shown this once")
+                .body("NewEndpoint").answers(201, "Endpoint")
+                .refuses(&[Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout])),
+        is(Route::get("/v1/endpoints/{id}", Own(Read), endpoints::show),
+            Doc::new("getEndpoint", "An endpoint; secrets are masked").answers(200, "Endpoint").refuses(&[NotFound])),
+        is(Route::put("/v1/endpoints/{id}", Own(Admin), endpoints::replace),
+            Doc::new("replaceEndpoint", "Replace an endpoint's settings, or make it")
+                .body("NewEndpoint").answers(200, "Endpoint").answers(201, "Endpoint").refuses(CHANGE)),
+        is(Route::patch("/v1/endpoints/{id}", Own(Admin), endpoints::patch),
+            Doc::new("patchEndpoint", "Change some of an endpoint's settings (RFC 7396)")
+                .body_as(PATCH, named("EndpointPatch")).body("EndpointPatch")
+                .answers(200, "Endpoint").refuses(CHANGE)),
+        is(Route::delete("/v1/endpoints/{id}", Own(Admin), endpoints::delete),
+            Doc::new("deleteEndpoint", "Delete an endpoint; what waited for it is dropped").answers_nothing(204).refuses(SWITCH)),
+        is(Route::post("/v1/endpoints/{id}/pause", Own(Admin), endpoints::pause),
+            Doc::new("pauseEndpoint", "Hold what comes until it is resumed").answers(200, "Endpoint").refuses(SWITCH)),
+        is(Route::post("/v1/endpoints/{id}/resume", Own(Admin), endpoints::resume),
+            Doc::new("resumeEndpoint", "Deliver what was held").answers(200, "Endpoint").refuses(SWITCH)),
+        is(Route::post("/v1/endpoints/{id}/disable", Own(Admin), endpoints::disable),
+            Doc::new("disableEndpoint", "Drop what waits and what comes").answers(200, "Endpoint").refuses(SWITCH)),
+        is(Route::post("/v1/endpoints/{id}/enable", Own(Admin), endpoints::enable),
+            Doc::new("enableEndpoint", "Take events again").answers(200, "Endpoint").refuses(SWITCH)),
+        is(Route::post("/v1/endpoints/{id}/rotate-secret", Own(Admin), endpoints::rotate_secret),
+            Doc::new("rotateSecret", "Another signing secret, shown this once; the old ones sign too for a while")
+                .maybe_body("SecretRotation").answers(200, "Endpoint").refuses(CHANGE)),
+        is(Route::post("/v1/endpoints/{id}/test", Own(Admin), trials::test),
+            Doc::new("testEndpoint", "Deliver a made-up event once and now, and tell what was answered")
+                .maybe_body("Trial").answers(200, "TrialOutcome")
+                .refuses(&[NotFound, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, Overloaded])),
+        is(Route::get("/v1/endpoints/{id}/state", Own(Read), endpoints::state),
+            Doc::new("getEndpointState", "How an endpoint stands").answers(200, "EndpointState").refuses(&[NotFound])),
+        is(Route::get("/v1/endpoints/{id}/attempts", Own(Read), history::of_endpoint),
+            Doc::new("listEndpointAttempts", "Attempts of an endpoint, newest event first").query(page())
+                .answers(200, "AttemptList").refuses(&[NotFound, Invalid])),
+        is(Route::get("/v1/endpoints/{id}/deliveries", Whole(Read), deliveries::of_endpoint),
+            Doc::new("listEndpointDeliveries", "Deliveries of an endpoint, newest event first").query(page())
+                .query([("state", json!({"enum": deliveries::STATES.map(|(name, _)| name)}))])
+                .answers(200, "DeliveryList").refuses(&[NotFound, Invalid])),
+        is(Route::post("/v1/endpoints/{id}/replay", Whole(Replay), replays::of_endpoint),
+            Doc::new("replayEndpoint", "Deliver again what an endpoint missed: a job; with `dry_run` only count it")
+                .maybe_body("EndpointReplay").answers(200, "Matched").answers(202, "JobStarted")
+                .refuses(&[NotFound, Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, Overloaded])),
+
+        is(Route::post("/v1/deliveries/cancel", Own(Admin), deliveries::cancel),
+            Doc::new("cancelDeliveries", "Give up what waits").body("CancelRequest").answers(200, "Cancelled").refuses(BODY)),
+
+        is(Route::get("/v1/dead-letters", Own(Read), dead_letters::list),
+            Doc::new("listDeadLetters", "Dead letters, newest event first").query(page()).query(of_events())
+                .query([("endpoint", text()), ("reason", text()), ("replayed", json!({"enum": ["true", "false"]}))])
+                .answers(200, "DeadLetterList").refuses(&[Invalid])),
+        is(Route::post("/v1/dead-letters/replay", Own(Replay), jobs::replay),
+            Doc::new("replayDeadLetters", "Deliver many again: a job; with `dry_run` only count them")
+                .body("ReplayRequest").answers(200, "Matched").answers(202, "JobStarted")
+                .refuses(&[Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, Overloaded])),
+        is(Route::post("/v1/dead-letters/purge", Own(Admin), jobs::purge),
+            Doc::new("purgeDeadLetters", "Forget many: a job; with `dry_run` only count them")
+                .body("PurgeRequest").answers(200, "Matched").answers(202, "JobStarted")
+                .refuses(&[Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, Overloaded])),
+        is(Route::get("/v1/dead-letters/{id}", Own(Read), dead_letters::show),
+            Doc::new("getDeadLetter", "A dead letter with its event").answers(200, "DeadLetterDetail").refuses(&[NotFound])),
+        is(Route::post("/v1/dead-letters/{id}/replay", Own(Replay), dead_letters::replay),
+            Doc::new("replayDeadLetter", "Deliver one again").answers(202, "Replayed").refuses(&[NotFound, Conflict])),
+        is(Route::get("/v1/jobs/{id}", Own(Read), jobs::show),
+            Doc::new("getJob", "How a job stands").answers(200, "Job").refuses(&[NotFound])),
+        is(Route::delete("/v1/jobs/{id}", Own(Replay), jobs::cancel),
+            Doc::new("cancelJob", "End a job; what it has done stays done").answers(200, "Job").refuses(&[NotFound])),
+
+        is(Route::get("/v1/debounce-rules", Whole(Read), rules::list),
+            Doc::new("listDebounceRules", "Debounce rules, by name").query(page())
+                .answers(200, "DebounceRuleList").refuses(&[Invalid])),
+        is(Route::get("/v1/debounce-rules/{name}", Whole(Read), rules::show),
+            Doc::new("getDebounceRule", "A debounce rule").answers(200, "DebounceRule").refuses(&[NotFound])),
+        is(Route::put("/v1/debounce-rules/{name}", Whole(Admin), rules::put),
+            Doc::new("putDebounceRule", "Set a debounce rule; one that changes forgets its windows").body("NewDebounceRule")
+                .answers(200, "DebounceRule").answers(201, "DebounceRule")
+                .refuses(&[Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout])),
+        is(Route::delete("/v1/debounce-rules/{name}", Whole(Admin), rules::delete),
+            Doc::new("deleteDebounceRule", "Delete a debounce rule; what it held passes")
+                .answers_nothing(204).refuses(&[NotFound, Conflict])),
+
+        is(Route::get("/v1/chains", Whole(Read), chains::list),
+            Doc::new("listChains", "Chains, by event").query(page()).answers(200, "ChainList").refuses(&[Invalid])),
+        is(Route::get("/v1/chains/{event}", Whole(Read), chains::show),
+            Doc::new("getChain", "A chain; secrets are masked").answers(200, "Chain").refuses(&[NotFound])),
+        is(Route::put("/v1/chains/{event}", Whole(Admin), chains::put),
+            Doc::new("putChain", "Set a chain").body("NewChain").answers(200, "Chain").answers(201, "Chain")
+                .refuses(&[Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout])),
+        is(Route::delete("/v1/chains/{event}", Whole(Admin), chains::delete),
+            Doc::new("deleteChain", "Delete a chain and its endpoints").answers_nothing(204).refuses(&[NotFound, Conflict])),
+        is(Route::post("/v1/chains/{event}/invoke", Whole(Publish), chains::invoke).waited(),
+            Doc::new("invokeChain", "Run a chain; the body of its final response is the answer")
+                .body_as(JSON, anything()).answers_as(200, JSON, anything()).answers_nothing(202)
+                .refuses(&[NotFound, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, ChainFailed, Overloaded])),
+
+        is(Route::get("/v1/tokens", Whole(Admin), tokens::list),
+            Doc::new("listTokens", "Tokens, oldest first; never the tokens themselves").query(page())
+                .answers(200, "TokenList").refuses(&[Invalid])),
+        is(Route::post("/v1/tokens", Whole(Admin), tokens::create),
+            Doc::new("createToken", "Make a token, shown this once").body("NewToken").answers(201, "MadeToken")
+                .refuses(&[Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout])),
+        is(Route::delete("/v1/tokens/{id}", Whole(Admin), tokens::delete),
+            Doc::new("deleteToken", "Delete a token: it opens nothing any more").answers_nothing(204).refuses(&[NotFound])),
+        is(Route::get("/v1/stats", Whole(Read), health::stats),
+            Doc::new("getStats", "The conservation sums").answers(200, "Stats").refuses(&[Invalid])),
+    ]
+}
+
+/// The schemas that the table names.
+pub(super) fn schemas(all: &mut Schemas) {
+    health::schemas(all);
+    events::schemas(all);
+    publish::schemas(all);
+    history::schemas(all);
+    endpoints::schemas(all);
+    trials::schemas(all);
+    deliveries::schemas(all);
+    dead_letters::schemas(all);
+    jobs::schemas(all);
+    replays::schemas(all);
+    rules::schemas(all);
+    chains::schemas(all);
+    tokens::schemas(all);
+}
+
+/// The parameters of every list.
+fn page() -> [(&'static str, Value); 2] {
+    [("limit", json!({"type": "integer", "minimum": 1, "maximum": 250, "default": 50})), ("cursor", text())]
+}
+
+/// The parameters of lists of what is about events.
+fn of_events() -> [(&'static str, Value); 4] {
+    [("topic", text()), ("tenant", text()), ("since", moment()), ("until", moment())]
+}
+
+const V1: &str = "/v1";
+
+/// Adds everything to `config`. What no route matches is a problem too, in the scope that is configured.
+pub(super) fn configure(config: &mut ServiceConfig, shared: &Arc<Shared>) {
+    let routes = table(shared.open_metrics).into_iter().map(|operation| operation.route);
+    let (v1, others): (Vec<_>, Vec<_>) = routes.partition(|route| route.path.starts_with(V1));
+    for resource in resources(shared, others, "") {
+        config.service(resource);
+    }
+    let scope = resources(shared, v1, V1).into_iter().fold(web::scope(V1), actix_web::Scope::service);
+    config.service(scope.default_service(otherwise(shared, Need::Token, not_found)));
+    config.default_service(otherwise(shared, Nothing, not_found));
 }
 
 async fn not_found(call: Call) -> Answer {
     Err(Problem::not_found(format_args!("the path {}", call.request.path())))
-}
-
-/// The route of what no route matches, in the metrics.
-const NOWHERE: &str = "none";
-
-pub(super) struct Router {
-    shared: Arc<Shared>,
-    guarded: bool,
-    /// Whether its calls end when their clients hang up.
-    waited: bool,
-    /// Where its paths begin.
-    prefix: &'static str,
-}
-
-impl Router {
-    /// Lets in those whom the guard of `shared` lets in.
-    pub(super) fn guarded(shared: Arc<Shared>) -> Self {
-        Self { shared, guarded: true, waited: false, prefix: "" }
-    }
-
-    pub(super) fn at<'a>(&'a self, path: &str) -> Methods<'a> {
-        let name = format!("{}{path}", self.prefix);
-        Methods { router: self, name, resource: web::resource(path.to_owned()), allow: Vec::new() }
-    }
-
-    /// `name` is the pattern of its path.
-    fn route<F, Fut>(&self, name: &str, handler: F) -> Route
-    where
-        F: Fn(Call) -> Fut + Clone + 'static,
-        Fut: Future<Output = Answer> + 'static,
-    {
-        let (shared, caller) = (Arc::clone(&self.shared), Caller { guarded: self.guarded, waited: self.waited });
-        let counted = shared.hooks.0.metrics().http.route(name);
-        web::route().to(move |request: HttpRequest, payload: Payload| -> LocalBoxFuture<'static, HttpResponse> {
-            let (shared, counted, handler) = (Arc::clone(&shared), Arc::clone(&counted), handler.clone());
-            let (clock, method) = (*shared.hooks.clock(), metrics::label(request.method()));
-            async move {
-                let started = clock.now().mono;
-                let response = serve(request, payload, shared, caller, handler).await;
-                counted.answered(method, response.status().as_u16(), clock.now().mono.since(started));
-                response
-            }
-            .boxed_local()
-        })
-    }
-}
-
-/// One path with the methods it knows; others are answered with their names.
-pub(super) struct Methods<'a> {
-    router: &'a Router,
-    name: String,
-    resource: Resource,
-    allow: Vec<&'static str>,
-}
-
-macro_rules! methods {
-    ($($method:ident: $guard:expr, $names:expr;)*) => {$(
-        pub(super) fn $method<F, Fut>(mut self, handler: F) -> Self
-        where
-            F: Fn(Call) -> Fut + Clone + 'static,
-            Fut: Future<Output = Answer> + 'static,
-        {
-            self.allow.extend($names);
-            self.resource = self.resource.route(self.router.route(&self.name, handler).guard($guard));
-            self
-        }
-    )*};
-}
-
-impl Methods<'_> {
-    methods! {
-        get: guard::Any(guard::Get()).or(guard::Head()), ["GET", "HEAD"];
-        post: guard::Post(), ["POST"];
-        put: guard::Put(), ["PUT"];
-        patch: guard::Patch(), ["PATCH"];
-        delete: guard::Delete(), ["DELETE"];
-    }
-
-    pub(super) fn done(self) -> Resource {
-        let allow = self.allow.join(", ");
-        let refuse = move |_: Call| {
-            let problem = Problem::not_allowed(&allow);
-            async { Err(problem) }
-        };
-        self.resource.default_service(self.router.route(&self.name, refuse))
-    }
 }

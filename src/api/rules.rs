@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, ops::Bound};
 
 use actix_web::{HttpResponse, http::StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     call::{Answer, Call, json, located, ok},
     list::List,
     problem::Problem,
     query::Query,
+    schema::{Schemas, answer, count, list_of, object, text, text_or_null},
 };
 use crate::{
     Hookmill,
@@ -65,4 +66,36 @@ fn show_rule(hooks: &Hookmill, name: &RuleName, rule: &Rule, totals: &BTreeMap<S
         members.insert("managed_by".to_owned(), hooks.rule_owner(name).as_str().into());
     }
     shown
+}
+
+/// What a rule may say.
+fn schema() -> Value {
+    let topics = json!({"type": "array", "items": text()});
+    json!({
+        "topics": topics,
+        "key": {"type": ["array", "null"], "items": text()},
+        "window": text(),
+        "edge": {"enum": ["leading", "trailing", "both", null]},
+        "max_wait": text_or_null(),
+        "reset_on": {"type": ["array", "null"], "items": text()},
+        "release_on_failure": {"type": ["boolean", "null"]},
+    })
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    all.add("NewDebounceRule", object(&["topics", "window"], schema()));
+    let own = json!({
+        "suppressed": count(),
+        "coalesced": count(),
+        "keys": count(),
+        "held": count(),
+        "name": text(),
+        "managed_by": {"enum": ["api", "code", "file"]},
+    });
+    let mut shown = schema();
+    if let (Value::Object(shown), Value::Object(own)) = (&mut shown, own) {
+        shown.extend(own);
+    }
+    all.add("DebounceRule", answer(&[], shown));
+    all.add("DebounceRuleList", list_of("DebounceRule"));
 }

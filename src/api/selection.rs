@@ -4,9 +4,8 @@ use std::{fmt::Display, str::FromStr};
 
 use serde_json::{Map, Value};
 
-use super::json::below;
+use super::{call::Call, json::below};
 use crate::{
-    Hookmill,
     config::nearest::nearest,
     endpoint::{EndpointId, EndpointKey},
     error::{Fault, Invalid},
@@ -56,10 +55,10 @@ impl<'a> Selection<'a> {
         chosen
     }
 
-    /// `endpoint`: one that there is.
-    pub(super) fn endpoint(&mut self, hooks: &Hookmill) -> Option<EndpointKey> {
+    /// `endpoint`: one that there is for the caller.
+    pub(super) fn endpoint(&mut self, call: &Call) -> Option<EndpointKey> {
         let id: EndpointId = self.parse("endpoint")?;
-        let known = hooks.endpoint(&id).map(|endpoint| endpoint.key);
+        let known = call.known_endpoint(&id).map(|endpoint| endpoint.key);
         if known.is_none() {
             self.fault("endpoint", "is not the id of an endpoint");
         }

@@ -2,13 +2,16 @@
 
 mod audit;
 mod bulk;
+mod callers;
 mod chains;
 mod configuration;
 mod doors;
 mod formats;
 mod guarding;
+mod isolation;
 mod jobs;
 mod metrics;
+mod openapi;
 mod publishing;
 mod replays;
 mod secrets;
@@ -77,10 +80,14 @@ impl Client {
     async fn send(&self, request: TestRequest) -> Reply {
         let scope = web::scope("/hooks").configure(self.hooks.api(self.access.clone()));
         let app = init_service(App::new().service(scope)).await;
-        let response = call_service(&app, request.to_request()).await;
+        let request = request.to_request();
+        let (method, path) = (request.method().clone(), request.path().to_owned());
+        let response = call_service(&app, request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body()).await.unwrap_or_default();
-        Reply { status, headers, body }
+        let reply = Reply { status, headers, body };
+        openapi::check(&method, &path, &reply);
+        reply
     }
 
     async fn get(&self, path: &str) -> Reply {

@@ -9,6 +9,7 @@ use super::{
     envelope::syntax,
     json::{Members, text},
     problem::{Kind, Problem},
+    schema::{Schemas, answer, anything, count, object, status, text_or_null},
 };
 use crate::{
     endpoint::EndpointId,
@@ -27,17 +28,19 @@ pub(super) async fn test(call: Call) -> Answer {
     if !body.bytes.is_empty() && kind != "application/json" {
         return Err(Problem::new(Kind::UnsupportedMediaType, "send application/json, or no body"));
     }
+    let endpoint = call.endpoint(&id)?;
     let trial = trial(&body.bytes)?;
     drop(body);
     let Tested { delivered, answer, duration, .. } = call.hooks().test_endpoint(&id, trial).await?;
     let (response, failure) = (answer.as_ref().ok().and_then(Reply::response), answer.as_ref().err());
+    let seen = call.may_see_answers_of(&id, endpoint.key);
     let error = failure.map(|failure| failure.detail.clone());
     ok(&json!({
         "outcome": if delivered { "delivered" } else { "failed" },
         "status": response.map(|response| response.status),
         "duration_ms": duration.as_millis(),
         "error": error.or_else(|| response.filter(|_| !delivered).map(|response| format!("answered {}", response.status))),
-        "response": response.map(|response| String::from_utf8_lossy(&response.body)),
+        "response": response.filter(|_| seen).map(|response| String::from_utf8_lossy(&response.body)),
     }))
 }
 
@@ -66,4 +69,16 @@ fn trial(body: &Bytes) -> Result<Trial, Problem> {
     }
     Invalid::unless_empty(faults)?;
     Ok(trial)
+}
+
+pub(super) fn schemas(all: &mut Schemas) {
+    all.add("Trial", object(&[], json!({"topic": {"type": "string"}, "data": anything()})));
+    let outcome = json!({
+        "outcome": {"enum": ["delivered", "failed"]},
+        "status": status(),
+        "duration_ms": count(),
+        "error": text_or_null(),
+        "response": text_or_null(),
+    });
+    all.add("TrialOutcome", answer(&[], outcome));
 }

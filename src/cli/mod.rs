@@ -1,9 +1,11 @@
 //! The command line: one file per command.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server cannot be reached, 4 denied, 5 not found, 6 conflict.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server cannot be reached, 4 denied, 5 not found, 6 conflict,
+//! 7 something acknowledged was not delivered.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on its terminal")]
 
+mod bench;
 mod chains;
 mod client;
 pub(crate) mod config;
@@ -13,10 +15,12 @@ mod door;
 mod listen;
 mod log;
 mod publish;
+mod scratch;
 mod serve;
 mod store;
 mod table;
 mod text;
+mod tokens;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -52,10 +56,14 @@ enum Command {
     Config(config::Config),
     /// List, check and invoke chains
     Chains(chains::Chains),
+    /// List, make and delete the tokens of callers
+    Tokens(tokens::Tokens),
     /// Check, back up, restore and read out a data directory
     Store(store::Store),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
+    /// Measure what this machine does: events per second, latency, processor time, and that nothing is lost
+    Bench(bench::Bench),
 }
 
 /// Where the server listens, and keeps everything, unless told otherwise.
@@ -113,11 +121,13 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Config(config) => config.run(),
         Command::Chains(chains) => chains.run(),
+        Command::Tokens(tokens) => tokens.run(),
         Command::Store(store) => store.run(),
         Command::Demo(demo) => {
             log::start("off");
             demo.run()
         }
+        Command::Bench(bench) => bench.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

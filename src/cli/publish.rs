@@ -45,7 +45,9 @@ impl Publish {
             } else {
                 let text = |name: &str| answer.get(name).map(Value::to_string).unwrap_or_default();
                 let again = if answer.get("duplicate") == Some(&Value::Bool(true)) { ", published before" } else { "" };
-                println!("accepted {} as number {}{again}", text("id").trim_matches('"'), text("seq"));
+                // A tenant's token is told no number.
+                let number = answer.get("seq").map_or_else(String::new, |seq| format!(" as number {seq}"));
+                println!("accepted {}{number}{again}", text("id").trim_matches('"'));
             }
             Ok(())
         })

@@ -2,6 +2,8 @@
 //!
 //! Every mistake is reported with its place, all at once, and an unknown name is a mistake.
 
+#[cfg(test)]
+pub(crate) mod conform;
 pub mod duration;
 pub mod fields;
 pub mod merge;

@@ -105,6 +105,19 @@ pub enum TenantScope {
     Every,
 }
 
+impl TenantScope {
+    /// Whether it is this tenant's alone.
+    pub fn is_of(&self, tenant: &Tenant) -> bool {
+        matches!(self, Self::Of(own) if own == tenant)
+    }
+
+    /// The one tenant whose an endpoint with these settings, as they are stored, is.
+    pub(crate) fn tenant_of_settings(settings: &str) -> Option<Tenant> {
+        let settings: Value = serde_json::from_str(settings).ok()?;
+        settings.get("tenant")?.as_str()?.parse().ok()
+    }
+}
+
 /// Credentials sent with each request.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Auth {

@@ -24,6 +24,7 @@ use super::{
     enrich::{self, Enricher, Hook},
     found::{Own, endpoints, known, recover, rules, stored_chains},
     operational::Listeners,
+    tokens::Keyring,
 };
 use crate::{
     clock::Clock,
@@ -355,6 +356,7 @@ impl Builder {
         hub.do_send(Barrier(done));
         let _gone = passed.await;
         debouncer.do_send(Begin);
+        let keyring = Keyring::of(store.tokens().await?);
         let inner = Inner {
             clock: self.clock,
             intake: Intake::new(self.intake.0, self.intake.1),
@@ -378,6 +380,7 @@ impl Builder {
             counters: Counters::default(),
             death,
             enricher,
+            keyring,
             listeners: Listeners::default(),
             bodies: BodyBounds { count: Quota::new(BODIES), bytes: Quota::new(BODY_BYTES) },
             arbiter: Arbiter::current(),

@@ -26,6 +26,8 @@ pub const REPLAY_RATE: f64 = 100.0;
 const RATES: RangeInclusive<f64> = 0.1..=5000.0;
 /// Jobs that run at once.
 const MOST: usize = 16;
+/// Of these, by one tenant's callers: one alone must not keep the others waiting.
+const OF_A_TENANT: usize = 2;
 /// Between two tries of a step that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -98,8 +100,13 @@ impl Hookmill {
         selection: DeadLetterSelection,
         rate: Option<f64>,
     ) -> Result<Job, ManageError> {
-        if self.0.store.running_jobs().await?.len() >= MOST {
+        let running = self.0.store.running_jobs().await?;
+        if running.len() >= MOST {
             return Err(ManageError::Busy(format!("{MOST} jobs are running already")));
+        }
+        let same = |job: &&Job| job.selection.within == selection.within;
+        if selection.within.is_some() && running.iter().filter(same).count() >= OF_A_TENANT {
+            return Err(ManageError::Busy(format!("{OF_A_TENANT} of this tenant's jobs are running already")));
         }
         let created_at = self.0.clock.now().wall;
         let total = self.count_for_job(kind, selection.clone(), created_at).await?;

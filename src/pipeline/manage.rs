@@ -76,7 +76,14 @@ impl Hookmill {
         settings: &Value,
     ) -> Result<Arc<Endpoint>, ManageError> {
         let origin = self.origin(Owner::Api);
-        let settings = Settings::parse(settings, origin, self.judge(origin))?;
+        self.create(id, Settings::parse(settings, origin, self.judge(origin))?).await
+    }
+
+    pub(super) async fn create(
+        &self,
+        id: Option<EndpointId>,
+        settings: Settings,
+    ) -> Result<Arc<Endpoint>, ManageError> {
         id.as_ref().map_or(Ok(()), expect_free_id)?;
         let _one_at_a_time = self.0.changes.lock().await;
         let id = match id {
@@ -166,7 +173,17 @@ impl Hookmill {
     ) -> Result<Arc<Endpoint>, ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
+        self.switch(old, switch, version).await
+    }
+
+    pub(super) async fn switch(
+        &self,
+        old: Arc<Endpoint>,
+        switch: Switch,
+        version: Option<u64>,
+    ) -> Result<Arc<Endpoint>, ManageError> {
         expect_version(&old, version)?;
+        let id = &old.id;
         let state = switch.after(old.settings.state);
         let state = state.ok_or_else(|| ManageError::Conflict(format!("{id} is disabled: enable it first")))?;
         if state == old.settings.state {
@@ -274,9 +291,13 @@ impl Hookmill {
     pub async fn delete_endpoint(&self, id: &EndpointId, version: Option<u64>) -> Result<(), ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
-        expect_version(&old, version)?;
-        expect_api(self.endpoint_owner(id), id)?;
-        self.erase(&old).await?;
+        self.delete(&old, version).await
+    }
+
+    pub(super) async fn delete(&self, old: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
+        expect_version(old, version)?;
+        expect_api(self.endpoint_owner(&old.id), &old.id)?;
+        self.erase(old).await?;
         Ok(())
     }
 
@@ -402,7 +423,7 @@ impl Hookmill {
     /// Judges the URLs of endpoints that `origin` configures.
     pub(super) fn judge(&self, origin: Origin) -> impl Judge {
         let perimeter = Arc::clone(&self.0.perimeter);
-        let https_only = perimeter.https_only && matches!(origin, Origin::Api { .. });
+        let https_only = perimeter.https_only && matches!(origin, Origin::Api { .. } | Origin::Tenant { .. });
         move |url: &Url, guard| match url.scheme() {
             "http" if https_only => Err(guard::NOT_HTTPS.to_owned()),
             _ => perimeter.judge_url(url, guard),

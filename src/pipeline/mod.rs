@@ -19,6 +19,9 @@ mod rotation;
 mod scrape;
 #[cfg(feature = "sqlite")]
 mod sealing;
+#[cfg(feature = "api")]
+mod tenants;
+mod tokens;
 mod trial;
 mod watch;
 
@@ -71,8 +74,12 @@ use operational::Listeners;
 pub use owner::Owner;
 pub(crate) use owner::Owners;
 pub use replay::{EndpointReplay, Only};
+use tokens::Keyring;
+pub use tokens::NewToken;
 pub use trial::{Tested, Trial};
 pub use watch::EventStream;
+#[cfg(feature = "api")]
+pub(crate) use {tenants::reaches_further, tokens::Holder};
 
 /// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
 /// store nothing is lost. [`Hookmill::shutdown`] ends it in good order.
@@ -110,6 +117,8 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     pub(crate) death: Death,
     pub(crate) enricher: Enricher,
+    /// What lets callers of the API in.
+    pub(crate) keyring: Keyring,
     pub(crate) listeners: Listeners,
     /// Request bodies in memory, over every mounted API.
     #[cfg_attr(not(feature = "api"), expect(dead_code, reason = "only the API reads bodies"))]

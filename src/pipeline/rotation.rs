@@ -39,14 +39,24 @@ impl Hookmill {
     ) -> Result<Arc<Endpoint>, ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
-        expect_version(&old, version)?;
+        self.rotate(&old, rotation, version).await
+    }
+
+    pub(super) async fn rotate(
+        &self,
+        old: &Endpoint,
+        rotation: &SecretRotation,
+        version: Option<u64>,
+    ) -> Result<Arc<Endpoint>, ManageError> {
+        let id = &old.id;
+        expect_version(old, version)?;
         let signing = old.settings.signing.rotated(rotation, self.0.clock.now().wall);
         let signing = signing.map_err(|error| match error {
             RotationError::Invalid(invalid) => invalid.into(),
             RotationError::Unsigned => ManageError::Conflict(format!("{id}: {error}")),
             RotationError::Random(_) => StoreError::Failed(error.to_string()).into(),
         })?;
-        let rotated = self.update(&old, Settings { signing, ..old.settings.clone() }).await?;
+        let rotated = self.update(old, Settings { signing, ..old.settings.clone() }).await?;
         info!(event = "endpoint.secret_rotated", endpoint_id = %id, "signing secret rotated");
         Ok(rotated)
     }

@@ -14,6 +14,7 @@ pub(in crate::store) mod queues;
 mod reading;
 pub(in crate::store) mod replays;
 pub(in crate::store) mod scenarios;
+pub(in crate::store) mod tenants;
 pub(in crate::store) mod watching;
 
 /// One `#[test]` for each scenario. `$open` is called as a function for each of them; it gives an empty store as
@@ -121,6 +122,16 @@ macro_rules! contract {
             retries_and_replays_take_room_too,
             pages_leave_keys_out_and_look_at_so_many_only,
             pages_of_one_key,
+        );
+        $crate::store::contract::contract!($open, tenants;
+            a_tenant_finds_its_own_events_and_deliveries,
+            a_tenant_finds_its_own_dead_letters,
+            a_tenant_finds_the_attempts_of_its_own_events,
+            a_tenant_cancels_what_is_its_own,
+            a_job_for_a_tenant_touches_nothing_of_others,
+            an_endpoint_is_its_tenants_as_its_settings_say,
+            tokens_are_kept_until_deleted,
+            a_token_was_used_last_when_it_was_used_last,
         );
         $crate::store::contract::contract!($open, watching;
             vitals_name_who_waits_and_who_fails,

@@ -25,6 +25,8 @@ pub struct DeadLetterSelection {
     pub reason: Option<DeadReason>,
     /// Of events of this tenant.
     pub tenant: Option<Tenant>,
+    /// What this tenant may see: of its events, at its endpoints.
+    pub within: Option<Tenant>,
     /// Dead since this moment or later.
     pub since: Option<Timestamp>,
     /// Dead before this moment.
@@ -39,6 +41,8 @@ pub(super) struct Letter<'a> {
     /// Of its event, as long as that is kept.
     pub(super) topic: Option<&'a Topic>,
     pub(super) tenant: Option<&'a Tenant>,
+    /// Whose its endpoint is.
+    pub(super) of: Option<&'a Tenant>,
 }
 
 impl DeadLetterSelection {
@@ -52,6 +56,7 @@ impl DeadLetterSelection {
             && self.topic.as_ref().is_none_or(|wanted| letter.topic.is_some_and(|topic| wanted.matches(topic)))
             && self.reason.is_none_or(|wanted| wanted.as_str() == letter.reason)
             && self.tenant.as_ref().is_none_or(|wanted| letter.tenant == Some(wanted))
+            && self.within.as_ref().is_none_or(|tenant| letter.tenant == Some(tenant) && letter.of == Some(tenant))
             && self.since.is_none_or(|since| letter.since >= since)
             && self.until.is_none_or(|until| letter.since < until)
     }

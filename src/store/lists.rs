@@ -57,6 +57,8 @@ pub struct EventFilter {
     pub state: Option<EventState>,
     /// At least one delivery stands here.
     pub delivery: Option<DeliveryState>,
+    /// What this tenant may see: its events, and of their deliveries those at its endpoints.
+    pub within: Option<Tenant>,
     /// Accepted at this moment or later.
     pub since: Option<Timestamp>,
     /// Accepted before this moment.
@@ -94,6 +96,8 @@ pub struct DeliveryRow {
     pub id: DeliveryId,
     /// The endpoint's id.
     pub endpoint: EndpointId,
+    /// Whose that endpoint is, if it is one tenant's.
+    pub of: Option<Tenant>,
     /// Where it stands.
     pub state: DeliveryState,
     /// Why, if dropped or a dead letter.
@@ -141,6 +145,8 @@ pub struct AttemptRow {
     pub delivery: DeliveryId,
     /// The endpoint's id.
     pub endpoint: EndpointId,
+    /// Whose that endpoint is, if it is one tenant's.
+    pub of: Option<Tenant>,
     /// The event's id, as long as the event is kept.
     pub event: Option<EventId>,
     /// Which attempt, from 1.
@@ -190,6 +196,8 @@ pub struct DeadLetterRow {
     pub id: DeliveryId,
     /// The endpoint's id.
     pub endpoint: EndpointId,
+    /// Whose that endpoint is, if it is one tenant's.
+    pub of: Option<Tenant>,
     /// The event's id, as long as the event is kept.
     pub event: Option<EventId>,
     /// The event's topic, likewise.

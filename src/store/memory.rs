@@ -14,6 +14,7 @@ mod retention;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::{
     collections::VecDeque,
@@ -249,6 +250,25 @@ impl Store for MemoryStore {
         self.read(|state| state.jobs.running())
     }
 
+    fn create_token(&self, token: TokenRow) -> Reply<()> {
+        self.answer(|state, _| state.tokens.create(token))
+    }
+
+    fn delete_token(&self, id: TokenId) -> Reply<bool> {
+        self.answer(|state, _| Ok(state.tokens.delete(&id)))
+    }
+
+    fn use_token(&self, id: TokenId, at: Timestamp) -> Reply<()> {
+        self.answer(|state, _| {
+            state.tokens.used(&id, at);
+            Ok(())
+        })
+    }
+
+    fn tokens(&self) -> Reply<Vec<TokenRow>> {
+        self.read(|state| state.tokens.all())
+    }
+
     fn load(&self) -> Reply<Loaded> {
         self.read(State::load)
     }
@@ -281,8 +301,14 @@ impl Store for MemoryStore {
         self.read(|state| state.event_attempts(seq))
     }
 
-    fn endpoint_attempts(&self, endpoint: EndpointKey, before: Option<u64>, limit: usize) -> Reply<Vec<AttemptRow>> {
-        self.read(|state| state.endpoint_attempts(endpoint, before, limit))
+    fn endpoint_attempts(
+        &self,
+        endpoint: EndpointKey,
+        tenant: Option<Tenant>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Reply<Vec<AttemptRow>> {
+        self.read(|state| state.endpoint_attempts(endpoint, tenant.as_ref(), before, limit))
     }
 
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {

@@ -20,6 +20,7 @@ mod sealing;
 mod space;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod tokens;
 mod totals;
 mod vitals;
 mod windows;
@@ -45,6 +46,7 @@ pub use lists::*;
 pub use reasons::*;
 pub use rows::*;
 pub use space::*;
+pub use tokens::*;
 pub use totals::*;
 pub use vitals::*;
 pub use windows::*;
@@ -214,6 +216,18 @@ pub trait Store: Send + Sync {
     /// The jobs that run.
     fn running_jobs(&self) -> Reply<Vec<Job>>;
 
+    /// Keeps a new token. Fails when there is one of this id.
+    fn create_token(&self, token: TokenRow) -> Reply<()>;
+
+    /// Forgets a token; tells whether there was one.
+    fn delete_token(&self, id: TokenId) -> Reply<bool>;
+
+    /// Notes that a token was used at this moment, unless it was used later.
+    fn use_token(&self, id: TokenId, at: Timestamp) -> Reply<()>;
+
+    /// Every token, by id.
+    fn tokens(&self) -> Reply<Vec<TokenRow>>;
+
     /// Everything the pipeline needs to start.
     fn load(&self) -> Reply<Loaded>;
 
@@ -242,8 +256,14 @@ pub trait Store: Send + Sync {
 
     /// Attempts of an endpoint: newest event first, among those of one event the newest attempt first. Whole events only:
     /// `limit` counts deliveries that were attempted; the last event may exceed it. `before` is the seq at which the page
-    /// before ended.
-    fn endpoint_attempts(&self, endpoint: EndpointKey, before: Option<u64>, limit: usize) -> Reply<Vec<AttemptRow>>;
+    /// before ended. With a `tenant`, those of its events alone.
+    fn endpoint_attempts(
+        &self,
+        endpoint: EndpointKey,
+        tenant: Option<Tenant>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Reply<Vec<AttemptRow>>;
 
     /// Dead letters, highest delivery id (seq, endpoint, run) first.
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>>;

@@ -9,7 +9,7 @@ use super::{DeadReason, Debounced, DropReason, HeldDelivery, WindowChange};
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey, queue::QueuePolicy},
-    event::{Accepted, NameError, Topic, TopicPattern},
+    event::{Accepted, NameError, Tenant, Topic, TopicPattern},
     intake::Permit,
 };
 
@@ -342,15 +342,26 @@ pub struct CancelFilter {
     pub endpoint: Option<EndpointKey>,
     /// Of events of these topics.
     pub topic: Option<TopicPattern>,
+    /// What this tenant may change: of its events, to its endpoints.
+    pub within: Option<Tenant>,
     /// Made before this moment.
     pub until: Option<Timestamp>,
 }
 
+/// What of a pending delivery a filter asks for.
+pub(super) struct Waiting<'a> {
+    pub(super) topic: &'a Topic,
+    pub(super) created_at: Timestamp,
+    pub(super) tenant: Option<&'a Tenant>,
+    /// Whose its endpoint is.
+    pub(super) of: Option<&'a Tenant>,
+}
+
 impl CancelFilter {
-    /// Whether a delivery made at this moment of an event of this topic is meant.
-    pub(super) fn matches(&self, topic: &Topic, created_at: Timestamp) -> bool {
-        self.topic.as_ref().is_none_or(|wanted| wanted.matches(topic))
-            && self.until.is_none_or(|until| created_at < until)
+    pub(super) fn matches(&self, waiting: &Waiting<'_>) -> bool {
+        self.topic.as_ref().is_none_or(|wanted| wanted.matches(waiting.topic))
+            && self.within.as_ref().is_none_or(|tenant| waiting.tenant == Some(tenant) && waiting.of == Some(tenant))
+            && self.until.is_none_or(|until| waiting.created_at < until)
     }
 }
 

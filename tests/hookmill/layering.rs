@@ -30,7 +30,13 @@ const SERVANTS: &[&str] = &["actor", "lifecycle", "metrics"];
 
 /// The rules of each stage: no actor, no socket, no runtime.
 const PURE: &[&str] = &[
+    "api/denials.rs",
+    "api/schema.rs",
     "chain",
+    "cli/bench/ledger.rs",
+    "cli/bench/plan.rs",
+    "cli/bench/report.rs",
+    "cli/bench/request.rs",
     "cli/door/hosts.rs",
     "cli/text.rs",
     "config",
@@ -65,6 +71,7 @@ const PURE: &[&str] = &[
     "store/reasons.rs",
     "store/rows.rs",
     "store/sealing.rs",
+    "store/tokens.rs",
     "store/windows.rs",
     "transport/batch.rs",
     "transport/body.rs",

@@ -14,10 +14,10 @@ use crate::{
     error::Invalid,
 };
 
-const AUTH_TYPES: [(&str, &str); 4] =
+pub(super) const AUTH_TYPES: [(&str, &str); 4] =
     [("none", "none"), ("bearer", "bearer"), ("basic", "basic"), ("verbatim", "verbatim")];
 
-const SIGNING_TYPES: [(&str, &str); 3] = [("standard", "standard"), ("hmac", "hmac"), ("none", "none")];
+pub(super) const SIGNING_TYPES: [(&str, &str); 3] = [("standard", "standard"), ("hmac", "hmac"), ("none", "none")];
 pub(super) const SCHEMES: [(&str, Scheme); 2] = [("v1", Scheme::V1), ("v1a", Scheme::V1a)];
 pub(super) const HEADER_PREFIXES: [(&str, HeaderPrefix); 2] =
     [("webhook", HeaderPrefix::Webhook), ("svix", HeaderPrefix::Svix)];

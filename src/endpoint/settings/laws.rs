@@ -26,7 +26,8 @@ use crate::{
     event::TopicPattern,
 };
 
-const ORIGINS: [Origin; 5] = [
+const ORIGINS: [Origin; 6] = [
+    Origin::Tenant { allow_loopback: false },
     Origin::Code,
     Origin::Operator,
     Origin::Api { allow_loopback: false, file_root: true },
@@ -330,7 +331,7 @@ fn to_file(settings: &Settings, file: LogFile, origin: Origin) -> Option<Setting
     let path = match origin {
         Origin::Code | Origin::Operator => format!("/{path}").parse().unwrap(),
         Origin::Api { file_root: true, .. } => path,
-        Origin::Api { .. } => return None,
+        Origin::Api { .. } | Origin::Tenant { .. } => return None,
     };
     let format = if settings.format == Format::CloudEventsBinary { Format::Raw } else { settings.format.clone() };
     Some(Settings {
@@ -369,7 +370,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
         |(who, place, (filter, format, preset), (policy, dead_letters, debounce), private, origin)| {
             let (name, tenant, auth, signing, headers) = who;
             let (target, topics, state, method, metadata) = place;
-            let guard = if private { origin.private() } else { origin.public() };
+            let guard = origin.private().filter(|_| private).unwrap_or(origin.public());
             let method = method.to_owned();
             let batch = policy.batch.filter(|_| format != Format::CloudEventsBinary);
             let policy = Policy { batch, ..policy };

@@ -13,6 +13,7 @@ mod patch;
 mod policy;
 mod print;
 mod queue;
+mod schema;
 mod target;
 
 use std::io;
@@ -43,6 +44,11 @@ pub enum Origin {
         /// There is a file root: files may be made below the first one, by relative paths.
         file_root: bool,
     },
+    /// Whoever calls the configuration API with a tenant's token. Guard `public`, and no other; no files.
+    Tenant {
+        /// `public` reaches this machine too: [`Guard::PublicAndLoopback`].
+        allow_loopback: bool,
+    },
 }
 
 /// Which files an endpoint may be.
@@ -54,6 +60,8 @@ enum Files {
     BelowRoot,
     /// None: no file root is named.
     NoRoot,
+    /// None: they are not a tenant's.
+    NotTheirs,
     /// Those that were allowed when they were named.
     Any,
 }
@@ -67,6 +75,7 @@ impl Files {
             (Self::Any, _) | (Self::Absolute, true) | (Self::BelowRoot, false) => Ok(()),
             (Self::Absolute, false) => Err("must be an absolute path, such as \"/var/log/hooks.jsonl\""),
             (Self::BelowRoot, true) => Err("must be a relative path: it lies below the first of the `file_roots`"),
+            (Self::NotTheirs, _) => Err("is refused: a tenant's endpoints are URLs"),
             (Self::NoRoot, _) => {
                 Err("is refused: the operator has to name `file_roots` in the configuration file (or the program one)")
             }
@@ -81,6 +90,7 @@ impl Origin {
             Self::Code | Self::Operator => Files::Absolute,
             Self::Api { file_root: true, .. } => Files::BelowRoot,
             Self::Api { file_root: false, .. } => Files::NoRoot,
+            Self::Tenant { .. } => Files::NotTheirs,
         }
     }
 
@@ -88,22 +98,23 @@ impl Origin {
     pub const fn default_guard(self) -> Guard {
         match self {
             Self::Code | Self::Operator => Guard::Private,
-            Self::Api { .. } => self.public(),
+            Self::Api { .. } | Self::Tenant { .. } => self.public(),
         }
     }
 
-    /// What `"private"` means here.
-    const fn private(self) -> Guard {
-        match self {
+    /// What `"private"` means here, if it may be said.
+    const fn private(self) -> Option<Guard> {
+        Some(match self {
+            Self::Tenant { .. } => return None,
             Self::Api { allow_loopback: false, .. } => Guard::PrivateNoLoopback,
             _ => Guard::Private,
-        }
+        })
     }
 
     /// What `"public"` means here.
     const fn public(self) -> Guard {
         match self {
-            Self::Api { allow_loopback: true, .. } => Guard::PublicAndLoopback,
+            Self::Api { allow_loopback: true, .. } | Self::Tenant { allow_loopback: true } => Guard::PublicAndLoopback,
             _ => Guard::Public,
         }
     }

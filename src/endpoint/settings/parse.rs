@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) const STATES: [(&str, State); 3] =
     [("active", State::Active), ("paused", State::Paused), ("disabled", State::Disabled)];
-const METHODS: [(&str, &str); 3] = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")];
+pub(super) const METHODS: [(&str, &str); 3] = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")];
 
 impl Settings {
     /// Reads settings. Only `url` or `file` must be there, everything else has its default; bounds are in [`limits`]. Where a
@@ -50,7 +50,8 @@ impl Settings {
 }
 
 fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl Judge) -> Option<Settings> {
-    let guards = [("private", origin.private()), ("public", origin.public())];
+    let private = origin.private().map(|private| ("private", private));
+    let guards: Vec<_> = private.into_iter().chain([("public", origin.public())]).collect();
     let guard = fields.take("guard").map_or_else(|| Some(origin.default_guard()), |field| field.choice(&guards));
     let target = target::target(fields, files, guard, judge);
     let to_file = matches!(target, Some(Target::File(_)));

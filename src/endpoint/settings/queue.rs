@@ -8,7 +8,7 @@ use crate::{
     endpoint::queue::{Ordered, QueuePolicy, WhenFull},
 };
 
-const WHEN_FULL: [(&str, WhenFull); 3] =
+pub(super) const WHEN_FULL: [(&str, WhenFull); 3] =
     [("spill", WhenFull::Spill), ("drop_oldest", WhenFull::DropOldest), ("drop_newest", WhenFull::DropNewest)];
 pub(super) const ORDERED: [(&str, Ordered); 2] = [("none", Ordered::None), ("key", Ordered::Key)];
 

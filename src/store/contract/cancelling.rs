@@ -40,7 +40,8 @@ pub(in crate::store) fn cancelling_asks_for_topic_and_time(bench: &Bench) {
         bench.judge(&event, Ruling::Routed(vec![target(endpoint)]));
     }
     let found = |topic: Option<&str>, until| {
-        let filter = CancelFilter { endpoint: None, topic: topic.map(|topic| topic.parse().unwrap()), until };
+        let topic = topic.map(|topic| topic.parse().unwrap());
+        let filter = CancelFilter { topic, until, ..CancelFilter::default() };
         get(bench.store.cancel(CancelStep { filter, dry_run: true, after: None })).matched
     };
     assert_eq!((found(Some("a.*"), None), found(Some("b"), None), found(Some("*"), None)), (2, 1, 3));

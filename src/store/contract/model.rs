@@ -230,8 +230,10 @@ impl World {
                 Answer::Worked(work(store, selection, *kind, *most, step))
             }
             Op::Create(id) => {
-                let settings =
-                    format!(r#"{{"url": "https://a.b/", "name": "{step}", "dead_letters": {{"max_items": {id}}}}}"#);
+                let tenant = ["\"*\"", "\"x\"", "null"][usize::from(*id) % 3];
+                let settings = format!(
+                    r#"{{"url": "https://a.b/", "name": "{step}", "tenant": {tenant}, "dead_letters": {{"max_items": {id}}}}}"#
+                );
                 let row = wait(store.create_endpoint(format!("ep{id}").parse().unwrap(), settings));
                 Answer::Endpoint(row.ok().map(|row| (row.key, row.settings, row.version)))
             }
@@ -458,9 +460,10 @@ impl World {
             check_dead_letters(&totals);
             view.push(say(&(key, totals, oldest.is_some())));
             view.push(say(&pages(store, *key, Cursor::InOrder(None))));
-            view.push(say(&get(store.endpoint_attempts(*key, None, 5))));
+            view.push(say(&get(store.endpoint_attempts(*key, None, None, 5))));
+            view.push(say(&get(store.endpoint_attempts(*key, None, Some(5), 100))));
+            view.push(say(&get(store.endpoint_attempts(*key, Some("x".parse().unwrap()), None, 2))));
             view.push(say(&deliveries(store, *key)));
-            view.push(say(&get(store.endpoint_attempts(*key, Some(5), 100))));
         }
         view.extend(lists(store));
         view.extend(loaded(store, self.judged));
@@ -628,6 +631,8 @@ fn lists(store: &dyn Store) -> Vec<String> {
         EventFilter { delivery: Some(DeliveryState::DeadLettered), ..all() },
         EventFilter { delivery: Some(DeliveryState::Suppressed), ..all() },
         EventFilter { delivery: Some(DeliveryState::Pending), ..all() },
+        EventFilter { within: Some("x".parse().unwrap()), ..all() },
+        EventFilter { within: Some("x".parse().unwrap()), delivery: Some(DeliveryState::Pending), ..all() },
         EventFilter { delivery: Some(DeliveryState::Dropped), topic: Some("t2.x".parse().unwrap()), ..all() },
     ];
     for filter in filters {
@@ -638,10 +643,12 @@ fn lists(store: &dyn Store) -> Vec<String> {
         said.push(say(&(words(&detail.event), detail.state, &detail.deliveries)));
         said.push(say(&get(store.event_attempts(row.event.seq))));
     }
-    for (replayed, limit, before) in [(false, 100, None), (true, 100, None), (false, 2, Some(5))] {
+    let x = || Some("x".parse().unwrap());
+    let pages = [(false, 100, None, None), (true, 100, None, None), (false, 2, Some(5), None), (false, 2, None, x())];
+    for (replayed, limit, before, within) in pages {
         let before = before.map(|seq| DeliveryId { seq, endpoint: EndpointKey(2), run: 0 });
         said.push(say(&get(store.dead_letters(DeadLetterFilter {
-            selection: DeadLetterSelection::default(),
+            selection: DeadLetterSelection { within, ..DeadLetterSelection::default() },
             replayed,
             before,
             limit,

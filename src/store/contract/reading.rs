@@ -120,7 +120,7 @@ pub(in crate::store) fn attempts_of_an_endpoint_newest_event_first(bench: &Bench
     bench.settle(delivery(&c, endpoint), success(1, 3), Next::Delivered);
     bench.settle(delivery(&c, other), success(1, 3), Next::Delivered);
     let list = |before, limit| -> Vec<_> {
-        let rows = get(bench.store.endpoint_attempts(endpoint, before, limit));
+        let rows = get(bench.store.endpoint_attempts(endpoint, None, before, limit));
         rows.iter().map(|row| (row.delivery.seq, row.delivery.run, row.number)).collect()
     };
     assert_eq!(list(None, 9), [(3, 0, 1), (2, 1, 1), (2, 0, 2), (2, 0, 1), (1, 0, 1)]);

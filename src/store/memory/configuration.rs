@@ -1,11 +1,15 @@
 //! Endpoints, rules, breakers and replays: what people change.
 
 use super::{
-    super::{rows::CANCEL_STEP, *},
+    super::{
+        rows::{CANCEL_STEP, Waiting},
+        *,
+    },
     dead_letters::Letters,
     pending::Pending,
     state::{EndpointState, Origin, Standing, State},
 };
+use crate::endpoint::TenantScope;
 
 impl State {
     pub(super) fn create_endpoint(
@@ -29,8 +33,10 @@ impl State {
             state_since: now,
             state_reason: None,
         };
+        let tenant = TenantScope::tenant_of_settings(&row.settings);
         let endpoint = EndpointState {
             id,
+            tenant,
             row: Some(row.clone()),
             dropping: None,
             breaker: BreakerRecord::default(),
@@ -58,6 +64,7 @@ impl State {
             row.state_reason = change.state_reason;
         }
         let row = row.clone();
+        endpoint.tenant = TenantScope::tenant_of_settings(&row.settings);
         endpoint.dropping = change.drop_pending;
         self.drop_pending(key);
         self.limit_letters(key, &row.settings);
@@ -113,7 +120,11 @@ impl State {
 
     fn is_meant(&self, id: DeliveryId, filter: &CancelFilter) -> bool {
         let event = self.events.get(&id.seq).map(|kept| &kept.event);
-        event.zip(self.deliveries.get(&id)).is_some_and(|(event, one)| filter.matches(&event.topic, one.created_at))
+        let of = self.endpoints.get(&id.endpoint).and_then(|endpoint| endpoint.tenant.as_ref());
+        event.zip(self.deliveries.get(&id)).is_some_and(|(event, one)| {
+            let (topic, tenant) = (&event.topic, event.tenant.as_ref());
+            filter.matches(&Waiting { topic, created_at: one.created_at, tenant, of })
+        })
     }
 
     pub(super) fn keep_breaker(&mut self, key: EndpointKey, breaker: BreakerRecord) {

@@ -48,10 +48,13 @@ impl Jobs {
 
 impl State {
     /// The dead letters that were not replayed, oldest first within each endpoint, from above this one.
-    fn letters_above(&self, endpoint: Option<EndpointKey>, after: Option<LetterPlace>) -> Vec<LetterPlace> {
+    fn letters_above(&self, selection: &DeadLetterSelection, after: Option<LetterPlace>) -> Vec<LetterPlace> {
+        let DeadLetterSelection { endpoint, within, .. } = selection;
+        let endpoint = *endpoint;
         let from = endpoint.max(after.map(|place| place.endpoint));
         let endpoints = self.endpoints.range(from.unwrap_or(EndpointKey(i64::MIN))..);
         let endpoints = endpoints.take_while(|(key, _)| endpoint.is_none_or(|wanted| **key == wanted));
+        let endpoints = endpoints.filter(|(_, one)| within.is_none() || one.tenant == *within);
         let places = endpoints.flat_map(|(key, endpoint)| endpoint.letters.places(*key));
         places.filter(|place| after.is_none_or(|after| *place > after)).take(LETTER_STEP).collect()
     }
@@ -66,6 +69,7 @@ impl State {
             since: place.since,
             topic: event.map(|event| &event.topic),
             tenant: event.and_then(|event| event.tenant.as_ref()),
+            of: self.endpoints.get(&place.endpoint).and_then(|endpoint| endpoint.tenant.as_ref()),
         };
         Job::precedes(at, place, delivery.created_at) && selection.matches(&letter)
     }
@@ -75,7 +79,7 @@ impl State {
         if step.kind.is_of_events() {
             return self.look_at_events(step);
         }
-        let places = self.letters_above(step.selection.endpoint, step.after).into_iter();
+        let places = self.letters_above(&step.selection, step.after).into_iter();
         places.map(|place| (place, self.is_selected(&place, &step.selection, step.at))).collect()
     }
 

@@ -47,11 +47,19 @@ impl State {
             && filter.state.is_none_or(|wanted| *state == wanted)
             && filter.since.is_none_or(|since| event.accepted_at >= since)
             && filter.until.is_none_or(|until| event.accepted_at < until)
-            && filter.delivery.is_none_or(|wanted| self.has_delivery(event.seq, wanted))
+            && filter.within.as_ref().is_none_or(|tenant| event.tenant.as_ref() == Some(tenant))
+            && filter.delivery.is_none_or(|wanted| self.has_delivery(event.seq, wanted, filter.within.as_ref()))
     }
 
-    fn has_delivery(&self, seq: u64, wanted: DeliveryState) -> bool {
-        self.deliveries.range(all_of(seq)).any(|(_, delivery)| delivery.standing.state() == wanted)
+    fn has_delivery(&self, seq: u64, wanted: DeliveryState, within: Option<&Tenant>) -> bool {
+        let seen = |id: &DeliveryId| within.is_none() || self.owner(id.endpoint) == within;
+        let mut deliveries = self.deliveries.range(all_of(seq));
+        deliveries.any(|(id, delivery)| delivery.standing.state() == wanted && seen(id))
+    }
+
+    /// Whose an endpoint is, or was when it was deleted.
+    fn owner(&self, endpoint: EndpointKey) -> Option<&Tenant> {
+        self.endpoints.get(&endpoint).and_then(|endpoint| endpoint.tenant.as_ref())
     }
 
     pub(super) fn event(&self, tenant: Option<Tenant>, id: EventId) -> Option<EventDetail> {
@@ -69,6 +77,7 @@ impl State {
         Some(DeliveryRow {
             id,
             endpoint: self.endpoints.get(&id.endpoint)?.id.clone(),
+            of: self.owner(id.endpoint).cloned(),
             state: delivery.standing.state(),
             reason: delivery.standing.reason().map(str::to_owned),
             attempts: delivery.attempts,
@@ -88,11 +97,14 @@ impl State {
     pub(super) fn endpoint_attempts(
         &self,
         endpoint: EndpointKey,
+        tenant: Option<&Tenant>,
         before: Option<u64>,
         limit: usize,
     ) -> Vec<AttemptRow> {
         let end = DeliveryId { seq: before.unwrap_or(u64::MAX), endpoint: EndpointKey(i64::MIN), run: 0 };
-        let tried = |(id, delivery): &(&DeliveryId, &Delivery)| id.endpoint == endpoint && !delivery.log.is_empty();
+        let of = |seq| self.events.get(&seq).and_then(|kept| kept.event.tenant.as_ref());
+        let seen = |id: &DeliveryId| id.endpoint == endpoint && (tenant.is_none() || of(id.seq) == tenant);
+        let tried = |(id, delivery): &(&DeliveryId, &Delivery)| seen(id) && !delivery.log.is_empty();
         let (mut rows, mut deliveries, mut last) = (Vec::new(), 0, None);
         for (id, delivery) in self.deliveries.range(..end).rev().filter(tried) {
             if deliveries >= limit && last != Some(id.seq) {
@@ -108,11 +120,13 @@ impl State {
     /// The attempts of a delivery, oldest first.
     fn attempts(&self, id: DeliveryId, delivery: &Delivery) -> impl DoubleEndedIterator<Item = AttemptRow> {
         let endpoint = self.endpoints.get(&id.endpoint).map(|endpoint| &endpoint.id);
+        let of = self.owner(id.endpoint);
         let event = self.events.get(&id.seq).map(|kept| &kept.event.id);
         delivery.log.iter().filter_map(move |attempt| {
             Some(AttemptRow {
                 delivery: id,
                 endpoint: endpoint?.clone(),
+                of: of.cloned(),
                 event: event.cloned(),
                 number: attempt.number,
                 at: attempt.at,
@@ -144,6 +158,7 @@ impl State {
             since: row.dead_since,
             topic: row.topic.as_ref(),
             tenant,
+            of: row.of.as_ref(),
         })
     }
 
@@ -159,6 +174,7 @@ impl State {
         Some(DeadLetterRow {
             id,
             endpoint: self.endpoints.get(&id.endpoint)?.id.clone(),
+            of: self.owner(id.endpoint).cloned(),
             event: event.map(|event| event.id.clone()),
             topic: event.map(|event| event.topic.clone()),
             reason: reason.as_str().to_owned(),

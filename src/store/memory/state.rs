@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{super::*, dead_letters::Letters, jobs::Jobs, pending::Pending};
+use super::{super::*, dead_letters::Letters, jobs::Jobs, pending::Pending, tokens::Tokens};
 
 /// Everything that is kept.
 pub(super) struct State {
@@ -31,6 +31,7 @@ pub(super) struct State {
     pub(super) chains: BTreeMap<String, String>,
     pub(super) windows: BTreeMap<(String, String), WindowSlot>,
     pub(super) jobs: Jobs,
+    pub(super) tokens: Tokens,
     /// Events that are held.
     pub(super) held: BTreeSet<u64>,
     /// What each rule suppressed, and replaced by later ones.
@@ -79,6 +80,8 @@ pub(super) enum Standing {
 /// One endpoint.
 pub(super) struct EndpointState {
     pub(super) id: EndpointId,
+    /// Whose it is, or was when it was deleted.
+    pub(super) tenant: Option<Tenant>,
     /// `None` once it was deleted.
     pub(super) row: Option<EndpointRow>,
     /// New deliveries are dropped at once with this reason.
@@ -118,6 +121,7 @@ impl State {
             chains: BTreeMap::new(),
             windows: BTreeMap::new(),
             jobs: Jobs::default(),
+            tokens: Tokens::default(),
             held: BTreeSet::new(),
             rule_totals: BTreeMap::new(),
         }

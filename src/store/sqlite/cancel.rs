@@ -4,25 +4,29 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     codes::{signed, unsigned},
-    read::{moment, parsed},
+    read::{moment, parsed, tenant},
     write::Writer,
 };
 use crate::{
     endpoint::EndpointKey,
     event::Topic,
-    store::{CancelStep, CancelledStep, DeliveryId, DropReason, rows::CANCEL_STEP},
+    store::{
+        CancelStep, CancelledStep, DeliveryId, DropReason,
+        rows::{CANCEL_STEP, Waiting},
+    },
 };
 
 /// What a step comes to, and the deliveries that it is about.
 pub(super) fn look(db: &Connection, step: &CancelStep) -> rusqlite::Result<(CancelledStep, Vec<DeliveryId>)> {
     let mut select = db.prepare_cached(
-        "SELECT d.seq, d.endpoint, d.run, d.created_at, e.topic FROM (
+        "SELECT d.seq, d.endpoint, d.run, d.created_at, e.topic, e.tenant, p.tenant FROM (
              SELECT seq, endpoint, run, created_at FROM deliveries
              WHERE state = 0 AND endpoint >= ?1 AND endpoint <= ?2 AND (endpoint, seq, run) > (?3, ?4, ?5)
              UNION ALL SELECT seq, endpoint, run, created_at FROM deliveries
              WHERE state = 5 AND endpoint >= ?1 AND endpoint <= ?2 AND (endpoint, seq, run) > (?3, ?4, ?5)
              ORDER BY endpoint, seq, run LIMIT ?6) d
-         CROSS JOIN events e ON e.seq = d.seq ORDER BY d.endpoint, d.seq, d.run",
+         CROSS JOIN events e ON e.seq = d.seq CROSS JOIN endpoints p ON p.key = d.endpoint
+         ORDER BY d.endpoint, d.seq, d.run",
     )?;
     let (first, last) = step.filter.endpoint.map_or((i64::MIN, i64::MAX), |EndpointKey(key)| (key, key));
     let after = step.after.map_or((i64::MIN, 0, 0), |id| (id.endpoint.0, signed(id.seq), id.run));
@@ -34,7 +38,9 @@ pub(super) fn look(db: &Connection, step: &CancelStep) -> rusqlite::Result<(Canc
         seen += 1;
         found.next = (seen == CANCEL_STEP).then_some(id);
         let topic: Topic = parsed(4, row.get_ref(4)?.as_str()?)?;
-        if step.filter.matches(&topic, moment(row, 3)?) {
+        let (tenant, of) = (tenant(row, 5)?, tenant(row, 6)?);
+        let (tenant, of) = (tenant.as_ref(), of.as_ref());
+        if step.filter.matches(&Waiting { topic: &topic, created_at: moment(row, 3)?, tenant, of }) {
             found.found(id.endpoint);
             ids.push(id);
         }

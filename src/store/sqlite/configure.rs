@@ -88,7 +88,8 @@ impl Writer<'_> {
         let deleted = self.db.execute(
             // Of its settings nothing is kept but what is asked for later; no secret.
             "UPDATE endpoints SET deleted_at = ?2, dropping = ?3, settings = iif(json_valid(settings),
-                 json_object('dead_letters', json_extract(settings, '$.dead_letters')), '{}')
+                 json_object('dead_letters', json_extract(settings, '$.dead_letters'),
+                     'tenant', json_extract(settings, '$.tenant')), '{}')
              WHERE key = ?1 AND deleted_at IS NULL",
             params![key.0, self.now.as_millis(), reason.as_str()],
         )?;

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     codes::{signed, unsigned},
-    read::{moment, moment_or_none, parsed},
+    read::{moment, moment_or_none, parsed, tenant},
     write::Writer,
 };
 use crate::{
@@ -28,10 +28,11 @@ pub(super) fn look(
     after: Option<LetterPlace>,
 ) -> rusqlite::Result<Vec<(LetterPlace, bool)>> {
     let mut select = db.prepare_cached(
-        "SELECT d.endpoint, d.settled_at, d.seq, d.run, d.created_at, d.reason, e.topic, e.tenant
-         FROM deliveries d LEFT JOIN events e ON e.seq = d.seq
+        "SELECT d.endpoint, d.settled_at, d.seq, d.run, d.created_at, d.reason, e.topic, e.tenant, p.tenant
+         FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
          WHERE d.state = 2 AND d.replayed_as IS NULL AND d.endpoint >= ?1 AND d.endpoint <= ?2
              AND (d.endpoint, d.settled_at, d.seq, d.run) > (?3, ?4, ?5, ?6)
+             AND (?8 IS NULL OR d.endpoint IN (SELECT key FROM endpoints WHERE tenant = ?8))
          ORDER BY d.endpoint, d.settled_at, d.seq, d.run LIMIT ?7",
     )?;
     let (first, last) = selection.endpoint.map_or((i64::MIN, i64::MAX), |EndpointKey(key)| (key, key));
@@ -39,16 +40,25 @@ pub(super) fn look(
         (place.endpoint.0, place.since.as_millis(), signed(place.seq), i64::from(place.run))
     });
     let limit = i64::try_from(LETTER_STEP).unwrap_or(i64::MAX);
-    let mut rows = select.query(params![first.max(after.0), last, after.0, after.1, after.2, after.3, limit])?;
+    let mut rows = select.query(params![
+        first.max(after.0),
+        last,
+        after.0,
+        after.1,
+        after.2,
+        after.3,
+        limit,
+        selection.within.as_ref().map(Tenant::as_str)
+    ])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (endpoint, since) = (EndpointKey(row.get(0)?), moment(row, 1)?);
         let place = LetterPlace { endpoint, since, seq: unsigned(row.get(2)?), run: row.get(3)? };
         let topic = row.get_ref(6)?.as_str_or_null()?.map(|topic| parsed::<Topic>(6, topic)).transpose()?;
-        let tenant = row.get_ref(7)?.as_str_or_null()?.filter(|tenant| !tenant.is_empty());
-        let tenant = tenant.map(|tenant| parsed::<Tenant>(7, tenant)).transpose()?;
+        let (tenant, of) = (tenant(row, 7)?, tenant(row, 8)?);
         let reason = row.get_ref(5)?.as_str_or_null()?.unwrap_or_default();
-        let letter = Letter { endpoint, reason, since, topic: topic.as_ref(), tenant: tenant.as_ref() };
+        let letter =
+            Letter { endpoint, reason, since, topic: topic.as_ref(), tenant: tenant.as_ref(), of: of.as_ref() };
         found.push((place, Job::precedes(at, &place, moment(row, 4)?) && selection.matches(&letter)));
     }
     Ok(found)

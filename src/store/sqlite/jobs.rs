@@ -24,7 +24,7 @@ use crate::{
 /// The columns that [`job_row`] reads.
 const JOB: &str =
     "id, kind, state, rate, total, done, failed, created_at, ended_at, endpoint, topic, reason, tenant, since,
-    until, at_endpoint, at_since, at_seq, at_run";
+    until, at_endpoint, at_since, at_seq, at_run, within";
 
 fn job_row(row: &Row<'_>) -> Sql<(Job, Option<LetterPlace>)> {
     let selection = DeadLetterSelection {
@@ -34,6 +34,7 @@ fn job_row(row: &Row<'_>) -> Sql<(Job, Option<LetterPlace>)> {
         tenant: named_or_none(row, 12)?,
         since: moment_or_none(row, 13)?,
         until: moment_or_none(row, 14)?,
+        within: named_or_none(row, 19)?,
     };
     let job = Job {
         id: named(row, 0)?,
@@ -101,10 +102,10 @@ pub(super) fn count(db: &Connection, step: &CountStep) -> Sql<Counted> {
 
 impl Writer<'_> {
     pub(super) fn create_job(&mut self, job: &Job) -> Sql<()> {
-        let DeadLetterSelection { endpoint, topic, reason, tenant, since, until } = &job.selection;
+        let DeadLetterSelection { endpoint, topic, reason, tenant, within, since, until } = &job.selection;
         self.db.execute(
             "INSERT INTO jobs (id, kind, state, rate, total, done, failed, created_at, endpoint, topic, reason, tenant, since,
-                 until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 until, within) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 job.id.as_str(),
                 job.kind.as_str(),
@@ -120,6 +121,7 @@ impl Writer<'_> {
                 tenant.as_ref().map(|tenant| tenant.as_str()),
                 since.map(Timestamp::as_millis),
                 until.map(Timestamp::as_millis),
+                within.as_ref().map(|tenant| tenant.as_str()),
             ],
         )?;
         Ok(())

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{
     codes::{COALESCED, DEAD, DELIVERED, DROPPED, HELD, HELD_BACK, MUTED, PENDING, SUPPRESSED, signed, unsigned},
-    read::{AFTER_EVENT, EVENT, Sql, accepted, limit, meta, moment, moment_or_none, named, parsed},
+    read::{AFTER_EVENT, EVENT, Sql, accepted, limit, meta, moment, moment_or_none, named, parsed, tenant},
 };
 use crate::{
     clock::Timestamp,
@@ -79,6 +79,7 @@ pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>
     let before = filter.before.map_or(i64::MAX, signed);
     let (exact, below) = topic_conditions(filter.topic.as_ref());
     let tenant = filter.tenant.as_ref().map(Tenant::as_str);
+    let within = filter.within.as_ref().map(Tenant::as_str);
     let (since, until) = (filter.since.map(Timestamp::as_millis), filter.until.map(Timestamp::as_millis));
     let (state, delivery) = (filter.state.map(event_state_code), filter.delivery.map(delivery_state_code));
     let count = limit(filter.limit);
@@ -89,9 +90,15 @@ pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>
         ("e.accepted_at >= :since", since.is_some()),
         ("e.accepted_at < :until", until.is_some()),
         ("s = :state", state.is_some()),
+        ("e.tenant = :within", within.is_some()),
         (
             "EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = e.seq AND (d.state = :delivery OR :delivery = 0 AND d.state = 5))",
-            delivery.is_some(),
+            delivery.is_some() && within.is_none(),
+        ),
+        (
+            "EXISTS (SELECT 1 FROM deliveries d JOIN endpoints p ON p.key = d.endpoint
+                 WHERE d.seq = e.seq AND (d.state = :delivery OR :delivery = 0 AND d.state = 5) AND p.tenant = :within)",
+            delivery.is_some() && within.is_some(),
         ),
     ];
     let wanted: String =
@@ -100,13 +107,14 @@ pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>
         "SELECT {EVENT}, {STATE} AS s FROM events e WHERE e.seq < :before{wanted} ORDER BY e.seq DESC LIMIT :count"
     );
     let mut select = db.prepare_cached(&sql)?;
-    let all: [(&str, &dyn ToSql); 10] = [
+    let all: [(&str, &dyn ToSql); 11] = [
         (":judged", &judged),
         (":before", &before),
         (":count", &count),
         (":exact", &exact),
         (":below", &below),
         (":tenant", &tenant),
+        (":within", &within),
         (":since", &since),
         (":until", &until),
         (":state", &state),
@@ -136,12 +144,13 @@ pub(super) fn event(db: &Connection, tenant: Option<&Tenant>, id: &EventId) -> S
 
 /// The columns that [`delivery_row`] reads.
 const DELIVERY: &str =
-    "d.seq, d.endpoint, d.run, p.id, d.state, d.reason, d.attempts, d.due, d.last_status, d.last_error";
+    "d.seq, d.endpoint, d.run, p.id, d.state, d.reason, d.attempts, d.due, d.last_status, d.last_error, p.tenant";
 
 fn delivery_row(row: &Row<'_>) -> Sql<DeliveryRow> {
     Ok(DeliveryRow {
         id: delivery_id(row)?,
         endpoint: named(row, 3)?,
+        of: tenant(row, 10)?,
         state: delivery_state(row.get(4)?),
         reason: row.get(5)?,
         attempts: row.get(6)?,
@@ -182,9 +191,9 @@ fn deliveries_in(db: &Connection, filter: &DeliveryFilter, state: Option<i64>) -
     let rows = select.query_map(params![filter.endpoint.0, seq, run, limit(filter.limit)], |row| {
         Ok(ListedDelivery {
             delivery: delivery_row(row)?,
-            event: row.get::<_, Option<String>>(10)?.map(|id| parsed(10, &id)).transpose()?,
-            topic: row.get::<_, Option<String>>(11)?.map(|topic| parsed::<Topic>(11, &topic)).transpose()?,
-            created_at: moment(row, 12)?,
+            event: row.get::<_, Option<String>>(11)?.map(|id| parsed(11, &id)).transpose()?,
+            topic: row.get::<_, Option<String>>(12)?.map(|topic| parsed::<Topic>(12, &topic)).transpose()?,
+            created_at: moment(row, 13)?,
         })
     })?;
     rows.collect()
@@ -197,13 +206,14 @@ fn delivery_id(row: &Row<'_>) -> Sql<DeliveryId> {
 /// The attempts of a delivery, oldest first: its own row stands for a first attempt that succeeded.
 const ATTEMPTS: &str = "
     SELECT d.seq, d.endpoint, d.run, p.id, e.id, a.number, a.at, a.micros, a.status, a.outcome,
-        coalesce(a.error, b.error), coalesce(a.response, b.response), b.id, b.size
+        coalesce(a.error, b.error), coalesce(a.response, b.response), b.id, b.size, p.tenant AS owner,
+        e.tenant AS tenant
     FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
     JOIN attempts a ON a.seq = d.seq AND a.endpoint = d.endpoint AND a.run = d.run
     LEFT JOIN batches b ON b.endpoint = d.endpoint AND b.name = a.batch
     UNION ALL
     SELECT d.seq, d.endpoint, d.run, p.id, e.id, 1, d.last_at, d.last_micros, d.last_status, d.last_outcome, NULL, NULL,
-        b.id, b.size
+        b.id, b.size, p.tenant, e.tenant
     FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
     LEFT JOIN batches b ON b.endpoint = d.endpoint AND b.name = d.batch
     WHERE d.state = 1 AND d.attempts = 1";
@@ -212,6 +222,7 @@ fn attempt_row(row: &Row<'_>) -> Sql<AttemptRow> {
     Ok(AttemptRow {
         delivery: delivery_id(row)?,
         endpoint: named::<EndpointId>(row, 3)?,
+        of: tenant(row, 14)?,
         event: row.get::<_, Option<String>>(4)?.map(|id| parsed(4, &id)).transpose()?,
         number: row.get(5)?,
         at: moment(row, 6)?,
@@ -235,31 +246,36 @@ pub(super) fn event_attempts(db: &Connection, seq: u64) -> Sql<Vec<AttemptRow>> 
 pub(super) fn endpoint_attempts(
     db: &Connection,
     endpoint: EndpointKey,
+    tenant: Option<&Tenant>,
     before: Option<u64>,
     count: usize,
 ) -> Sql<Vec<AttemptRow>> {
     let mut oldest = db.prepare_cached(
-        "SELECT min(seq) FROM (SELECT seq FROM deliveries WHERE endpoint = ?1 AND seq < ?2 AND attempts > 0
-             ORDER BY seq DESC LIMIT ?3)",
+        "SELECT min(seq) FROM (SELECT d.seq FROM deliveries d WHERE d.endpoint = ?1 AND d.seq < ?2 AND d.attempts > 0
+             AND (?4 IS NULL OR EXISTS (SELECT 1 FROM events e WHERE e.seq = d.seq AND e.tenant = ?4))
+             ORDER BY d.seq DESC LIMIT ?3)",
     )?;
     let before = before.map_or(i64::MAX, signed);
-    let oldest: Option<i64> = oldest.query_row(params![endpoint.0, before, limit(count)], |row| row.get(0))?;
+    let tenant = tenant.map(Tenant::as_str);
+    let oldest: Option<i64> = oldest.query_row(params![endpoint.0, before, limit(count), tenant], |row| row.get(0))?;
     let sql = format!(
-        "SELECT * FROM ({ATTEMPTS}) WHERE endpoint = ?1 AND seq < ?2 AND seq >= ?3 ORDER BY seq DESC, run DESC, number DESC"
+        "SELECT * FROM ({ATTEMPTS}) WHERE endpoint = ?1 AND seq < ?2 AND seq >= ?3 AND (?4 IS NULL OR tenant = ?4)
+         ORDER BY seq DESC, run DESC, number DESC"
     );
     let Some(oldest) = oldest else { return Ok(Vec::new()) };
-    db.prepare_cached(&sql)?.query_map([endpoint.0, before, oldest], attempt_row)?.collect()
+    db.prepare_cached(&sql)?.query_map(params![endpoint.0, before, oldest, tenant], attempt_row)?.collect()
 }
 
 const DEAD_LETTERS: &str = "
     SELECT d.seq, d.endpoint, d.run, p.id, e.id, e.topic, d.reason, d.attempts, d.last_status, d.last_error, d.first_at,
-        d.settled_at, d.replayed_as
+        d.settled_at, d.replayed_as, p.tenant
     FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq WHERE d.state = 2";
 
 fn dead_letter_row(row: &Row<'_>) -> Sql<DeadLetterRow> {
     Ok(DeadLetterRow {
         id: delivery_id(row)?,
         endpoint: named(row, 3)?,
+        of: tenant(row, 13)?,
         event: row.get::<_, Option<String>>(4)?.map(|id| parsed(4, &id)).transpose()?,
         topic: row.get::<_, Option<String>>(5)?.map(|topic| parsed::<Topic>(5, &topic)).transpose()?,
         reason: row.get(6)?,
@@ -273,14 +289,14 @@ fn dead_letter_row(row: &Row<'_>) -> Sql<DeadLetterRow> {
 }
 
 pub(super) fn dead_letters(db: &Connection, filter: &DeadLetterFilter) -> Sql<Vec<DeadLetterRow>> {
-    let DeadLetterSelection { endpoint, topic, reason, tenant, since, until } = &filter.selection;
+    let DeadLetterSelection { endpoint, topic, reason, tenant, within, since, until } = &filter.selection;
     let replayed = if filter.replayed { "NOT NULL" } else { "NULL" };
     let (exact, below) = topic_conditions(topic.as_ref());
     let sql = format!(
         "{DEAD_LETTERS} AND d.replayed_as IS {replayed} AND (?1 IS NULL OR d.endpoint = ?1)
          AND (d.seq, d.endpoint, d.run) < (?2, ?3, ?4) AND (?6 IS NULL OR d.reason = ?6) AND (?7 IS NULL OR e.tenant = ?7)
          AND (?8 IS NULL OR d.settled_at >= ?8) AND (?9 IS NULL OR d.settled_at < ?9) AND (?10 IS NULL OR e.topic = ?10)
-         AND (?11 IS NULL OR e.topic GLOB ?11) ORDER BY d.seq DESC, d.endpoint DESC, d.run DESC LIMIT ?5"
+         AND (?11 IS NULL OR e.topic GLOB ?11) AND (?12 IS NULL OR e.tenant = ?12 AND p.tenant = ?12) ORDER BY d.seq DESC, d.endpoint DESC, d.run DESC LIMIT ?5"
     );
     let before = filter.before.map_or((i64::MAX, 0, 0), |id| (signed(id.seq), id.endpoint.0, id.run));
     let mut select = db.prepare_cached(&sql)?;
@@ -296,6 +312,7 @@ pub(super) fn dead_letters(db: &Connection, filter: &DeadLetterFilter) -> Sql<Ve
         until.map(Timestamp::as_millis),
         exact,
         below,
+        within.as_ref().map(Tenant::as_str),
     ];
     select.query_map(values, dead_letter_row)?.collect()
 }

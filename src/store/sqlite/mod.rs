@@ -25,6 +25,7 @@ mod sealed;
 mod space;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod write;
 
 use std::{
@@ -46,7 +47,8 @@ use super::{
     Counted, DeadLetterFilter, DeadLetterRow, Debounced, DeliveryFilter, DeliveryId, DeliveryTotals, Disk,
     EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState,
     ListedDelivery, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Reserve, Retention, RuleTotals,
-    SecretKeys, Settlement, Space, SpaceSink, Store, Submission, Totals, Verdict, Vitals, sealing::Owner,
+    SecretKeys, Settlement, Space, SpaceSink, Store, Submission, TokenId, TokenRow, Totals, Verdict, Vitals,
+    sealing::Owner,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -356,6 +358,22 @@ impl Store for SqliteStore {
         self.read(jobs::running_jobs)
     }
 
+    fn create_token(&self, token: TokenRow) -> Reply<()> {
+        self.change(move |writer| writer.create_token(&token))
+    }
+
+    fn delete_token(&self, id: TokenId) -> Reply<bool> {
+        self.change(move |writer| writer.delete_token(&id))
+    }
+
+    fn use_token(&self, id: TokenId, at: Timestamp) -> Reply<()> {
+        self.change(move |writer| writer.use_token(&id, at))
+    }
+
+    fn tokens(&self) -> Reply<Vec<TokenRow>> {
+        self.read(tokens::all)
+    }
+
     fn load(&self) -> Reply<Loaded> {
         let (seal, loaded) = (self.seal.clone(), self.read(read::load));
         Box::pin(async move { seal.open(loaded.await?) })
@@ -389,8 +407,14 @@ impl Store for SqliteStore {
         self.read(move |db| lists::event_attempts(db, seq))
     }
 
-    fn endpoint_attempts(&self, endpoint: EndpointKey, before: Option<u64>, limit: usize) -> Reply<Vec<AttemptRow>> {
-        self.read(move |db| lists::endpoint_attempts(db, endpoint, before, limit))
+    fn endpoint_attempts(
+        &self,
+        endpoint: EndpointKey,
+        tenant: Option<Tenant>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Reply<Vec<AttemptRow>> {
+        self.read(move |db| lists::endpoint_attempts(db, endpoint, tenant.as_ref(), before, limit))
     }
 
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {

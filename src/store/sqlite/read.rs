@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     endpoint::EndpointKey,
-    event::{Accepted, NameError},
+    event::{Accepted, NameError, Tenant},
     store::{
         BreakerRecord, Cursor, DeliveryTotals, EndpointRow, Health, Loaded, Page, PageRequest, PendingRow, Totals,
         Vitals, rows::LOOKED_AT,
@@ -61,6 +61,11 @@ pub(super) fn named<T: FromStr<Err = NameError>>(row: &Row<'_>, column: usize) -
 pub(super) fn parsed<T: FromStr<Err = NameError>>(column: usize, text: &str) -> Sql<T> {
     text.parse()
         .map_err(|error: NameError| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+/// The one tenant that this column names: none for `''`, for `*` and for what is no name.
+pub(super) fn tenant(row: &Row<'_>, column: usize) -> Sql<Option<Tenant>> {
+    Ok(row.get_ref(column)?.as_str_or_null()?.and_then(|tenant| tenant.parse().ok()))
 }
 
 pub(super) fn limit(count: usize) -> i64 {

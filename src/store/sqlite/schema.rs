@@ -9,7 +9,7 @@ use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
 const MIGRATIONS: &[&str] =
-    &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS, HOLDING, FORGOTTEN];
+    &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS, HOLDING, FORGOTTEN, TOKENS];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -214,7 +214,27 @@ ALTER TABLE deliveries ADD COLUMN suppressed INTEGER;
 /// Of deleted endpoints no secret is kept.
 const FORGOTTEN: &str = "
 UPDATE endpoints SET settings = iif(json_valid(settings),
-    json_object('dead_letters', json_extract(settings, '$.dead_letters')), '{}') WHERE deleted_at IS NOT NULL;
+    json_object('dead_letters', json_extract(settings, '$.dead_letters'),
+        'tenant', json_extract(settings, '$.tenant')), '{}') WHERE deleted_at IS NOT NULL;
+";
+
+/// Who may call, and whose an endpoint is.
+const TOKENS: &str = "
+CREATE TABLE tokens (
+    id TEXT PRIMARY KEY,
+    name TEXT,
+    scopes TEXT NOT NULL,          -- separated by spaces
+    tenant TEXT,
+    hash BLOB NOT NULL,            -- the SHA-256 of the token, which is kept nowhere
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER
+) WITHOUT ROWID;
+-- Of a job: the tenant who made it, and whose dead letters alone it may touch.
+ALTER TABLE jobs ADD COLUMN within TEXT;
+ALTER TABLE endpoints ADD COLUMN tenant TEXT
+    AS (CASE WHEN json_valid(settings) THEN settings ->> '$.tenant' END) VIRTUAL;
+CREATE INDEX endpoints_by_tenant ON endpoints (tenant) WHERE tenant IS NOT NULL;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema, if `check` lets it.

@@ -51,6 +51,7 @@ fn a_job_goes_on_where_it_was_when_the_store_is_opened_again() {
         endpoint: Some(endpoint),
         topic: Some("t".parse().unwrap()),
         reason: Some("exhausted".parse().unwrap()),
+        within: None,
         tenant: None,
         since: Some(at(0)),
         until: Some(at(9)),
@@ -281,10 +282,10 @@ fn a_rewrite_that_was_cut_off_is_made_by_the_next_start() {
 }
 
 #[test]
-fn of_a_deleted_endpoint_nothing_is_kept_but_its_bounds() {
+fn of_a_deleted_endpoint_nothing_is_kept_but_its_bounds_and_whose_it_was() {
     let dir = tempfile::tempdir().unwrap();
     fill(&open_with(dir.path(), None).unwrap());
     let db = Connection::open(dir.path().join("hookmill.db")).unwrap();
     let kept: String = db.query_row("SELECT settings FROM endpoints WHERE id = 'b'", [], |row| row.get(0)).unwrap();
-    assert_eq!(kept, r#"{"dead_letters":{"max_items":3}}"#);
+    assert_eq!(kept, r#"{"dead_letters":{"max_items":3},"tenant":null}"#);
 }

@@ -41,12 +41,12 @@ fn publish(client: &mut Client, count: usize) {
     client.post("/v1/events", &events.collect()).expect(202);
 }
 
-/// Overwrites the middle of the database, beyond its first pages.
+/// Overwrites the middle half of the database, beyond its first pages: the rows of events lie all over it.
 fn damage(home: &Home) {
     let path = home.data().join("hookmill.db");
     let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 16 * 4096].fill(0xa5);
+    let quarter = bytes.len() / 4;
+    bytes[quarter..3 * quarter].fill(0xa5);
     fs::write(path, bytes).unwrap();
 }
 
@@ -111,7 +111,7 @@ fn a_damaged_store_is_refused_by_name_and_there_is_a_way_out() {
     let _some_are_lost = store(&home, &["export", "--to", lines.to_str().unwrap()]);
     let read = fs::read(&lines).unwrap();
     let count = read.iter().filter(|byte| **byte == b'\n').count();
-    assert!((1000..5000).contains(&count), "{count}");
+    assert!((1..5000).contains(&count), "{count}");
     let server = other.serve();
     let mut client = server.client();
     let ndjson = [("content-type", "application/x-ndjson")];

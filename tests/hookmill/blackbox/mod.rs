@@ -6,6 +6,7 @@
 
 mod backlog;
 mod batches;
+mod bench;
 mod chains;
 mod commands;
 mod config;
@@ -31,6 +32,7 @@ pub(super) mod secrets;
 mod server;
 mod signing;
 mod tls;
+mod tokens;
 
 use std::{
     thread,

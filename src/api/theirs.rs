@@ -1,0 +1,157 @@
+//! What is a tenant's: whose token fixes whom, which endpoints are there for it, and names that tell it nothing of others.
+//!
+//! Seqs and the numbers of endpoints count what all tenants have. So a tenant is shown no seq, its deliveries are named by its
+//! own event and endpoint, and its lists go on after its own events.
+
+use std::{convert::Infallible, str::FromStr, sync::Arc};
+
+use super::{
+    call::Call,
+    problem::{Kind, Problem},
+};
+use crate::{
+    Endpoint, EndpointId,
+    endpoint::{EndpointKey, policy::Guard},
+    error::{Invalid, StoreError},
+    event::{Accepted, EventId, Tenant},
+    pipeline::reaches_further,
+    store::DeliveryId,
+};
+
+/// How a caller names a delivery; see [`Call::name_of`].
+pub(super) struct DeliveryName(String);
+
+/// Where a page of events or attempts ended; see [`Call::place`].
+pub(super) struct Place(String);
+
+impl FromStr for DeliveryName {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for Place {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A cursor that reads as one, and leads nowhere.
+pub(super) fn unknown_cursor(place: &str) -> Problem {
+    Invalid::at(place, "is not one that this list answered in `next`").into()
+}
+
+/// What a tenant is told that names another.
+pub(super) fn others(tenant: &Tenant) -> Problem {
+    Problem::new(Kind::Forbidden, format!("the token is for the tenant {tenant} alone"))
+}
+
+impl Call {
+    /// Whose things alone the caller may see and change; `None` for all.
+    pub(super) fn tenant(&self) -> Option<&Tenant> {
+        self.rights.tenant.as_ref()
+    }
+
+    /// Lets a caller name a tenant: any, or its own.
+    ///
+    /// # Errors
+    /// Forbidden: it is another's.
+    pub(super) fn expect_own(&self, named: Option<&Tenant>) -> Result<(), Problem> {
+        match (self.tenant(), named) {
+            (Some(own), Some(named)) if own != named => Err(others(own)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the caller may see what is of this tenant.
+    pub(super) fn may_see(&self, of: Option<&Tenant>) -> bool {
+        self.tenant().is_none_or(|own| of == Some(own))
+    }
+
+    /// The endpoints there are for the caller, by id.
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = self.hooks().endpoints();
+        endpoints.retain(|endpoint| self.tenant().is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)));
+        endpoints
+    }
+
+    /// The endpoint, if there is one for the caller.
+    pub(super) fn known_endpoint(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
+        self.hooks().endpoint_for(self.tenant(), id)
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// Not found: there is none for the caller.
+    pub(super) fn endpoint(&self, id: &EndpointId) -> Result<Arc<Endpoint>, Problem> {
+        self.known_endpoint(id).ok_or_else(|| Problem::not_found(format_args!("endpoint {id}")))
+    }
+
+    /// Whether the caller may read what an endpoint answered. A tenant reads what public addresses said: others may be the
+    /// operator's.
+    pub(super) fn may_see_answers_of(&self, id: &EndpointId, key: EndpointKey) -> bool {
+        let known = || self.known_endpoint(id).filter(|endpoint| endpoint.key == key);
+        let public = |endpoint: Arc<Endpoint>| !reaches_further(&endpoint) && endpoint.settings.guard == Guard::Public;
+        self.tenant().is_none() || known().is_some_and(public)
+    }
+
+    /// The name of a delivery: its id; for a tenant `dlv_<event>.<endpoint>.<run>`.
+    pub(super) fn name_of(&self, id: DeliveryId, event: Option<&EventId>, endpoint: &EndpointId) -> String {
+        match (self.tenant(), event) {
+            (Some(_), Some(event)) => format!("dlv_{event}.{endpoint}.{}", id.run),
+            (Some(_), None) => format!("dlv_.{endpoint}.{}", id.run),
+            (None, _) => id.to_string(),
+        }
+    }
+
+    /// The delivery of this name, if there is one for the caller.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) async fn delivery(&self, name: &DeliveryName) -> Result<Option<DeliveryId>, StoreError> {
+        let Some(tenant) = self.tenant() else { return Ok(name.0.parse().ok()) };
+        let Some((event, endpoint, run)) = parts(&name.0) else { return Ok(None) };
+        let found = self.hooks().store().event(Some(tenant.clone()), event).await?;
+        let deliveries = found.into_iter().flat_map(|found| found.deliveries);
+        let own = deliveries.filter(|row| row.of.as_ref() == Some(tenant));
+        // The newest of several endpoints that had this id one after another.
+        Ok(own.filter(|row| row.endpoint == endpoint && row.id.run == run).map(|row| row.id).last())
+    }
+
+    /// Where a page goes on after `event`.
+    pub(super) fn place_of(&self, event: &Accepted) -> String {
+        self.place(event.seq, Some(&event.id))
+    }
+
+    /// Where a page goes on after the event of this seq: for a tenant by its id.
+    pub(super) fn place(&self, seq: u64, event: Option<&EventId>) -> String {
+        match self.tenant() {
+            None => seq.to_string(),
+            Some(_) => event.map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+
+    /// The seq of the event after which a page goes on.
+    ///
+    /// # Errors
+    /// When the cursor names no event of the caller's, or the store cannot be read.
+    pub(super) async fn seq_at(&self, cursor: Option<Place>) -> Result<Option<u64>, Problem> {
+        let Some(Place(place)) = cursor else { return Ok(None) };
+        let unknown = || unknown_cursor("#/cursor");
+        let Some(tenant) = self.tenant() else { return place.parse().map(Some).map_err(|_| unknown()) };
+        let id: EventId = place.parse().map_err(|_| unknown())?;
+        let found = self.hooks().store().event(Some(tenant.clone()), id).await?;
+        found.map(|found| Some(found.event.seq)).ok_or_else(unknown)
+    }
+}
+
+fn parts(name: &str) -> Option<(EventId, EndpointId, u32)> {
+    let (event, rest) = name.strip_prefix("dlv_")?.split_once('.')?;
+    let (endpoint, run) = rest.rsplit_once('.')?;
+    Some((event.parse().ok()?, endpoint.parse().ok()?, run.parse().ok()?))
+}
