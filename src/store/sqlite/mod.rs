@@ -90,6 +90,13 @@ struct Shared {
     max_pages: std::sync::atomic::AtomicI64,
 }
 
+/// The database in a data directory.
+pub(crate) const DATABASE: &str = "hookmill.db";
+/// Behind the name of a file, that of a copy that is not finished.
+const PARTIAL: &str = ".partial-";
+/// In a data directory whose database is just being replaced.
+const UNFINISHED: &str = "hookmill.restore-unfinished";
+
 impl SqliteStore {
     /// Opens the store in a directory, which is made (mode 0700) if it is not there, and brings its file up to date.
     ///
@@ -123,10 +130,12 @@ impl SqliteStore {
         let seal = Seal(keys);
         make_dir(dir)?;
         let lock = lock(dir)?;
-        let path = dir.join("hookmill.db");
+        let path = dir.join(DATABASE);
+        expect_finished(dir)?;
         keep_private(&path)?;
         let mut db = schema::open_writer(&path, |db| seal.check(db)).map_err(|error| placed(&path, error))?;
         seal.settle(&mut db)?;
+        tidy(dir, seal.is_on());
         let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
         let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);
         let pages = Reader::start("store-pages", &path, clock)?;
@@ -484,6 +493,31 @@ impl Drop for SqliteStore {
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StoreError> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
     thread.map_err(|error| StoreError::Failed(format!("no thread for the store: {error}")))
+}
+
+/// A database that a restore has not put in place as a whole may be an older one without its log.
+fn expect_finished(dir: &Path) -> Result<(), StoreError> {
+    let mark = dir.join(UNFINISHED);
+    if mark.exists() {
+        let detail = "a restore has not come to its end: `hookmill store restore --replace` again";
+        return Err(StoreError::Unusable(format!("{}: {detail}", mark.display())));
+    }
+    Ok(())
+}
+
+/// Removes copies that a crash has left unfinished, and names those that were left with a purpose, for what is in them is not
+/// sealed.
+fn tidy(dir: &Path, sealed: bool) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(DATABASE)) else { continue };
+        if rest.starts_with(PARTIAL) {
+            let _gone_already = std::fs::remove_file(entry.path());
+        } else if sealed && rest.starts_with(".replaced-") {
+            let file = entry.path().display().to_string();
+            tracing::warn!(event = "store.unsealed", file, "an older database may hold secrets in plain text");
+        }
+    }
 }
 
 /// An error of opening, with the file in it.
