@@ -119,6 +119,7 @@ macro_rules! contract {
             what_was_dropped_in_flight_may_still_arrive,
             lower_bounds_hold_from_the_next_verdict_on,
             what_is_released_together_with_later_events_is_bounded_too,
+            whoever_comes_first_takes_the_room,
             retries_and_replays_take_room_too,
             pages_leave_keys_out_and_look_at_so_many_only,
             pages_of_one_key,
