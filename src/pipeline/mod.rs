@@ -61,6 +61,7 @@ use crate::{
 pub use apply::Applied;
 pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
+pub(crate) use builder::CHAIN_BYTES;
 #[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;
 pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
