@@ -24,7 +24,7 @@ enum Command {
     /// Name every mistake in a configuration file with its place
     Check(Check),
     /// Show the configuration in force with every default, secrets masked
-    Show(Show),
+    Show(Box<Show>),
 }
 
 #[derive(Debug, clap::Args)]
