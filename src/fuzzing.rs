@@ -224,6 +224,8 @@ mod tests {
         "listen",
         "data_dir",
         "drain",
+        "retention",
+        "chain_bytes",
         "endpoints",
         "debounce_rules",
         "chains",
