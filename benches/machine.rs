@@ -9,16 +9,13 @@
 
 mod common;
 
-use std::{
-    hint::black_box,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use common::accept;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use hookmill::{
-    Accepted, Clock, Endpoint, Event, Timestamp,
+    Accepted, Endpoint, Event, Timestamp,
     clock::{Mono, Now},
     debounce::Rule,
     deliver::machine::{Bounds, Effect, Machine, Origin},
@@ -31,27 +28,13 @@ use hookmill::{
         policy::{Policy, Retry},
     },
     quota::Quota,
-    store::{BreakerRecord, Next, Settlement, Store, Submission, memory::MemoryStore},
+    store::{BreakerRecord, Next, Settlement},
     transport::{Answer, Response},
 };
 use serde_json::json;
 
 fn configure(criterion: Criterion) -> Criterion {
     criterion.sample_size(30).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2))
-}
-
-/// An accepted event, as a store makes it.
-fn accept(event: &Event) -> Accepted {
-    let store = MemoryStore::new(Clock::system());
-    let accepted = Arc::new(Mutex::new(None));
-    let sink = Arc::clone(&accepted);
-    store.connect(Box::new(move |admitted| {
-        *sink.lock().unwrap() = admitted.into_iter().next().map(|one| Accepted::clone(&one.event));
-    }));
-    let event = event.validate(Timestamp::default()).unwrap();
-    store.append(vec![Submission { event, permit: None }], tokio::sync::oneshot::channel().0);
-    let taken = accepted.lock().unwrap().take();
-    taken.unwrap()
 }
 
 /// Makes one event after another out of the first.
@@ -167,7 +150,7 @@ fn routes(endpoints: i64) -> Routes {
 
 fn routing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("routing");
-    for endpoints in [10, 1000, 100_000] {
+    for endpoints in [10, 100, 1000, 10_000, 100_000] {
         let routes = routes(endpoints);
         let tenant = |tenant: i64| accept(&Event::from_json("bench.order.5", "{}").tenant(format!("tenant-{tenant}")));
         let events: Vec<_> = (0..100).map(|event| tenant(event * endpoints / 10 / 100)).collect();

@@ -25,7 +25,9 @@ fn store(criterion: &mut Criterion) {
     for waiting in WAITING {
         bench("append", Life::Appended, Ids::Generated, waiting);
     }
-    bench("whole_life", Life::Whole, Ids::Generated, 256);
+    for waiting in WAITING {
+        bench("whole_life", Life::Whole, Ids::Generated, waiting);
+    }
     bench("whole_life_random_ids", Life::Whole, Ids::Random, 256);
     group.finish();
 }

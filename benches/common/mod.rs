@@ -16,10 +16,20 @@ pub mod process;
 pub mod raw;
 #[cfg(feature = "sqlite")]
 pub mod stage;
+#[cfg(feature = "api")]
+#[path = "../../src/cli/bench/wire.rs"]
+mod wire;
 
-use std::{env, path::Path};
+use std::{
+    env,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
-use hookmill::Event;
+use hookmill::{
+    Accepted, Clock, Event, Timestamp,
+    store::{Store, Submission, memory::MemoryStore},
+};
 
 /// What events are about, where it does not matter.
 pub const TOPIC: &str = "bench.order";
@@ -52,4 +62,18 @@ pub fn scratch() -> tempfile::TempDir {
 /// Bytes of everything in a directory, which holds no other directory.
 pub fn bytes_in(dir: &Path) -> u64 {
     dir.read_dir().unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+/// An accepted event, as a store makes it.
+pub fn accept(event: &Event) -> Accepted {
+    let store = MemoryStore::new(Clock::system());
+    let accepted = Arc::new(Mutex::new(None));
+    let sink = Arc::clone(&accepted);
+    store.connect(Box::new(move |admitted| {
+        *sink.lock().unwrap() = admitted.into_iter().next().map(|one| Accepted::clone(&one.event));
+    }));
+    let event = event.validate(Timestamp::default()).unwrap();
+    store.append(vec![Submission { event, permit: None }], tokio::sync::oneshot::channel().0);
+    let taken = accepted.lock().unwrap().take();
+    taken.unwrap()
 }

@@ -14,14 +14,12 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
     task::{JoinSet, LocalSet},
 };
 
-/// Bytes that one reading asks for: more than a request or an answer has.
-const ROOM: usize = 16 << 10;
+use super::wire::{Wire, head, header};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -94,67 +92,17 @@ async fn serve(seen: Arc<Seen>, address: mpsc::Sender<SocketAddr>) {
 }
 
 async fn receive(stream: TcpStream, seen: &Seen) -> io::Result<()> {
-    let mut messages = Messages::new(stream)?;
-    while let Some(head) = messages.next().await? {
+    let mut wire = Wire::new(stream)?;
+    while let Some(request) = wire.next().await? {
         let now = Instant::now();
-        if let Some(id) = header(&head.text, "webhook-id: ") {
+        if let Some(id) = header(request.head, "webhook-id") {
             let mut events = seen.events.lock().unwrap();
             events.entry(id.to_owned()).or_insert((now, 0)).1 += 1;
         }
         seen.count.fetch_add(1, Ordering::AcqRel);
-        messages.stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+        wire.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
     }
     Ok(())
-}
-
-/// The value of a header, whose name is written in lower case here and in ASCII there.
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let line =
-        head.lines().find(|line| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))?;
-    line.get(name.len()..)
-}
-
-/// What comes over one connection, message by message; each says how long its body is.
-struct Messages {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-struct Message {
-    text: String,
-    body: Vec<u8>,
-}
-
-impl Messages {
-    fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(ROOM) })
-    }
-
-    async fn next(&mut self) -> io::Result<Option<Message>> {
-        loop {
-            if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-                let text = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-                let length = header(&text, "content-length: ").map_or(0, |length| length.parse().unwrap());
-                while self.buffer.len() < end + 4 + length {
-                    if self.read().await? == 0 {
-                        return Ok(None);
-                    }
-                }
-                let body = self.buffer[end + 4..end + 4 + length].to_vec();
-                self.buffer.drain(..end + 4 + length);
-                return Ok(Some(Message { text, body }));
-            }
-            if self.read().await? == 0 {
-                return Ok(None);
-            }
-        }
-    }
-
-    async fn read(&mut self) -> io::Result<usize> {
-        self.buffer.reserve(ROOM);
-        self.stream.read_buf(&mut self.buffer).await
-    }
 }
 
 /// What posting came to.
@@ -193,15 +141,15 @@ async fn post_here(
     let start = Instant::now();
     for first in 0..connections {
         let request = Arc::clone(&request);
-        let stream = TcpStream::connect(address).await.unwrap();
+        let mut wire = Wire::connect(address).await.unwrap();
         tasks.spawn(async move {
-            let (mut messages, mut posted) = (Messages::new(stream).unwrap(), Posted::default());
+            let mut posted = Posted::default();
             for index in (first..events).step_by(connections) {
                 if let Some(pace) = pace {
                     let at = start + pace * u32::try_from(index).unwrap();
                     tokio::time::sleep_until(at.into()).await;
                 }
-                post_one(&mut messages, &request(index), &mut posted).await;
+                post_one(&mut wire, &request(index), &mut posted).await;
             }
             posted
         });
@@ -215,18 +163,18 @@ async fn post_here(
     Posted { took: start.elapsed(), ..all }
 }
 
-async fn post_one(messages: &mut Messages, request: &[u8], posted: &mut Posted) {
+async fn post_one(wire: &mut Wire, request: &[u8], posted: &mut Posted) {
     loop {
         let written = Instant::now();
-        messages.stream.write_all(request).await.unwrap();
-        let answer = messages.next().await.unwrap().unwrap();
-        if answer.text.starts_with("HTTP/1.1 2") {
-            if let Some(id) = id_in(&answer.body) {
+        wire.write(request).await.unwrap();
+        let answer = wire.next().await.unwrap().unwrap();
+        if answer.status() / 100 == 2 {
+            if let Some(id) = id_in(answer.body) {
                 posted.accepted.insert(id, written);
             }
             return;
         }
-        assert!(answer.text.starts_with("HTTP/1.1 503"), "{}", answer.text);
+        assert_eq!(answer.status(), 503, "{}", answer.head);
         posted.refused += 1;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -240,7 +188,6 @@ fn id_in(body: &[u8]) -> Option<String> {
 
 /// A request of HTTP/1.1.
 pub fn request(path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}content-length: {length}\r\n\r\n{body}").into_bytes()
+    let headers = [&[("host", "127.0.0.1")], headers].concat();
+    format!("{}{}\r\n\r\n{body}", head(path, &headers), body.len()).into_bytes()
 }

@@ -78,7 +78,7 @@ pub(super) fn topic() -> Value {
 
 /// One topic, all below it, or all.
 pub(super) fn topics() -> Value {
-    json!({"type": "string", "pattern": TOPICS})
+    json!({"type": "string", "pattern": TOPICS, "maxLength": MAX_NAME_BYTES})
 }
 
 /// A text without control characters that is not empty, and no longer than so many bytes.

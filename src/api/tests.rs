@@ -12,6 +12,7 @@ mod isolation;
 mod jobs;
 mod metrics;
 mod openapi;
+mod own_replays;
 mod publishing;
 mod replays;
 mod secrets;

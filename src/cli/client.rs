@@ -59,6 +59,11 @@ impl Api {
         Ok(Self::with(tls, &connection.url, token.trim()))
     }
 
+    /// What lets us in.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failed> {
         self.call(Method::GET, path, None).await
     }

@@ -55,9 +55,9 @@ struct Line<'writer> {
 impl Visit for Line<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
-            self.record_debug(field, &format_args!("{value}"))
+            self.record_debug(field, &format_args!("{value}"));
         } else {
-            self.record_debug(field, &value)
+            self.record_debug(field, &value);
         }
     }
 

@@ -1,9 +1,11 @@
 //! The command line: one file per command.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server cannot be reached, 4 denied, 5 not found, 6 conflict.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server cannot be reached, 4 denied, 5 not found, 6 conflict,
+//! 7 something acknowledged was not delivered.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on its terminal")]
 
+mod bench;
 mod chains;
 mod client;
 pub(crate) mod config;
@@ -13,6 +15,7 @@ mod door;
 mod listen;
 mod log;
 mod publish;
+mod scratch;
 mod serve;
 mod store;
 mod table;
@@ -59,6 +62,8 @@ enum Command {
     Store(store::Store),
     /// Show everything in half a minute on a temporary directory
     Demo(demo::Demo),
+    /// Measure what this machine does: events per second, latency, processor time, and that nothing is lost
+    Bench(bench::Bench),
 }
 
 /// Where the server listens, and keeps everything, unless told otherwise.
@@ -122,6 +127,7 @@ pub fn main() -> ExitCode {
             log::start("off");
             demo.run()
         }
+        Command::Bench(bench) => bench.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

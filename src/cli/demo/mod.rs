@@ -4,8 +4,6 @@ mod receiver;
 mod sums;
 
 use std::{
-    fs,
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -14,8 +12,14 @@ use anyhow::{Context, bail};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::{Failed, Outcome, block_on, client::Api, config::InForce, serve::Running};
-use crate::{Clock, Declared, Secret, clock::Mono};
+use super::{
+    Failed, Outcome, block_on,
+    client::Api,
+    config::{CHAINS_HOLD, InForce},
+    scratch::Scratch,
+    serve::Running,
+};
+use crate::{Clock, Declared, Retention, Secret, clock::Mono};
 use receiver::Receiver;
 
 #[derive(Debug, clap::Args)]
@@ -51,28 +55,12 @@ impl Narrator {
     }
 }
 
-/// A directory that is gone with the demo.
-struct Scratch {
-    path: PathBuf,
-    keep: bool,
-}
-
 const DRAIN: Duration = Duration::from_secs(5);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if !self.keep {
-            let _left_behind = fs::remove_dir_all(&self.path);
-        }
-    }
-}
 
 impl Demo {
     pub(super) fn run(self) -> Outcome {
         block_on(async move {
-            let path =
-                std::env::temp_dir().join(format!("hookmill-demo-{}-{:08x}", std::process::id(), fastrand::u32(..)));
-            let scratch = Scratch { path, keep: self.keep };
+            let scratch = Scratch::below(&std::env::temp_dir(), "demo", self.keep);
             let running = Running::start(InForce {
                 listen: ([127, 0, 0, 1], 0).into(),
                 data_dir: scratch.path.clone(),
@@ -83,6 +71,8 @@ impl Demo {
                 file_roots: Vec::new(),
                 // A newcomer with a full disk is to see it too: it takes a few kilobytes.
                 disk_reserve: Some(0),
+                retention: Retention::default(),
+                chain_bytes: CHAINS_HOLD,
                 tls: None,
                 hosts: Vec::new(),
                 max_connections: None,

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod batches;
+mod bench;
 mod chains;
 mod commands;
 mod config;
