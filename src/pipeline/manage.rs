@@ -304,10 +304,12 @@ impl Hookmill {
 
     pub(super) async fn erase(&self, old: &Endpoint) -> Result<(), StoreError> {
         self.0.store.delete_endpoint(old.key).await?;
-        let _gone = self.0.dispatcher.send(dispatch::Remove(old.key)).await;
-        self.0.debouncer.do_send(debounce::LookAgain);
+        let gone = self.0.dispatcher.send(dispatch::Remove(old.key));
+        // Before anything is waited for: whoever breaks off leaves none that is stored no more.
         self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(&old.id);
         self.0.listeners.remove(old.key);
+        let _gone = gone.await;
+        self.0.debouncer.do_send(debounce::LookAgain);
         info!(event = "endpoint.deleted", endpoint_id = %old.id, "endpoint deleted");
         Ok(())
     }
