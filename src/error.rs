@@ -87,6 +87,9 @@ pub enum StoreError {
     /// Reading or writing failed.
     #[error("the store failed: {0}")]
     Failed(String),
+    /// Too many readings wait already; the same may succeed a little later.
+    #[error("the store is busy: too many wait to read")]
+    Busy,
     /// The store has been shut down.
     #[error("the store is closed")]
     Closed,

@@ -39,7 +39,8 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
 }
 
 fn show(call: &Call, attempt: &AttemptRow) -> Value {
-    let shown = !attempt.response.is_empty() && call.may_see_answers_of(&attempt.endpoint, attempt.delivery.endpoint);
+    let (endpoint, at) = (attempt.delivery.endpoint, attempt.at);
+    let shown = !attempt.response.is_empty() && call.may_see_answers_of(&attempt.endpoint, endpoint, at);
     let response = shown.then(|| String::from_utf8_lossy(&attempt.response));
     json!({
         "delivery": call.name_of(attempt.delivery, attempt.event.as_ref(), &attempt.endpoint),

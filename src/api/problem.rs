@@ -257,6 +257,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
             StoreError::Full(_) => Kind::StoreFull,
+            StoreError::Busy => Kind::Overloaded,
             StoreError::Failed(_) => Kind::StoreFailed,
             StoreError::Closed => Kind::Closed,
             StoreError::Unusable(_) => Kind::Internal,
@@ -333,4 +334,16 @@ pub(super) fn schemas(all: &mut Schemas) {
         "last_status": status(),
     });
     all.add("Problem", answer(&optional, problem));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_store_is_asked_again_later() {
+        let response = Problem::from(StoreError::Busy).respond("r");
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), "1");
+    }
 }

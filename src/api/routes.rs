@@ -118,8 +118,8 @@ pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
         is(Route::post("/v1/endpoints/{id}/rotate-secret", Own(Admin), endpoints::rotate_secret),
             Doc::new("rotateSecret", "Another signing secret, shown this once; the old ones sign too for a while")
                 .maybe_body("SecretRotation").answers(200, "Endpoint").refuses(CHANGE)),
-        is(Route::post("/v1/endpoints/{id}/test", Own(Admin), trials::test),
-            Doc::new("testEndpoint", "Deliver a made-up event once and now, and tell what was answered")
+        is(Route::post("/v1/endpoints/{id}/test", Own(Admin), trials::test).waited(),
+            Doc::new("testEndpoint", "Deliver a made-up event once and now, and tell what was answered, within 30 s")
                 .maybe_body("Trial").answers(200, "TrialOutcome")
                 .refuses(&[NotFound, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, Overloaded])),
         is(Route::get("/v1/endpoints/{id}/state", Own(Read), endpoints::state),

@@ -10,6 +10,7 @@ mod formats;
 mod guarding;
 mod isolation;
 mod jobs;
+mod limits;
 mod metrics;
 mod openapi;
 mod own_replays;

@@ -31,9 +31,10 @@ pub(super) async fn test(call: Call) -> Answer {
     let endpoint = call.endpoint(&id)?;
     let trial = trial(&body.bytes)?;
     drop(body);
+    let at = call.hooks().clock().now().wall;
     let Tested { delivered, answer, duration, .. } = call.hooks().test_endpoint(&id, trial).await?;
     let (response, failure) = (answer.as_ref().ok().and_then(Reply::response), answer.as_ref().err());
-    let seen = call.may_see_answers_of(&id, endpoint.key);
+    let seen = call.may_see_answers_of(&id, endpoint.key, at);
     let error = failure.map(|failure| failure.detail.clone());
     ok(&json!({
         "outcome": if delivered { "delivered" } else { "failed" },

@@ -1,8 +1,10 @@
 //! Attempts that belong to no Delivery and are in no sum: test deliveries, and the synchronous steps of chains.
 
-use std::{future::Future, sync::Arc};
+mod places;
 
-use actix::{Context, Handler, Message, ResponseFuture};
+use std::{future::Future, sync::Arc, time::Duration};
+
+use actix::{Context, Handler, Message};
 use tokio::sync::{oneshot, watch};
 
 use super::Dispatcher;
@@ -10,14 +12,16 @@ use crate::{
     deliver,
     endpoint::EndpointKey,
     event::Accepted,
-    quota::{Quota, Share},
+    quota::Share,
     transport::{Answer, Attempt, KEPT_RESPONSE_BYTES},
 };
+use places::Places;
 
-/// Test deliveries at once.
-const AT_ONCE: usize = 16;
+/// No test delivery waits longer for its answer, whatever the endpoint's `timeout`.
+const LONGEST: Duration = Duration::from_secs(30);
 
-/// Delivers an event to an endpoint once, on the thread and by the transport of its live deliveries.
+/// Delivers an event to an endpoint once, on the thread and by the transport of its live deliveries. The attempt ends when the
+/// receiver is dropped.
 pub struct Trial {
     /// To whom.
     pub endpoint: EndpointKey,
@@ -44,12 +48,12 @@ impl Message for Ask {
 }
 
 impl Message for Trial {
-    type Result = Result<Answer, NoTrial>;
+    type Result = Result<oneshot::Receiver<Answer>, NoTrial>;
 }
 
 /// The test deliveries that are being made.
 pub(super) struct Trials {
-    places: Arc<Quota>,
+    places: Places,
     /// Each of them watches this: the order to end, and by watching shows that it has not ended.
     end: Arc<watch::Sender<bool>>,
     /// Counts attempts, so that they go round the threads.
@@ -58,7 +62,7 @@ pub(super) struct Trials {
 
 impl Default for Trials {
     fn default() -> Self {
-        Self { places: Quota::new(AT_ONCE), end: Arc::new(watch::Sender::new(false)), asked: 0 }
+        Self { places: Places::default(), end: Arc::new(watch::Sender::new(false)), asked: 0 }
     }
 }
 
@@ -76,11 +80,19 @@ impl Trials {
 }
 
 impl Handler<Trial> for Dispatcher {
-    type Result = ResponseFuture<Result<Answer, NoTrial>>;
+    type Result = Result<oneshot::Receiver<Answer>, NoTrial>;
 
-    fn handle(&mut self, trial: Trial, _: &mut Context<Self>) -> Self::Result {
-        let started = self.start_trial(trial);
-        Box::pin(async move { started?.await.map_err(|_| NoTrial::Closing) })
+    fn handle(&mut self, Trial { endpoint: key, event }: Trial, _: &mut Context<Self>) -> Self::Result {
+        let mut endpoint = Arc::clone(&self.endpoints.get(&key).ok_or(NoTrial::Unknown)?.endpoint);
+        if self.closing {
+            return Err(NoTrial::Closing);
+        }
+        let places = self.trials.places.take(&endpoint).ok_or(NoTrial::Busy)?;
+        let policy = &mut Arc::make_mut(&mut endpoint).settings.policy;
+        policy.timeout = policy.timeout.min(LONGEST);
+        let at = self.parts.clock.now().wall;
+        let attempt = Attempt { events: vec![event], endpoint, number: 1, at, keep: KEPT_RESPONSE_BYTES };
+        Ok(self.attempt(key, attempt, places))
     }
 }
 
@@ -92,23 +104,18 @@ impl Handler<Ask> for Dispatcher {
             return Err(NoTrial::Closing);
         }
         self.trials.asked = self.trials.asked.wrapping_add(1) & i64::MAX;
-        Ok(self.attempt(EndpointKey(self.trials.asked), attempt, None))
+        Ok(self.attempt(EndpointKey(self.trials.asked), attempt, Vec::new()))
     }
 }
 
 impl Dispatcher {
-    /// Makes an attempt on the thread of `lane`, holding `place` meanwhile. It is cut off when a shutdown's deadline has passed,
+    /// Makes an attempt on the thread of `lane`, holding `places` meanwhile. It is cut off when a shutdown's deadline has passed,
     /// or nobody waits for its answer any more.
-    pub(super) fn attempt(
-        &self,
-        lane: EndpointKey,
-        attempt: Attempt,
-        place: Option<Share>,
-    ) -> oneshot::Receiver<Answer> {
+    pub(super) fn attempt(&self, lane: EndpointKey, attempt: Attempt, places: Vec<Share>) -> oneshot::Receiver<Answer> {
         let (mut reply, answer) = oneshot::channel();
         let mut end = self.trials.end.subscribe();
         self.placement.run(lane, move |transport| async move {
-            let _place = place;
+            let _places = places;
             tokio::select! {
                 biased;
                 _ = end.wait_for(|end| *end) => {}
@@ -117,16 +124,5 @@ impl Dispatcher {
             }
         });
         answer
-    }
-
-    fn start_trial(&self, Trial { endpoint: key, event }: Trial) -> Result<oneshot::Receiver<Answer>, NoTrial> {
-        let endpoint = Arc::clone(&self.endpoints.get(&key).ok_or(NoTrial::Unknown)?.endpoint);
-        if self.closing {
-            return Err(NoTrial::Closing);
-        }
-        let place = self.trials.places.take(1).ok_or(NoTrial::Busy)?;
-        let at = self.parts.clock.now().wall;
-        let attempt = Attempt { events: vec![event], endpoint, number: 1, at, keep: KEPT_RESPONSE_BYTES };
-        Ok(self.attempt(key, attempt, Some(place)))
     }
 }

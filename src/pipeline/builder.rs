@@ -372,6 +372,7 @@ impl Builder {
             chain_bytes: Quota::new(self.chain_bytes),
             owners: RwLock::new(owners),
             changes: tokio::sync::Mutex::new(()),
+            job_places: tokio::sync::Mutex::new(()),
             ends: super::rotation::Ends::default(),
             allow_loopback: self.allow_loopback,
             perimeter,

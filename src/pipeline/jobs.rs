@@ -15,7 +15,7 @@ use crate::{
     clock::Timestamp,
     dispatch,
     error::{Invalid, StoreError},
-    event::new_id,
+    event::{Tenant, new_id},
     store::{Advance, CountStep, DeadLetterSelection, Job, JobId, JobKind, JobState},
 };
 use throttle::Throttle;
@@ -26,6 +26,8 @@ pub const REPLAY_RATE: f64 = 100.0;
 pub(crate) const REPLAY_RATES: RangeInclusive<f64> = 0.1..=5000.0;
 /// Jobs that run at once.
 const MOST: usize = 16;
+/// Of these, by tenants' callers: the rest is for callers without a tenant.
+const OF_TENANTS: usize = 12;
 /// Of these, by one tenant's callers: one alone must not keep the others waiting.
 const OF_A_TENANT: usize = 2;
 /// Between two tries of a step that failed.
@@ -100,23 +102,29 @@ impl Hookmill {
         selection: DeadLetterSelection,
         rate: Option<f64>,
     ) -> Result<Job, ManageError> {
-        let running = self.0.store.running_jobs().await?;
-        if running.len() >= MOST {
-            return Err(ManageError::Busy(format!("{MOST} jobs are running already")));
-        }
-        let same = |job: &&Job| job.selection.within == selection.within;
-        if selection.within.is_some() && running.iter().filter(same).count() >= OF_A_TENANT {
-            return Err(ManageError::Busy(format!("{OF_A_TENANT} of this tenant's jobs are running already")));
-        }
+        // What finds no place is not counted first.
+        self.expect_place(selection.within.as_ref()).await?;
         let created_at = self.0.clock.now().wall;
         let total = self.count_for_job(kind, selection.clone(), created_at).await?;
         let id = new_id("job", created_at).parse().map_err(|_| StoreError::Failed("no id".to_owned()))?;
         let state = JobState::Running;
         let job = Job { id, kind, selection, rate, total, done: 0, failed: 0, state, created_at, ended_at: None };
-        self.0.store.create_job(job.clone()).await?;
+        self.create_job(&job).await?;
         info!(event = "job.started", job = %job.id, kind = kind.as_str(), total, "job started");
         self.run_job(&job);
         Ok(job)
+    }
+
+    /// Creates a job in a place that nobody takes meanwhile.
+    async fn create_job(&self, job: &Job) -> Result<(), ManageError> {
+        let _one_at_a_time = self.0.job_places.lock().await;
+        self.expect_place(job.selection.within.as_ref()).await?;
+        Ok(self.0.store.create_job(job.clone()).await?)
+    }
+
+    async fn expect_place(&self, within: Option<&Tenant>) -> Result<(), ManageError> {
+        let running = self.0.store.running_jobs().await?;
+        expect_place_beside(running.iter().map(|job| job.selection.within.as_ref()), within).map_err(ManageError::Busy)
     }
 
     /// Lets the jobs of an earlier life go on.
@@ -128,6 +136,25 @@ impl Hookmill {
     fn run_job(&self, job: &Job) {
         let worker = Worker { hooks: Arc::downgrade(&self.0), id: job.id.clone(), throttle: Throttle::new(job.rate) };
         self.0.arbiter.spawn(worker.work());
+    }
+}
+
+/// Whether a job of `within` may run beside `running`, each of the tenant who made it; if not, why.
+fn expect_place_beside<'a>(
+    running: impl Iterator<Item = Option<&'a Tenant>>,
+    within: Option<&Tenant>,
+) -> Result<(), String> {
+    let (mut all, mut of_tenants, mut of_this) = (0, 0, 0);
+    for of in running {
+        all += 1;
+        of_tenants += usize::from(of.is_some());
+        of_this += usize::from(of == within);
+    }
+    match within {
+        _ if all >= MOST => Err(format!("{MOST} jobs are running already")),
+        Some(_) if of_this >= OF_A_TENANT => Err(format!("{OF_A_TENANT} of this tenant's jobs are running already")),
+        Some(_) if of_tenants >= OF_TENANTS => Err(format!("{OF_TENANTS} jobs of tenants are running already")),
+        _ => Ok(()),
     }
 }
 
@@ -183,5 +210,34 @@ impl Worker {
                 Some(RETRY)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(n: usize) -> Tenant {
+        format!("t{n}").parse().unwrap()
+    }
+
+    /// How many jobs find a place when each of these asks once.
+    fn placed(asked: impl Iterator<Item = Option<Tenant>>) -> Vec<Option<Tenant>> {
+        let mut running = Vec::new();
+        for of in asked {
+            if expect_place_beside(running.iter().map(Option::as_ref), of.as_ref()).is_ok() {
+                running.push(of);
+            }
+        }
+        running
+    }
+
+    #[test]
+    fn tenants_leave_places_to_callers_without_one() {
+        assert_eq!(placed((0..150).map(|_| Some(tenant(1)))).len(), OF_A_TENANT);
+        let running = placed((0..150).map(|n| Some(tenant(n % 30))).chain((0..150).map(|_| None)));
+        let of_tenants = running.iter().flatten().count();
+        assert_eq!((running.len(), of_tenants), (MOST, OF_TENANTS));
+        assert_eq!(placed((0..150).map(|_| None)).len(), MOST, "what tenants do not take is not kept for them");
     }
 }

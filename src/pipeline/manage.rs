@@ -22,6 +22,7 @@ use crate::{
     dispatch,
     endpoint::{Endpoint, EndpointId, Origin, Settings, State, settings::Judge, target},
     error::{Invalid, StoreError},
+    event::Tenant,
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
     transport::guard,
 };
@@ -303,10 +304,12 @@ impl Hookmill {
 
     pub(super) async fn erase(&self, old: &Endpoint) -> Result<(), StoreError> {
         self.0.store.delete_endpoint(old.key).await?;
-        let _gone = self.0.dispatcher.send(dispatch::Remove(old.key)).await;
-        self.0.debouncer.do_send(debounce::LookAgain);
+        let gone = self.0.dispatcher.send(dispatch::Remove(old.key));
+        // Before anything is waited for: whoever breaks off leaves none that is stored no more.
         self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(&old.id);
         self.0.listeners.remove(old.key);
+        let _gone = gone.await;
+        self.0.debouncer.do_send(debounce::LookAgain);
         info!(event = "endpoint.deleted", endpoint_id = %old.id, "endpoint deleted");
         Ok(())
     }
@@ -416,6 +419,18 @@ impl Hookmill {
             Owner::Chain => self.origin(self.owner_of_chain_with(id)),
             owner => self.origin(owner),
         }
+    }
+
+    /// The endpoint, if this tenant may see it; without a tenant, any.
+    pub(crate) fn endpoint_for(&self, tenant: Option<&Tenant>, id: &EndpointId) -> Option<Arc<Endpoint>> {
+        self.endpoint(id).filter(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)))
+    }
+
+    /// The endpoints that this tenant may see, by id; without a tenant, all.
+    pub(crate) fn endpoints_for(&self, tenant: Option<&Tenant>) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = self.endpoints();
+        endpoints.retain(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)));
+        endpoints
     }
 
     /// Judges the URLs of endpoints that `origin` configures.

@@ -107,6 +107,8 @@ pub(crate) struct Inner {
     pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
     pub(crate) changes: Mutex<()>,
+    /// Jobs are created one after another: each finds its place among all.
+    pub(crate) job_places: Mutex<()>,
     /// When old signing secrets end.
     pub(crate) ends: rotation::Ends,
     pub(crate) allow_loopback: bool,

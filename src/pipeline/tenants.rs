@@ -23,18 +23,6 @@ pub(crate) fn reaches_further(endpoint: &Endpoint) -> bool {
 }
 
 impl Hookmill {
-    /// The endpoint, if this tenant may see it; without a tenant, any.
-    pub(crate) fn endpoint_for(&self, tenant: Option<&Tenant>, id: &EndpointId) -> Option<Arc<Endpoint>> {
-        self.endpoint(id).filter(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)))
-    }
-
-    /// The endpoints that this tenant may see, by id; without a tenant, all.
-    pub(crate) fn endpoints_for(&self, tenant: Option<&Tenant>) -> Vec<Arc<Endpoint>> {
-        let mut endpoints = self.endpoints();
-        endpoints.retain(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)));
-        endpoints
-    }
-
     fn own_endpoint(&self, tenant: &Tenant, id: &EndpointId) -> Result<Arc<Endpoint>, ManageError> {
         self.endpoint_for(Some(tenant), id).ok_or_else(|| not_found(id))
     }

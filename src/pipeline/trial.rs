@@ -42,7 +42,9 @@ pub struct Tested {
 impl Hookmill {
     /// Delivers a made-up event to an endpoint, once and now, and tells what the receiver answered. Its id begins with
     /// `test_`. Body, signature, guard and transport are those of a live delivery; queue, debouncing, filter, breaker, rate
-    /// and the endpoint's state are passed by, and it is in no sum.
+    /// and the endpoint's state are passed by, and it is in no sum. It ends after 30 s at the latest, whatever the endpoint's
+    /// `timeout`, and when nobody waits for it any more. At most 16 are made at once, 2 of them to one endpoint, 4 to one
+    /// tenant's, 12 to tenants'.
     ///
     /// # Errors
     /// When there is no such endpoint, the event breaks a rule, too many tests are being made, or this Hookmill is shutting
@@ -52,12 +54,13 @@ impl Hookmill {
         let endpoint = self.endpoint(id).ok_or_else(not_found)?;
         let event = Arc::new(self.made_up(&endpoint, trial)?);
         let started = self.0.clock.now().mono;
-        let answer = self.0.dispatcher.send(dispatch::Trial { endpoint: endpoint.key, event }).await;
-        let answer = answer.unwrap_or(Err(NoTrial::Closing)).map_err(|refused| match refused {
+        let asked = self.0.dispatcher.send(dispatch::Trial { endpoint: endpoint.key, event }).await;
+        let asked = asked.unwrap_or(Err(NoTrial::Closing)).map_err(|refused| match refused {
             NoTrial::Unknown => not_found(),
             NoTrial::Busy => ManageError::Busy("too many test deliveries are being made, try again in 1 s".to_owned()),
             NoTrial::Closing => StoreError::Closed.into(),
         })?;
+        let answer = asked.await.map_err(|_| StoreError::Closed)?;
         let duration = self.0.clock.now().mono.since(started);
         let delivered = Outcome::of(&answer, endpoint.settings.policy.success) == Outcome::Success;
         Ok(Tested { delivered, answer, duration })

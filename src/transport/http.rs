@@ -168,7 +168,7 @@ impl Transport for HttpTransport {
 async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Result<Response, Failure> {
     let (request, body) = request::build(client, attempt)?;
     let head = request.send_body(body).await.map_err(failure)?;
-    used.has_head();
+    used.has_head(attempt.keep);
     let status = head.status().as_u16();
     if !(200..600).contains(&status) {
         used.close();
@@ -201,9 +201,8 @@ impl End {
     fn of<S>(head: &ClientResponse<S>) -> Self {
         let value = |name| head.headers().get(name).map(|value| value.as_bytes());
         let old = head.version() == Version::HTTP_10;
-        let bodiless = matches!(head.status().as_u16(), 204 | 304);
         let chunked = value(header::TRANSFER_ENCODING).is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-        if bodiless || value(header::CONTENT_LENGTH).is_some() || (chunked && !old) {
+        if is_bodiless(head) || value(header::CONTENT_LENGTH).is_some() || (chunked && !old) {
             Self::Stated
         } else if old {
             Self::Close
@@ -213,11 +212,26 @@ impl End {
     }
 }
 
+/// Whether awc waits for the end of the connection although there is no body.
+fn is_old_and_empty<S>(head: &ClientResponse<S>) -> bool {
+    let length = head.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let no_length = length.and_then(|length| length.trim().parse().ok()) == Some(0_u64);
+    head.version() == Version::HTTP_10 && (no_length || is_bodiless(head))
+}
+
+fn is_bodiless<S>(head: &ClientResponse<S>) -> bool {
+    matches!(head.status().as_u16(), 204 | 304)
+}
+
 /// The beginning of a body, and whether it is all.
 async fn read<S>(mut head: ClientResponse<S>, used: &Used, keep: usize) -> Result<(Bytes, bool), Failure>
 where
     ClientResponse<S>: futures_util::Stream<Item = Result<Bytes, awc::error::PayloadError>> + Unpin,
 {
+    if is_old_and_empty(&head) {
+        used.close();
+        return Ok((Bytes::new(), true));
+    }
     let end = End::of(&head);
     let mut kept = BytesMut::new();
     while let Some(chunk) = head.next().await {

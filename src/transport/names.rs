@@ -2,12 +2,15 @@
 //!
 //! The system's resolver blocks a thread until it is done, and cannot be stopped: a name service that hangs would take every
 //! thread that may block. So look-ups are bounded in number, and a name is looked up once at a time, whoever asks for it.
-//! Names that hung the last time have turns of their own, and a look-up that begins to hang goes over to those: who owns names
-//! that hang can make many of them, and they hold up each other and no other name for longer than one look-up may take.
-//! No answer is kept: the next attempt asks again.
+//! Who owns names that hang can make many of them. So there are three kinds of turns: for names that answered in time the last
+//! time, for those that hung lately, and for those of which nothing is known. A look-up that begins to hang goes over to the
+//! second kind as soon as one is free. New names that hang hold up other new names, once each, until their look-ups end; those
+//! that answered well they do not hold up at all. No answer is kept: the next attempt asks again.
+
+mod standing;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt,
     future::Future,
     io,
@@ -16,7 +19,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+};
 use tokio::{
     net::lookup_host,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -24,14 +30,16 @@ use tokio::{
 };
 
 use super::{Failure, FailureKind};
+use standing::{Standing, Standings};
 
 /// The longest a name may take to resolve, with waiting for a turn.
 const RESOLVE: Duration = Duration::from_secs(5);
-/// Look-ups at once, of names that answer and as many of those that hang. Each delivering thread may block 512 others, which also
-/// write files.
+/// A look-up that takes longer hangs: name services answer in a fraction of it.
+const BRISK: Duration = Duration::from_secs(1);
+/// Look-ups at once of each of the three kinds of names. Each delivering thread may block 512 others, which also write files.
 const LOOKUPS: usize = 128;
-/// Most names that are remembered for hanging.
-const SLOW: usize = 10_000;
+/// So many names at least are remembered for how they answered, and twice as many at most.
+const REMEMBERED: usize = 10_000;
 
 /// Finds the addresses of a name.
 type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
@@ -44,17 +52,21 @@ type Watched = watch::Receiver<Option<Found>>;
 #[derive(Clone)]
 pub(super) struct Names {
     lookup: Lookup,
-    turns: Arc<Semaphore>,
-    /// Turns of names that hang.
-    slow_turns: Arc<Semaphore>,
+    turns: Turns,
     known: Arc<Mutex<Known>>,
 }
 
-#[derive(Default)]
+/// Turns of names that answered well, of those that hang, and of new ones.
+#[derive(Clone, Debug)]
+struct Turns {
+    well: Arc<Semaphore>,
+    slow: Arc<Semaphore>,
+    new: Arc<Semaphore>,
+}
+
 struct Known {
     under_way: HashMap<String, Watched>,
-    /// Names that hung the last time.
-    slow: HashSet<String>,
+    standings: Standings,
 }
 
 impl Default for Names {
@@ -67,14 +79,16 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Looks names up by `lookup`, so many at once, and as many that hang.
+    /// Looks names up by `lookup`, so many of each kind at once.
     pub(super) fn by<F>(at_once: usize, lookup: impl Fn(String) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
     {
         let lookup: Lookup = Arc::new(move |host| lookup(host).boxed());
         let turns = || Arc::new(Semaphore::new(at_once));
-        Self { lookup, turns: turns(), slow_turns: turns(), known: Arc::default() }
+        let turns = Turns { well: turns(), slow: turns(), new: turns() };
+        let known = Known { under_way: HashMap::new(), standings: Standings::new(REMEMBERED) };
+        Self { lookup, turns, known: Arc::new(Mutex::new(known)) }
     }
 
     /// Every address of `host`, at least one. A literal address is itself, at once.
@@ -109,7 +123,11 @@ impl Names {
     }
 
     fn turns_of(&self, host: &str) -> Arc<Semaphore> {
-        Arc::clone(if self.known().slow.contains(host) { &self.slow_turns } else { &self.turns })
+        Arc::clone(match self.known().standings.of(host) {
+            Some(Standing::Well) => &self.turns.well,
+            Some(Standing::Slow(_)) => &self.turns.slow,
+            None => &self.turns.new,
+        })
     }
 
     fn watch(&self, host: &str) -> Option<Watched> {
@@ -131,17 +149,21 @@ impl Names {
     /// Goes on when nobody waits for it any more: the thread that it blocks is not free before it ends, and nor is its turn.
     async fn look_up(self, host: String, mut turn: OwnedSemaphorePermit, tell: watch::Sender<Option<Found>>) {
         let mut lookup = (self.lookup)(host.clone());
-        let found = match timeout(RESOLVE, &mut lookup).await {
+        let found = match timeout(BRISK, &mut lookup).await {
             Ok(found) => {
-                self.known().slow.remove(&host);
+                self.known().standings.answered(&host);
                 found
             }
             Err(_) => {
-                self.known().remember_slow(&host);
-                if let Ok(other) = Arc::clone(&self.slow_turns).try_acquire_owned() {
-                    turn = other;
+                self.known().standings.hung(&host);
+                let slow_turn = Box::pin(Arc::clone(&self.turns.slow).acquire_owned());
+                match select(lookup, slow_turn).await {
+                    Either::Left((found, _)) => found,
+                    Either::Right((slow_turn, lookup)) => {
+                        turn = slow_turn.unwrap_or(turn);
+                        lookup.await
+                    }
                 }
-                lookup.await
             }
         };
         self.known().under_way.remove(&host);
@@ -151,15 +173,6 @@ impl Names {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Known {
-    fn remember_slow(&mut self, host: &str) {
-        if self.slow.len() >= SLOW {
-            self.slow.clear();
-        }
-        self.slow.insert(host.to_owned());
     }
 }
 

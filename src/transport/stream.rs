@@ -45,6 +45,11 @@ tokio::task_local! {
 /// much, would take seconds of its thread.
 const HEAD: usize = 16 << 10;
 
+/// What may stand around the kept part of a body, such as the frames of chunks and of TLS: so many bytes for each of its own, and
+/// so many in all. A receiver could fill the whole deadline with what is nowhere kept.
+const AROUND_A_BYTE: usize = 8;
+const AROUND: usize = 64 << 10;
+
 /// The connection that an exchange uses; none until it has written.
 #[derive(Clone, Default)]
 pub(super) struct Used(Rc<Exchange>);
@@ -52,19 +57,28 @@ pub(super) struct Used(Rc<Exchange>);
 #[derive(Default)]
 struct Exchange {
     socket: RefCell<Weak<Socket>>,
-    /// Bytes that came since the last were sent, until the head of the answer is there.
-    head: Cell<usize>,
-    has_head: Cell<bool>,
+    /// Bytes that came since the last were sent, or since the head of the answer is there.
+    came: Cell<usize>,
+    /// How many may come after the head; `None` before it is there.
+    most: Cell<Option<usize>>,
 }
 
 impl Exchange {
-    /// Counts what came; an error when the head of the answer is too long. What came with the end of the head counts too.
+    /// Counts what came; an error when the head of the answer or what it takes to send the body is too long. What came with the
+    /// end of the head counts as head.
     fn came(&self, bytes: usize) -> io::Result<()> {
-        self.head.set(self.head.get() + bytes);
-        if self.has_head.get() || self.head.get() <= HEAD {
+        self.came.set(self.came.get().saturating_add(bytes));
+        let (what, most) = self.most.get().map_or(("head", HEAD), |most| ("body, as it is sent,", most));
+        if self.came.get() <= most {
             return Ok(());
         }
-        Err(io::Error::other(format!("its head is longer than {} KiB", HEAD >> 10)))
+        Err(io::Error::other(format!("its {what} is longer than {} KiB", most >> 10)))
+    }
+
+    fn sent(&self) {
+        if self.most.get().is_none() {
+            self.came.set(0);
+        }
     }
 }
 
@@ -81,9 +95,10 @@ impl Used {
         }
     }
 
-    /// The head of the answer is there.
-    pub(super) fn has_head(&self) {
-        self.0.has_head.set(true);
+    /// The head of the answer is there; of its body so much will be kept.
+    pub(super) fn has_head(&self, keep: usize) {
+        self.0.came.set(0);
+        self.0.most.set(Some(keep.saturating_mul(AROUND_A_BYTE).saturating_add(AROUND)));
     }
 
     /// Drops the rest of an answer whose body seems to have ended, and tells whether it broke off instead.
@@ -136,7 +151,7 @@ impl AsyncWrite for Stream {
         // Outside an exchange, such as in a farewell of TLS, there is nobody to tell.
         let _ = CURRENT.try_with(|used| {
             used.0.socket.replace(Rc::downgrade(&self.0));
-            used.0.head.set(0);
+            used.0.sent();
         });
         self.0.idle_since.set(None);
         self.with(closed(), |tcp| tcp.poll_write(cx, bytes))

@@ -55,6 +55,7 @@ const PURE: &[&str] = &[
     "deliver/rest.rs",
     "dispatch/muting.rs",
     "dispatch/routes.rs",
+    "dispatch/trial/places.rs",
     "dispatch/window.rs",
     "endpoint",
     "error.rs",

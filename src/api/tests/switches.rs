@@ -148,18 +148,20 @@ fn tests_are_bounded_in_number_and_end_with_a_shutdown() {
         let count = Arc::clone(&made);
         let hooks = builder.transport(move || Hung(Arc::clone(&count))).start().await.unwrap();
         let client = Client { hooks, access: Access::unguarded() };
-        endpoint(&client, &json!({})).await;
-        let id: crate::EndpointId = "a".parse().unwrap();
+        let ids = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        for id in ids {
+            endpoint(&client, &json!({"id": id})).await;
+        }
         let hooks = client.hooks.clone();
-        let test = move || {
-            let (hooks, id) = (hooks.clone(), id.clone());
+        let test = move |id: &str| {
+            let (hooks, id): (_, crate::EndpointId) = (hooks.clone(), id.parse().unwrap());
             actix_rt::spawn(async move { hooks.test_endpoint(&id, crate::pipeline::Trial::default()).await })
         };
-        let hung: Vec<_> = (0..16).map(|_| test()).collect();
+        let hung: Vec<_> = ids[..8].iter().flat_map(|id| [test(id), test(id)]).collect();
         while made.load(Ordering::SeqCst) < 16 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        client.switch("test").await.problem(503, "overloaded");
+        client.send(request(Method::POST, "/v1/endpoints/i/test")).await.problem(503, "overloaded");
         client.hooks.shutdown(Duration::from_millis(10)).await;
         for test in hung {
             assert!(test.await.unwrap().is_err());

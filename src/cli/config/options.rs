@@ -76,7 +76,8 @@ pub(in crate::cli) struct Options {
     /// Hosts that requests may name [default: this machine's own on a loopback address, any elsewhere]
     #[arg(long, value_name = "HOST,…", env = "HOOKMILL_HOSTS", value_delimiter = ',')]
     hosts: Vec<Host>,
-    /// Connections at once; further ones wait [default: 1024 or a quarter of the open files allowed, the smaller]
+    /// Connections at once; further ones wait. One address (a proxy and loopback too) may have half of them, at least 8: further
+    /// ones of it are closed [default: 1024 or a quarter of the open files allowed, the smaller]
     #[arg(long, value_name = "N", env = "HOOKMILL_MAX_CONNECTIONS", value_parser = connections)]
     max_connections: Option<usize>,
 }

@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,6 +15,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
+    shares::{Place, Shares},
     stream::{Gate, Stream},
     tls::Tls,
 };
@@ -29,6 +31,7 @@ enum Io {
 pub(super) struct Connection {
     io: Io,
     pub(super) caller: Caller,
+    _place: Place,
 }
 
 /// What the requests of one connection know of it.
@@ -42,10 +45,16 @@ pub(super) struct Caller {
 /// Takes a connection, with the address of its caller.
 ///
 /// # Errors
-/// When TLS cannot be agreed upon.
-pub(super) async fn take(tcp: TcpStream, tls: Option<&Tls>) -> io::Result<(Connection, Option<SocketAddr>)> {
+/// When its address has its share of the connections, or TLS cannot be agreed upon.
+pub(super) async fn take(
+    tcp: TcpStream,
+    tls: Option<&Tls>,
+    shares: &Arc<Shares>,
+) -> io::Result<(Connection, Option<SocketAddr>)> {
+    let (peer, local) = (tcp.peer_addr()?, tcp.local_addr().ok());
+    let place =
+        shares.enter(peer.ip()).ok_or_else(|| io::Error::other("its address has its share of the connections"))?;
     tcp.set_nodelay(true)?;
-    let (peer, local) = (tcp.peer_addr().ok(), tcp.local_addr().ok());
     let gate = Gate::default();
     let caller = Caller { gate: gate.clone(), local: local.map(|local| local.ip()) };
     let tcp = Stream::new(tcp, gate, |tcp| drop(tcp.set_zero_linger()));
@@ -53,7 +62,7 @@ pub(super) async fn take(tcp: TcpStream, tls: Option<&Tls>) -> io::Result<(Conne
         None => Io::Plain(tcp),
         Some(tls) => Io::Tls(Box::new(TlsAcceptor::from(tls.config()).accept(tcp).await?)),
     };
-    Ok((Connection { io, caller }, peer))
+    Ok((Connection { io, caller, _place: place }, Some(peer)))
 }
 
 macro_rules! poll {

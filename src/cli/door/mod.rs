@@ -6,6 +6,7 @@
 mod connection;
 mod frame;
 pub(super) mod hosts;
+mod shares;
 mod stream;
 pub(super) mod tls;
 
@@ -26,6 +27,7 @@ use tokio::net::TcpStream;
 use crate::Clock;
 use connection::{Caller, Connection};
 use hosts::Hosts;
+use shares::Shares;
 use tls::Tls;
 
 /// A request line and its headers must arrive within this time.
@@ -38,7 +40,7 @@ const CONNECTIONS: u64 = 1024;
 pub(super) struct Door {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) hosts: Hosts,
-    /// Connections at once; further ones wait. `None` for the usual number.
+    /// Connections at once; further ones wait. `None` for the usual number. One address may have half of them.
     pub(super) max_connections: Option<usize>,
     pub(super) clock: Clock,
 }
@@ -54,11 +56,12 @@ impl Door {
         configure: impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
     ) -> io::Result<Server> {
         let workers = thread::available_parallelism().map_or(1, usize::from);
-        let most = self.max_connections.unwrap_or_else(usual_connections).div_ceil(workers);
+        let connections = self.max_connections.unwrap_or_else(usual_connections);
+        let (most, shares) = (connections.div_ceil(workers), Arc::new(Shares::of(connections)));
         let rules = frame::Rules { hosts: self.hosts, secure: self.tls.is_some(), clock: self.clock };
         let (rules, tls) = (Arc::new(rules), self.tls);
         let service = move || {
-            let (rules, tls) = (Arc::clone(&rules), tls.clone());
+            let (rules, tls, shares) = (Arc::clone(&rules), tls.clone(), Arc::clone(&shares));
             let framed = from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
                 frame::frame(Arc::clone(&rules), request, next)
             });
@@ -74,8 +77,8 @@ impl Door {
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
             fn_service(move |tcp: TcpStream| {
-                let tls = tls.clone();
-                async move { connection::take(tcp, tls.as_deref()).await.map_err(DispatchError::Io) }
+                let (tls, shares) = (tls.clone(), Arc::clone(&shares));
+                async move { connection::take(tcp, tls.as_deref(), &shares).await.map_err(DispatchError::Io) }
             })
             .and_then(http)
         };

@@ -81,12 +81,13 @@ impl Hookmill {
         if let Some(old) = &old {
             expect_api(old.owner, &name)?;
         }
-        // Stored first: what a crash leaves undone is done at the next start.
-        self.0.store.put_chain(name.to_string(), Some(plan.to_json().to_string())).await?;
-        self.settle_endpoints(&name, &plan).await?;
+        // What a crash leaves undone of the endpoints of a stored chain is done at the next start, and only of those: what goes is
+        // erased while the old chain is stored, and what comes is made once the new one is.
         if let Some(old) = &old {
             self.erase_endpoints(old.plan.endpoints().map(Step::endpoint).filter(|id| !has(&plan, id))).await?;
         }
+        self.0.store.put_chain(name.to_string(), Some(plan.to_json().to_string())).await?;
+        self.settle_endpoints(&name, &plan).await?;
         Ok((self.set_chain(name, plan, Owner::Api), old.is_none()))
     }
 
@@ -98,9 +99,10 @@ impl Hookmill {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.chain(name.as_str()).ok_or_else(|| ManageError::NotFound(format!("chain {name}")))?;
         expect_api(old.owner, name)?;
+        // The chain goes last: whoever breaks off before leaves one that can be deleted again.
+        self.erase_endpoints(old.plan.endpoints().map(Step::endpoint)).await?;
         self.0.store.put_chain(name.to_string(), None).await?;
         self.0.chains.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-        self.erase_endpoints(old.plan.endpoints().map(Step::endpoint)).await?;
         info!(event = "chain.deleted", chain = %name, "chain deleted");
         Ok(())
     }

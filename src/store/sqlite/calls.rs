@@ -142,13 +142,13 @@ impl Store for SqliteStore {
 
     fn cancel(&self, step: CancelStep) -> Reply<CancelledStep> {
         if step.dry_run {
-            return self.read(move |db| Ok(cancel::look(db, &step)?.0));
+            return self.look(move |db| Ok(cancel::look(db, &step)?.0));
         }
         self.change(move |writer| writer.cancel(&step))
     }
 
     fn count_for_job(&self, step: CountStep) -> Reply<Counted> {
-        self.read(move |db| jobs::count(db, &step))
+        self.look(move |db| jobs::count(db, &step))
     }
 
     fn create_job(&self, job: Job) -> Reply<()> {
@@ -164,11 +164,11 @@ impl Store for SqliteStore {
     }
 
     fn job(&self, id: JobId) -> Reply<Option<Job>> {
-        self.read(move |db| jobs::job(db, &id))
+        self.look(move |db| jobs::job(db, &id))
     }
 
     fn running_jobs(&self) -> Reply<Vec<Job>> {
-        self.read(jobs::running_jobs)
+        self.look(jobs::running_jobs)
     }
 
     fn create_token(&self, token: TokenRow) -> Reply<()> {
@@ -205,19 +205,19 @@ impl Store for SqliteStore {
     }
 
     fn deliveries(&self, filter: DeliveryFilter) -> Reply<Vec<ListedDelivery>> {
-        self.read(move |db| lists::deliveries_of(db, &filter))
+        self.look(move |db| lists::deliveries_of(db, &filter))
     }
 
     fn events(&self, filter: EventFilter) -> Reply<Vec<EventRow>> {
-        self.read(move |db| lists::events(db, &filter))
+        self.look(move |db| lists::events(db, &filter))
     }
 
     fn event(&self, tenant: Option<Tenant>, id: EventId) -> Reply<Option<EventDetail>> {
-        self.read(move |db| lists::event(db, tenant.as_ref(), &id))
+        self.look(move |db| lists::event(db, tenant.as_ref(), &id))
     }
 
     fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>> {
-        self.read(move |db| lists::event_attempts(db, seq))
+        self.look(move |db| lists::event_attempts(db, seq))
     }
 
     fn endpoint_attempts(
@@ -227,15 +227,15 @@ impl Store for SqliteStore {
         before: Option<u64>,
         limit: usize,
     ) -> Reply<Vec<AttemptRow>> {
-        self.read(move |db| lists::endpoint_attempts(db, endpoint, tenant.as_ref(), before, limit))
+        self.look(move |db| lists::endpoint_attempts(db, endpoint, tenant.as_ref(), before, limit))
     }
 
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {
-        self.read(move |db| lists::dead_letters(db, &filter))
+        self.look(move |db| lists::dead_letters(db, &filter))
     }
 
     fn dead_letter(&self, id: DeliveryId) -> Reply<Option<(DeadLetterRow, Option<Arc<Accepted>>)>> {
-        self.read(move |db| lists::dead_letter(db, id))
+        self.look(move |db| lists::dead_letter(db, id))
     }
 
     fn totals(&self) -> Reply<Totals> {
@@ -243,7 +243,7 @@ impl Store for SqliteStore {
     }
 
     fn endpoint_totals(&self, endpoint: EndpointKey) -> Reply<(DeliveryTotals, Option<Timestamp>)> {
-        self.read(move |db| read::endpoint_totals(db, endpoint))
+        self.look(move |db| read::endpoint_totals(db, endpoint))
     }
 
     fn vitals(&self) -> Reply<Vitals> {

@@ -74,23 +74,19 @@ fn topic_conditions(topic: Option<&TopicPattern>) -> (Option<String>, Option<Str
     }
 }
 
-pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>> {
-    let judged = signed(meta(db, "judged_through")?);
-    let before = filter.before.map_or(i64::MAX, signed);
+/// Conditions that are not asked for are left out, and those on a tenant say what the index of tenants' events holds: so it is
+/// used.
+fn events_query(filter: &EventFilter) -> String {
     let (exact, below) = topic_conditions(filter.topic.as_ref());
-    let tenant = filter.tenant.as_ref().map(Tenant::as_str);
-    let within = filter.within.as_ref().map(Tenant::as_str);
-    let (since, until) = (filter.since.map(Timestamp::as_millis), filter.until.map(Timestamp::as_millis));
-    let (state, delivery) = (filter.state.map(event_state_code), filter.delivery.map(delivery_state_code));
-    let count = limit(filter.limit);
+    let (within, delivery) = (&filter.within, filter.delivery);
     let conditions = [
         ("e.topic = :exact", exact.is_some()),
         ("e.topic GLOB :below", below.is_some()),
-        ("e.tenant = :tenant", tenant.is_some()),
-        ("e.accepted_at >= :since", since.is_some()),
-        ("e.accepted_at < :until", until.is_some()),
-        ("s = :state", state.is_some()),
-        ("e.tenant = :within", within.is_some()),
+        ("e.tenant = :tenant AND e.tenant <> ''", filter.tenant.is_some()),
+        ("e.accepted_at >= :since", filter.since.is_some()),
+        ("e.accepted_at < :until", filter.until.is_some()),
+        ("s = :state", filter.state.is_some()),
+        ("e.tenant = :within AND e.tenant <> ''", within.is_some()),
         (
             "EXISTS (SELECT 1 FROM deliveries d WHERE d.seq = e.seq AND (d.state = :delivery OR :delivery = 0 AND d.state = 5))",
             delivery.is_some() && within.is_none(),
@@ -103,9 +99,19 @@ pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>
     ];
     let wanted: String =
         conditions.iter().filter(|(_, given)| *given).map(|(condition, _)| format!(" AND {condition}")).collect();
-    let sql = format!(
-        "SELECT {EVENT}, {STATE} AS s FROM events e WHERE e.seq < :before{wanted} ORDER BY e.seq DESC LIMIT :count"
-    );
+    format!("SELECT {EVENT}, {STATE} AS s FROM events e WHERE e.seq < :before{wanted} ORDER BY e.seq DESC LIMIT :count")
+}
+
+pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>> {
+    let judged = signed(meta(db, "judged_through")?);
+    let before = filter.before.map_or(i64::MAX, signed);
+    let (exact, below) = topic_conditions(filter.topic.as_ref());
+    let tenant = filter.tenant.as_ref().map(Tenant::as_str);
+    let within = filter.within.as_ref().map(Tenant::as_str);
+    let (since, until) = (filter.since.map(Timestamp::as_millis), filter.until.map(Timestamp::as_millis));
+    let (state, delivery) = (filter.state.map(event_state_code), filter.delivery.map(delivery_state_code));
+    let count = limit(filter.limit);
+    let sql = events_query(filter);
     let mut select = db.prepare_cached(&sql)?;
     let all: [(&str, &dyn ToSql); 11] = [
         (":judged", &judged),
@@ -328,4 +334,53 @@ pub(super) fn dead_letter(db: &Connection, id: DeliveryId) -> Sql<Option<(DeadLe
     let sql = format!("SELECT {EVENT} FROM events e WHERE e.seq = ?1");
     let event = db.prepare_cached(&sql)?.query_row([signed(id.seq)], accepted).optional()?;
     Ok(Some((letter, event)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::schema;
+
+    #[test]
+    fn a_tenants_events_are_found_without_a_look_at_those_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = schema::open_writer(&dir.path().join("a.db"), |_| Ok(())).unwrap();
+        let plan = |filter: &EventFilter| -> Vec<String> {
+            let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {}", events_query(filter))).unwrap();
+            let (mut steps, mut plan) = (explain.raw_query(), Vec::new());
+            while let Some(step) = steps.next().unwrap() {
+                plan.push(step.get(3).unwrap());
+            }
+            plan
+        };
+        let (tenant, before) = (Some("acme".parse().unwrap()), Some(9));
+        let all = EventFilter { before, limit: 50, ..EventFilter::default() };
+        let within = EventFilter { within: tenant.clone(), ..all.clone() };
+        let of = EventFilter { tenant, ..all.clone() };
+        let old = EventFilter {
+            since: Some(Timestamp::from_millis(5)),
+            topic: Some("a.*".parse().unwrap()),
+            ..within.clone()
+        };
+        let failed = EventFilter { delivery: Some(DeliveryState::DeadLettered), ..within.clone() };
+        for filter in [within.clone(), of, old, failed, EventFilter { before: None, ..within }] {
+            let plan = plan(&filter);
+            let first = plan.first().map(String::as_str).unwrap_or_default();
+            assert!(first.starts_with("SEARCH e USING INDEX events_by_tenant (tenant=? AND "), "{filter:?}: {plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{filter:?}: {plan:?}");
+        }
+        assert!(plan(&all)[0].contains("PRIMARY KEY"), "{:?}", plan(&all));
+    }
+
+    #[test]
+    fn events_without_a_tenant_take_no_room_in_the_index_of_tenants() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = schema::open_writer(&dir.path().join("a.db"), |_| Ok(())).unwrap();
+        db.execute_batch(
+            "INSERT INTO events VALUES (1, 'a', '', 't', NULL, NULL, 0, 0, x'31', NULL), (2, 'b', 'acme', 't', NULL, NULL, 0, 0, x'31', NULL);",
+        )
+        .unwrap();
+        let sql = "SELECT count(*) FROM events INDEXED BY events_by_tenant WHERE tenant <> ''";
+        assert_eq!(db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
 }

@@ -39,7 +39,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{AcceptedSink, AppendError, Disk, Flights, FullSink, Reply, Reserve, Retention, SecretKeys};
-use crate::{clock::Clock, error::StoreError, metrics::StoreMetrics};
+use crate::{clock::Clock, error::StoreError, metrics::StoreMetrics, quota::Share};
 use chores::Chores;
 use committer::{Committer, Message, Watches};
 use place::{keep_private, lock, make_dir};
@@ -167,8 +167,28 @@ impl SqliteStore {
         awaited(result)
     }
 
+    /// Reads what a caller asks for, unless too many wait already.
+    fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        match self.lists.place() {
+            Some(place) => self.read_in(Some(place), read),
+            None => Box::pin(async { Err(StoreError::Busy) }),
+        }
+    }
+
+    /// Reads what Hookmill itself needs, however many wait.
     fn read<T: Send + 'static>(
         &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Reply<T> {
+        self.read_in(None, read)
+    }
+
+    fn read_in<T: Send + 'static>(
+        &self,
+        place: Option<Share>,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Reply<T> {
         let (reply, result) = oneshot::channel();
@@ -177,7 +197,12 @@ impl SqliteStore {
             Err(StoreError::Closed) => drop(reply.send(Err(StoreError::Closed))),
             // What cannot be written at this time does not keep anybody from reading what has been.
             _ => lists.read(Box::new(move |db| {
+                // Nobody waits for it any more.
+                if reply.is_closed() {
+                    return;
+                }
                 let result = read(db).map_err(read_error).inspect_err(|_| shared.metrics.errors.one("read"));
+                drop(place);
                 drop(reply.send(result));
             })),
         })));

@@ -1,6 +1,9 @@
 //! A thread with a connection that only reads.
 
-use std::{path::Path, sync::mpsc};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+};
 
 use rusqlite::Connection;
 
@@ -8,6 +11,7 @@ use super::{failed, schema, spawn};
 use crate::{
     clock::{Clock, Mono},
     error::StoreError,
+    quota::{Quota, Share},
 };
 
 /// What to read, and what to do with it.
@@ -15,7 +19,13 @@ pub(super) type Reading = Box<dyn FnOnce(&Connection) + Send>;
 
 /// Where readings go; they are made one after another.
 #[derive(Clone)]
-pub(super) struct Reader(mpsc::Sender<Reading>);
+pub(super) struct Reader {
+    readings: mpsc::Sender<Reading>,
+    places: Arc<Quota>,
+}
+
+/// Readings of callers that wait at once. Each may take as long as [`LIMIT`].
+pub(super) const PLACES: usize = 64;
 
 /// No reading takes longer: it would keep the log from being folded into the file.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -40,12 +50,17 @@ impl Reader {
             }
         };
         spawn(name, run)?;
-        Ok(Self(sender))
+        Ok(Self { readings: sender, places: Quota::new(PLACES) })
     }
 
     /// Makes a reading later. `reading` is dropped unmade when the store is closed.
     pub(super) fn read(&self, reading: Reading) {
-        let _closed = self.0.send(reading);
+        let _closed = self.readings.send(reading);
+    }
+
+    /// A place for a reading that a caller asks for, to be held until it has been made; `None` when too many wait.
+    pub(super) fn place(&self) -> Option<Share> {
+        self.places.take(1)
     }
 }
 

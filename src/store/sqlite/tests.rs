@@ -1,14 +1,17 @@
 //! The contract every store keeps, the model, and what only a file can be asked: what it says after it was closed.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{
-    AttemptRecord, Cursor,
-    contract::{bench::*, contract, model},
-    memory::MemoryStore,
+use crate::{
+    endpoint::EndpointKey,
+    store::{
+        AttemptRecord, Cursor, EndpointChange, PageRequest, Settlement, Store,
+        contract::{bench::*, contract, model},
+        memory::MemoryStore,
+    },
 };
 
 fn open() -> (Arc<dyn Store>, tempfile::TempDir) {
@@ -300,4 +303,52 @@ fn of_a_deleted_endpoint_nothing_is_kept_but_its_bounds_and_whose_it_was() {
     let db = Connection::open(dir.path().join("hookmill.db")).unwrap();
     let kept: String = db.query_row("SELECT settings FROM endpoints WHERE id = 'b'", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, r#"{"dead_letters":{"max_items":3},"tenant":null}"#);
+}
+
+/// Keeps the thread that reads lists busy until the sender is dropped, after it has begun.
+fn busy(store: &SqliteStore) -> (mpsc::Sender<()>, Reply<()>) {
+    let (release, released) = mpsc::channel::<()>();
+    let (begun, begins) = mpsc::channel();
+    let reading = store.read(move |_| {
+        let _heard = begun.send(());
+        let _released = released.recv();
+        Ok(())
+    });
+    begins.recv().unwrap();
+    (release, reading)
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap();
+    let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let reading = || {
+        let made = Arc::clone(&made);
+        store.look(move |_| Ok(made.fetch_add(1, Ordering::SeqCst)))
+    };
+    let (release, first) = busy(&store);
+    (0..20).for_each(|_| drop(reading()));
+    let wanted = reading();
+    drop(release);
+    get(first);
+    assert_eq!(get(wanted), 0, "readings that were given up before");
+}
+
+#[test]
+fn so_many_readings_wait_and_no_more_but_what_hookmill_needs_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap();
+    let list = || store.events(crate::store::EventFilter { limit: 1, ..Default::default() });
+    let (release, first) = busy(&store);
+    let waiting: Vec<_> = (0..reader::PLACES).map(|_| list()).collect();
+    let (refused, needed) = (wait(list()), store.totals());
+    assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
+    drop(release);
+    get(first);
+    waiting.into_iter().for_each(|list| assert!(get(list).is_empty()));
+    assert_eq!(get(needed).accepted, 0);
+    assert!(get(list()).is_empty());
+    let places: Vec<_> = (0..reader::PLACES).map_while(|_| store.lists.place()).collect();
+    assert_eq!(places.len(), reader::PLACES, "all came back");
 }

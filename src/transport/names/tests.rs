@@ -107,19 +107,25 @@ fn a_name_service_that_hangs_takes_its_share_of_threads_and_no_more() {
         assert!(names.resolve("well", 1).await.is_ok());
         all_fail(hang(0..3).await);
         assert_eq!(asked.load(Ordering::Relaxed), 4);
-        // Then every turn is taken, and stays so: the threads are not free.
+        // Then every turn is taken but those of names that are known to answer, and stays so: the threads are not free.
         all_fail(hang(3..6).await);
-        assert!(failed(names.resolve("well", 1).await).contains("no answer"));
+        assert!(failed(names.resolve("new", 1).await).contains("no answer"));
         all_fail(hang(0..9).await);
         assert_eq!(asked.load(Ordering::Relaxed), 7);
-        assert!(names.resolve("1.2.3.4", 1).await.is_ok());
-        // They end; what has hung has turns of its own until it answers in time.
+        assert!(names.resolve("well", 1).await.is_ok() && names.resolve("1.2.3.4", 1).await.is_ok());
+        // They end; what has hung has turns of its own until it has answered in time for a while.
         ended.add_permits(6);
-        assert!(names.resolve("well", 1).await.is_ok());
+        assert!(names.resolve("new", 1).await.is_ok());
         ended.add_permits(100);
+        for times in [1, 2] {
+            assert!(hang(0..6).await.into_iter().all(|found| found.is_ok()));
+            assert_eq!(names.known().standings.of("hangs0"), Some(Standing::Slow(times)));
+        }
         assert!(hang(0..9).await.into_iter().all(|found| found.is_ok()));
-        assert!(names.known().slow.is_empty() && names.known().under_way.is_empty());
-        assert_eq!((names.turns.available_permits(), names.slow_turns.available_permits()), (3, 3));
+        assert_eq!(names.known().standings.of("hangs0"), Some(Standing::Well));
+        assert!(names.known().under_way.is_empty());
+        let Turns { well, slow, new } = &names.turns;
+        assert_eq!([well, slow, new].map(|turns| turns.available_permits()), [3, 3, 3]);
     });
 }
 
@@ -133,5 +139,67 @@ fn a_look_up_whose_thread_ended_is_begun_anew() {
         assert!(failed(names.resolve("a.example", 1).await).contains("given up"));
         assert!(names.resolve("a.example", 1).await.is_ok());
         assert_eq!(asked.load(Ordering::Relaxed), 2);
+    });
+}
+
+/// How long a name service that hangs takes to say so.
+const HANGS: Duration = Duration::from_secs(30);
+
+/// Names that begin with `hangs` do so; others answer at once.
+fn hanging() -> Names {
+    let script = |host: String, _| async move {
+        if host.starts_with("hangs") {
+            tokio::time::sleep(HANGS).await;
+            return Err(io::Error::other("timed out"));
+        }
+        Ok(vec![IP])
+    };
+    scripted(LOOKUPS, script).0
+}
+
+#[test]
+fn many_names_that_hang_hold_up_no_known_name_and_new_ones_for_a_bounded_time() {
+    paused(async {
+        let names = hanging();
+        assert!(names.resolve("known", 1).await.is_ok());
+        let hostile = join_all((0..400).map(|n| {
+            let names = names.clone();
+            async move {
+                // Forever, as attempts are repeated.
+                loop {
+                    assert!(names.resolve(&format!("hangs{n}"), 1).await.is_err());
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }));
+        let honest = async {
+            let mut new = 0;
+            for second in 0..300 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert!(names.resolve("known", 1).await.is_ok(), "after {second} s");
+                let new_name = format!("new{second}");
+                new = if names.resolve(&new_name, 1).await.is_ok() { new + 1 } else { 0 };
+            }
+            new
+        };
+        let Either::Left((new, _)) = select(Box::pin(honest), Box::pin(hostile)).await else { panic!("for ever") };
+        assert!(new > 200, "new names resolve once those that hang are known: {new} in a row");
+    });
+}
+
+#[test]
+fn a_name_that_answers_now_and_then_hangs_among_its_like() {
+    paused(async {
+        let (names, _) = scripted(2, |host, nth| async move {
+            if host.starts_with("fickle") && nth % 2 == 1 {
+                tokio::time::sleep(HANGS).await;
+            }
+            Ok(vec![IP])
+        });
+        assert!(names.resolve("fickle", 1).await.is_ok());
+        assert!(names.resolve("fickle", 1).await.is_err());
+        tokio::time::sleep(HANGS).await;
+        assert!(names.resolve("fickle", 1).await.is_ok());
+        assert_eq!(names.known().standings.of("fickle"), Some(Standing::Slow(1)), "one good answer is not enough");
     });
 }

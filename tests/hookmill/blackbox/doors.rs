@@ -282,3 +282,21 @@ fn connections_beyond_the_most_wait_for_their_turn() {
     inside.pop();
     assert_eq!(statuses(&outside.answer()), [200]);
 }
+
+#[test]
+fn one_address_cannot_keep_others_out() {
+    let home = Home::new();
+    let process = home.launch(&["--max-connections", "16"]);
+    let addr = process.line_with("Hookmill listens on ").rsplit_once("http://").unwrap().1.to_owned();
+    let request = format!("GET /healthz HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+    let ask = |raw: &mut Raw| raw.send(request.as_bytes()).is_ok() && statuses(&raw.part()) == [200];
+    let mut hoard: Vec<_> = (0..16).map(|_| Raw::connect(&addr)).collect();
+    let mut inside: Vec<_> = hoard.drain(..).filter_map(|mut raw| ask(&mut raw).then_some(raw)).collect();
+    assert_eq!(inside.len(), 8);
+    let mut other = Raw::connect_from([127, 0, 0, 2].into(), &addr);
+    assert!(ask(&mut other));
+    assert!(inside.iter_mut().all(ask));
+    // Who gives one back may have another one.
+    inside.pop();
+    until("there is room for one more", PATIENCE, || ask(&mut Raw::connect(&addr)).then_some(()));
+}

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{IpAddr, TcpStream},
     time::Duration,
 };
 
@@ -17,6 +17,19 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        Self(stream)
+    }
+
+    /// From this address of the machine.
+    pub(super) fn connect_from(address: IpAddr, addr: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind((address, 0).into()).unwrap();
+            socket.connect(addr.parse().unwrap()).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(stream)
     }
 
@@ -52,6 +65,15 @@ impl Raw {
             text.push_str(&String::from_utf8_lossy(&part[..read]));
         }
         text
+    }
+
+    /// What comes at once; nothing when the server has ended the connection.
+    pub(super) fn part(&mut self) -> String {
+        let mut part = [0; 4096];
+        match self.0.read(&mut part) {
+            Err(error) if is_patience(&error) => panic!("the server says nothing"),
+            read => String::from_utf8_lossy(&part[..read.unwrap_or(0)]).into_owned(),
+        }
     }
 
     /// Whether nothing has come yet.

@@ -234,6 +234,32 @@ fn a_body_that_ends_is_complete() {
 }
 
 #[test]
+fn an_old_answer_without_a_body_is_complete_whether_its_connection_ends_or_not() {
+    run(async {
+        for (status, headers) in [
+            (200, "content-length: 0\r\n"),
+            (200, "content-length: 00\r\nconnection: keep-alive\r\n"),
+            (500, "content-length: 0\r\nconnection: close\r\n"),
+            (204, ""),
+            (204, "connection: keep-alive\r\n"),
+            (204, "content-length: 4\r\n"),
+            (304, "content-length: 4\r\n"),
+        ] {
+            let answer: &'static str = format!("HTTP/1.0 {status} x\r\n{headers}\r\n").leak();
+            let expected =
+                Response { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None };
+            for server in [Server::closing_after(answer).await, Server::answering(answer).await] {
+                let transport = transport();
+                for nth in [1, 2] {
+                    assert_eq!(post(&transport, &server.url).await, Ok(expected.clone()), "{answer}");
+                    assert_eq!(server.accepted(), nth, "its connection is not used again");
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn a_body_that_is_not_read_is_not_called_complete() {
     run(async {
         let server = Server::closing_after("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\ndone").await;

@@ -101,15 +101,40 @@ fn a_head_is_bounded_and_what_comes_with_it_is_not() {
 }
 
 #[test]
-fn what_stands_beside_a_chunk_is_not_kept() {
+fn what_stands_beside_a_chunk_is_not_kept_and_bounded() {
     run(async {
-        let answer = first(|mut peer| async move {
+        let server = Server::start(|mut peer, nth| async move {
+            if nth > 1 {
+                return peer.answer(OK).await;
+            }
             peer.request().await;
             peer.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;").await;
             while peer.write(&"a".repeat(10_000)).await {}
         })
         .await;
-        assert!(matches!(kind(answer), FailureKind::Protocol | FailureKind::Timeout));
+        let transport = transport();
+        // Long before the deadline.
+        let failure = post(&transport, &server.url).await.unwrap_err();
+        assert_eq!((failure.kind, failure.detail.contains("KiB")), (FailureKind::Protocol, true), "{failure}");
+        assert_eq!(post(&transport, &server.url).await.unwrap().body, "ok");
+    });
+}
+
+#[test]
+fn a_body_in_the_smallest_chunks_is_read_as_far_as_it_is_kept() {
+    run(async {
+        for keep in [0, 100, KEPT_RESPONSE_BYTES, 1 << 18] {
+            let server = Server::start(move |mut peer, _| async move {
+                peer.request().await;
+                let chunks = "1\r\nx\r\n".repeat(keep);
+                peer.write(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")).await;
+                peer.closed().await;
+            })
+            .await;
+            let answer = transport().send(Attempt { keep, ..attempt(settings(&server.url)) }).await.map(response);
+            let answer = answer.unwrap();
+            assert_eq!((answer.body.len(), answer.complete), (keep, true));
+        }
     });
 }
 

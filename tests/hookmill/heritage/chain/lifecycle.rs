@@ -245,3 +245,60 @@ fn a_step_whose_chain_is_gone_reaches_this_machine_no_more_after_a_restart() {
         hooks.shutdown(Duration::from_secs(5)).await;
     });
 }
+
+/// The ids of the stored endpoints, and the text of the stored chains.
+async fn stored(hooks: &Hookmill) -> (Vec<String>, String) {
+    let loaded = testing::store(hooks).load().await.unwrap();
+    let ids = loaded.endpoints.iter().map(|endpoint| endpoint.id.to_string());
+    (ids.collect(), loaded.chains.into_iter().map(|(_, chain)| chain).collect())
+}
+
+#[test]
+fn a_change_that_breaks_off_leaves_no_endpoint_whose_step_is_in_no_stored_chain() {
+    let chain = |steps: &[&str]| -> Value {
+        steps.iter().map(|name| json!({"name": name, "url": "https://a.example/", "async": true})).collect()
+    };
+    let deleted = |steps: &[&str]| steps.is_empty();
+    for after in [&[][..], &["d"], &["d", "e"]] {
+        testing::paused(async {
+            let name = || "E".parse().unwrap();
+            let mut done = false;
+            // As often as it waits for something, it is broken off there.
+            for polls in 1..100 {
+                let (transport, _) = services(|_| Script::hangs());
+                let hooks = start(&transport, Hookmill::builder()).await;
+                hooks.put_chain(name(), &chain(&["a", "b", "c", "d"])).await.unwrap();
+                let new = chain(after);
+                let mut change = Box::pin(async {
+                    match deleted(after) {
+                        true => hooks.delete_chain(&name()).await.unwrap(),
+                        false => drop(hooks.put_chain(name(), &new).await.unwrap()),
+                    }
+                });
+                for _ in 0..polls {
+                    done = futures_util::FutureExt::now_or_never(&mut change).is_some();
+                    if done {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                drop(change);
+                let (ids, text) = stored(&hooks).await;
+                let is_known =
+                    |id: &&String| text.contains(&format!("\"name\":\"{}\"", id.rsplit('.').next().unwrap()));
+                assert_eq!(ids.iter().find(|id| !is_known(id)), None, "after {polls} polls: {text}");
+                if !done && deleted(after) {
+                    hooks.delete_chain(&name()).await.unwrap();
+                }
+                if done || deleted(after) {
+                    let expected: Vec<_> = after.iter().map(|step| format!("chain.E.{step}")).collect();
+                    assert_eq!(stored(&hooks).await.0, expected, "a deletion can be made again");
+                }
+                if done {
+                    break;
+                }
+            }
+            assert!(done);
+        });
+    }
+}

@@ -1,0 +1,217 @@
+//! Nobody keeps all places: jobs, test deliveries, answers that are read.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::{callers::call, *};
+use crate::{endpoint::policy::Guard, store::Scope};
+
+/// Answers nothing, and tells how many attempts there are and how long each may take at most.
+#[derive(Clone, Default)]
+struct Hung {
+    going_on: Arc<AtomicUsize>,
+    longest: Arc<AtomicUsize>,
+}
+
+struct One(Arc<AtomicUsize>);
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Transport for Hung {
+    fn send(&self, attempt: Attempt) -> LocalBoxFuture<'static, Answer> {
+        let limit = usize::try_from(attempt.endpoint.settings.policy.timeout.as_secs()).unwrap();
+        self.longest.fetch_max(limit, Ordering::SeqCst);
+        self.going_on.fetch_add(1, Ordering::SeqCst);
+        let one = One(Arc::clone(&self.going_on));
+        async move {
+            let _one = one;
+            std::future::pending().await
+        }
+        .boxed_local()
+    }
+}
+
+impl Hung {
+    async fn client(&self) -> Client {
+        let hung = self.clone();
+        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(move || hung.clone());
+        Client { hooks: builder.start().await.unwrap(), access: Access::unguarded() }
+    }
+
+    async fn until(&self, count: usize) {
+        while self.going_on.load(Ordering::SeqCst) != count {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+impl Client {
+    fn again(&self) -> Self {
+        Self { hooks: self.hooks.clone(), access: self.access.clone() }
+    }
+
+    async fn endpoint_of(&self, id: &str, tenant: Option<&str>) {
+        let settings = json!({"id": id, "tenant": tenant, "url": "https://example.org/", "timeout": "300s",
+            "retry": {"delays": []}, "breaker": {"failures": 1000}});
+        self.post("/v1/endpoints", &settings).await.value(StatusCode::CREATED);
+    }
+
+    /// A test delivery by a client of its own.
+    fn test(&self, id: &str) -> actix_rt::task::JoinHandle<Reply> {
+        let (client, path) = (self.again(), format!("/v1/endpoints/{id}/test"));
+        actix_rt::spawn(async move { client.send(request(Method::POST, &path)).await })
+    }
+}
+
+#[test]
+fn no_endpoint_and_no_tenant_keeps_others_from_their_test_deliveries() {
+    run(async {
+        let hung = Hung::default();
+        let client = hung.client().await;
+        for id in ["a1", "a2", "a3"] {
+            client.endpoint_of(id, Some("acme")).await;
+        }
+        client.endpoint_of("g", Some("globex")).await;
+        client.endpoint_of("o", None).await;
+        let mut calls = vec![client.test("a1"), client.test("a1")];
+        hung.until(2).await;
+        client.test("a1").await.unwrap().problem(503, "overloaded");
+        calls.extend([client.test("a2"), client.test("a2")]);
+        hung.until(4).await;
+        client.test("a3").await.unwrap().problem(503, "overloaded");
+        calls.extend([client.test("g"), client.test("o")]);
+        hung.until(6).await;
+        assert_eq!(hung.longest.load(Ordering::SeqCst), 30, "of 300 s");
+        calls.iter().for_each(actix_rt::task::JoinHandle::abort);
+        hung.until(0).await;
+    });
+}
+
+#[test]
+fn all_tenants_together_leave_places_for_test_deliveries_of_others() {
+    run(async {
+        let hung = Hung::default();
+        let client = hung.client().await;
+        let mut calls = Vec::new();
+        for n in 0..8 {
+            let id = format!("e{n}");
+            client.endpoint_of(&id, Some(&format!("t{n}"))).await;
+            calls.extend((n < 6).then(|| [client.test(&id), client.test(&id)]).into_iter().flatten());
+        }
+        hung.until(12).await;
+        client.test("e7").await.unwrap().problem(503, "overloaded");
+        client.endpoint_of("o", None).await;
+        calls.push(client.test("o"));
+        hung.until(13).await;
+    });
+}
+
+#[test]
+fn a_test_delivery_ends_when_its_client_hangs_up() {
+    run(async {
+        let hung = Hung::default();
+        let client = hung.client().await;
+        client.endpoint_of("a", None).await;
+        let calls = [client.test("a"), client.test("a")];
+        hung.until(2).await;
+        calls.iter().for_each(actix_rt::task::JoinHandle::abort);
+        hung.until(0).await;
+        let _third = client.test("a");
+        hung.until(1).await;
+    });
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn calls_at_the_same_time_start_no_more_jobs_than_one_after_another() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = Hookmill::builder().data_dir(dir.path()).delivery_threads(1).transport(|| Scripted(500));
+        let client = Client { hooks: builder.start().await.unwrap(), access: Access::unguarded() };
+        client.endpoint_of("e", Some("acme")).await;
+        for n in 0..30 {
+            let event = json!({"topic": "t", "data": n, "tenant": "acme"});
+            client.post("/v1/events", &event).await.value(StatusCode::ACCEPTED);
+        }
+        client.until("/v1/stats", |stats| stats["dead_letters"]["kept"] == 30).await;
+        let keyed = Client { hooks: client.hooks.clone(), access: Access::tokens() };
+        let token = keyed.token([Scope::Read, Scope::Replay], Some("acme")).await;
+        let slow = json!({"all": true, "rate": 0.1});
+        let start = || keyed.with(&token, call(&Method::POST, "/v1/dead-letters/replay", Some(&slow)));
+        let replies = futures_util::future::join_all((0..40).map(|_| start())).await;
+        let (started, refused): (Vec<_>, Vec<_>) =
+            replies.iter().partition(|reply| reply.status == StatusCode::ACCEPTED);
+        assert_eq!((started.len(), refused.len()), (2, 38));
+        for reply in refused {
+            assert_eq!(reply.problem(503, "overloaded"), [""; 0]);
+            assert_eq!(reply.header("retry-after"), Some("1"));
+        }
+        let any = || client.post("/v1/dead-letters/replay", &slow);
+        let replies = futures_util::future::join_all((0..40).map(|_| any())).await;
+        let started = replies.iter().filter(|reply| reply.status == StatusCode::ACCEPTED).count();
+        assert_eq!(started, 14, "16 in all");
+    });
+}
+
+/// What a tenant's token shows of what the endpoint `e` answered: to its attempts, newest first, and to a test delivery.
+async fn shown(client: &Client, token: &str) -> (Vec<Value>, Value) {
+    let attempts = client.with(token, request(Method::GET, "/v1/endpoints/e/attempts")).await.value(StatusCode::OK);
+    let attempts = attempts["items"].as_array().unwrap().iter().map(|attempt| attempt["response"].clone()).collect();
+    let tested = client.with(token, request(Method::POST, "/v1/endpoints/e/test")).await.value(StatusCode::OK);
+    (attempts, tested["response"].clone())
+}
+
+async fn attempted(client: &Client, count: u64) {
+    client.post("/v1/events", &json!({"topic": "t", "data": 1, "tenant": "acme"})).await.value(StatusCode::ACCEPTED);
+    client.until("/v1/stats", |stats| stats["deliveries"]["dead_lettered"] == count).await;
+}
+
+#[test]
+fn a_tenant_reads_no_answer_that_may_have_come_from_a_private_address() {
+    run(async {
+        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(|| Scripted(500));
+        let open = Client { hooks: builder.start().await.unwrap(), access: Access::unguarded() };
+        let client = Client { hooks: open.hooks.clone(), access: Access::tokens() };
+        let token = client.token([Scope::Read, Scope::Admin], Some("acme")).await;
+        open.endpoint_of("e", Some("acme")).await;
+        attempted(&open, 1).await;
+        assert_eq!(
+            shown(&client, &token).await,
+            (vec![json!("said")], json!("said")),
+            "it was never anything but public"
+        );
+
+        let guard = async |guard: &str| {
+            let patched = open.json(Method::PATCH, "/v1/endpoints/e", &json!({"guard": guard})).await;
+            patched.value(StatusCode::OK);
+        };
+        guard("private").await;
+        attempted(&open, 2).await;
+        guard("public").await;
+        assert_eq!(open.hooks.endpoint(&"e".parse().unwrap()).unwrap().settings.guard, Guard::Public);
+        let hidden = (vec![Value::Null, Value::Null], Value::Null);
+        assert_eq!(shown(&client, &token).await, hidden, "made before the endpoint was as it is");
+        let operator = open.get("/v1/endpoints/e/attempts").await.value(StatusCode::OK);
+        assert_eq!(operator["items"][0]["response"], "said");
+    });
+}
+
+#[test]
+fn a_tenant_reads_no_answers_while_the_operator_lets_endpoints_reach_more() {
+    run(async {
+        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(|| Scripted(500));
+        let builder = builder.guard_allow("10.1.0.0/16:443".parse().unwrap());
+        let open = Client { hooks: builder.start().await.unwrap(), access: Access::unguarded() };
+        let client = Client { hooks: open.hooks.clone(), access: Access::tokens() };
+        let token = client.token([Scope::Read, Scope::Admin], Some("acme")).await;
+        open.endpoint_of("e", Some("acme")).await;
+        attempted(&open, 1).await;
+        assert_eq!(shown(&client, &token).await, (vec![Value::Null], Value::Null));
+    });
+}
