@@ -10,12 +10,12 @@ use super::{
     problem::{Kind, Problem},
 };
 use crate::{
-    Endpoint, EndpointId,
+    Endpoint, EndpointId, Timestamp,
     endpoint::{EndpointKey, policy::Guard},
     error::{Invalid, StoreError},
     event::{Accepted, EventId, Tenant},
     pipeline::reaches_further,
-    store::DeliveryId,
+    store::{AttemptPlace, AttemptRow, DeliveryId},
 };
 
 /// How a caller names a delivery; see [`Call::name_of`].
@@ -136,6 +136,24 @@ impl Call {
         }
     }
 
+    /// Where a page of attempts goes on after `attempt`.
+    pub(super) fn place_of_attempt(&self, attempt: &AttemptRow) -> String {
+        let name = self.name_of(attempt.delivery, attempt.event.as_ref(), &attempt.endpoint);
+        format!("{}.{}.{name}", attempt.at.as_millis(), attempt.number)
+    }
+
+    /// The attempt after which a page goes on.
+    ///
+    /// # Errors
+    /// When the cursor names no delivery of the caller's, or the store cannot be read.
+    pub(super) async fn attempt_at(&self, cursor: Option<Place>) -> Result<Option<AttemptPlace>, Problem> {
+        let Some(Place(place)) = cursor else { return Ok(None) };
+        let unknown = || unknown_cursor("#/cursor");
+        let (at, number, name) = attempt_parts(&place).ok_or_else(unknown)?;
+        let delivery = self.delivery(&DeliveryName(name)).await?.ok_or_else(unknown)?;
+        Ok(Some(AttemptPlace { at, delivery, number }))
+    }
+
     /// The seq of the event after which a page goes on.
     ///
     /// # Errors
@@ -148,6 +166,12 @@ impl Call {
         let found = self.hooks().store().event(Some(tenant.clone()), id).await?;
         found.map(|found| Some(found.event.seq)).ok_or_else(unknown)
     }
+}
+
+fn attempt_parts(place: &str) -> Option<(Timestamp, u32, String)> {
+    let mut parts = place.splitn(3, '.');
+    let at = parts.next()?.parse().ok().map(Timestamp::from_millis)?;
+    Some((at, parts.next()?.parse().ok()?, parts.next()?.to_owned()))
 }
 
 fn parts(name: &str) -> Option<(EventId, EndpointId, u32)> {

@@ -5,6 +5,7 @@ mod audit;
 mod builder;
 mod cancel;
 mod chains;
+mod changed;
 mod death;
 mod declared;
 mod enrich;
@@ -23,6 +24,8 @@ mod sealing;
 mod tenants;
 mod tokens;
 mod trial;
+#[cfg(feature = "api")]
+mod untold;
 mod watch;
 
 use std::{
@@ -61,9 +64,11 @@ use crate::{
 pub use apply::Applied;
 pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
-#[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;
 pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
+#[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
+#[cfg(feature = "api")]
+pub(crate) use changed::Changed;
 use death::Death;
 pub use declared::Declared;
 use enrich::Enricher;

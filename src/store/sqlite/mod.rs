@@ -2,6 +2,7 @@
 //!
 //! A write is durable when its transaction has been synced (`synchronous=FULL` in WAL mode); everything that waits shares one.
 
+mod attempts;
 mod batches;
 mod cancel;
 #[cfg(feature = "cli")]
@@ -43,8 +44,8 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
-    Counted, DeadLetterFilter, DeadLetterRow, Debounced, DeliveryFilter, DeliveryId, DeliveryTotals, Disk,
+    AcceptedSink, Advance, AppendError, AppendReply, AttemptPage, AttemptRow, BreakerRecord, CancelStep, CancelledStep,
+    CountStep, Counted, DeadLetterFilter, DeadLetterRow, Debounced, DeliveryFilter, DeliveryId, DeliveryTotals, Disk,
     EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState,
     ListedDelivery, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Reserve, Retention, RuleTotals,
     SecretKeys, Settlement, Space, SpaceSink, Store, Submission, TokenId, TokenRow, Totals, Verdict, Vitals,
@@ -403,18 +404,12 @@ impl Store for SqliteStore {
         self.read(move |db| lists::event(db, tenant.as_ref(), &id))
     }
 
-    fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>> {
-        self.read(move |db| lists::event_attempts(db, seq))
+    fn event_attempts(&self, seq: u64, page: AttemptPage) -> Reply<Vec<AttemptRow>> {
+        self.read(move |db| attempts::of_event(db, seq, &page))
     }
 
-    fn endpoint_attempts(
-        &self,
-        endpoint: EndpointKey,
-        tenant: Option<Tenant>,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Reply<Vec<AttemptRow>> {
-        self.read(move |db| lists::endpoint_attempts(db, endpoint, tenant.as_ref(), before, limit))
+    fn endpoint_attempts(&self, endpoint: EndpointKey, page: AttemptPage) -> Reply<Vec<AttemptRow>> {
+        self.read(move |db| attempts::of_endpoint(db, endpoint, &page))
     }
 
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {
