@@ -622,6 +622,7 @@ fn x() -> Option<Tenant> {
 }
 
 /// A whole list, page by page.
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn attempts(within: Option<Tenant>, limit: usize, read: impl Fn(AttemptPage) -> Vec<AttemptRow>) -> Vec<AttemptRow> {
     let mut all: Vec<AttemptRow> = Vec::new();
     loop {
