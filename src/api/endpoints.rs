@@ -27,7 +27,7 @@ use crate::{
     endpoint::{Endpoint, EndpointId, SecretRotation, Settings, settings::limits},
     error::{Fault, Invalid},
     event::NameError,
-    pipeline::{Standing, Switch},
+    pipeline::{Changed, Standing, Switch},
 };
 
 const JSON: &[&str] = &["application/json"];
@@ -77,16 +77,11 @@ pub(super) async fn replace(call: Call) -> Answer {
         return Err(with_other_faults(fault, &call, &body));
     }
     let version = expected_version(&call, &id)?;
-    let before = hooks.endpoint(&id);
-    let (endpoint, new) = match call.tenant() {
-        None => hooks.replace_endpoint(id, &body, version).await?,
-        Some(tenant) => (hooks.replace_endpoint_for(tenant, &id, &body, version).await?, false),
+    let made = match call.tenant() {
+        None => hooks.replace_found(id, &body, version).await?,
+        Some(tenant) => hooks.replace_endpoint_for(tenant, &id, &body, version).await?,
     };
-    let brought = brings_secret(&body);
-    if new {
-        return created(hooks, &endpoint, !brought, call.request.path());
-    }
-    changed(hooks, &endpoint, before.as_deref(), brought)
+    changed(&call, &made, brings_secret(&body))
 }
 
 pub(super) async fn patch(call: Call) -> Answer {
@@ -94,20 +89,21 @@ pub(super) async fn patch(call: Call) -> Answer {
     let hooks = call.hooks();
     let id: EndpointId = call.named("id", "endpoint")?;
     let version = expected_version(&call, &id)?;
-    let before = hooks.endpoint(&id);
-    let endpoint = match call.tenant() {
-        None => hooks.patch_endpoint(&id, &body, version).await?,
+    let made = match call.tenant() {
+        None => hooks.patch_found(&id, &body, version).await?,
         Some(tenant) => hooks.patch_endpoint_for(tenant, &id, &body, version).await?,
     };
-    changed(hooks, &endpoint, before.as_deref(), brings_secret(&body))
+    changed(&call, &made, brings_secret(&body))
 }
 
-/// The endpoint after a change: with its secret if that was made, and with the names of what another origin has cleared.
-fn changed(hooks: &Hookmill, endpoint: &Endpoint, before: Option<&Endpoint>, brought: bool) -> Answer {
+/// The endpoint after a change, or made by it: with its secret if this change made that, and with the names of what another origin has cleared.
+fn changed(call: &Call, Changed { old, new: endpoint }: &Changed, brought: bool) -> Answer {
+    let hooks = call.hooks();
+    let Some(old) = old else { return created(hooks, endpoint, !brought, call.request.path()) };
     let secret = |endpoint: &Endpoint| endpoint.settings.signing.reveal();
-    let reveal = secret(endpoint) != before.and_then(secret) && !brought;
+    let reveal = secret(endpoint) != secret(old) && !brought;
     let mut body = revealed(hooks, endpoint, reveal);
-    let cleared = before.map(|before| endpoint.settings.cleared_from(&before.settings)).unwrap_or_default();
+    let cleared = endpoint.settings.cleared_from(&old.settings);
     if let (false, Value::Object(members)) = (cleared.is_empty(), &mut body) {
         members.insert("cleared".to_owned(), cleared.into());
     }

@@ -9,7 +9,7 @@ use super::{
     call::{Answer, Call, ok},
     list::List,
     problem::Problem,
-    query::{Query, cursor},
+    query::Query,
     schema::{
         Schemas, answer, any_object, anything, count, list_of, moment, moment_or_null, named, put, status, text,
         text_or_null,
@@ -22,11 +22,6 @@ use crate::{
     event::{Accepted, EventId, Tenant, Topic},
     store::{DeliveryRow, DeliveryState, EventDetail, EventFilter, EventRow, EventState},
 };
-
-/// Events read at a time, and the bytes of events after which a page ends before its limit: a list of large events must not
-/// fill the memory.
-const STEP: usize = 32;
-const PAGE_BYTES: usize = 16 << 20;
 
 /// What `state` may ask for: where the event stands, or where one of its deliveries does.
 pub(super) const STATES: [(&str, Result<EventState, DeliveryState>); 10] = [
@@ -137,27 +132,12 @@ pub(super) async fn list(call: Call) -> Answer {
     ok(&List { items: items.iter().map(|row| Shown::of(&call, &row.event, row.state)).collect(), next })
 }
 
-/// Reads on until there is one event too many, or enough bytes.
-async fn page(call: &Call, mut filter: EventFilter) -> Result<List<EventRow>, StoreError> {
-    let limit = filter.limit;
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    loop {
-        filter.limit = STEP.min(limit + 1 - rows.len());
-        let wanted = filter.limit;
-        let step = call.hooks().store().events(filter.clone()).await?;
-        let end = step.len() < wanted;
-        bytes += step.iter().map(|row| row.event.weight()).sum::<usize>();
-        filter.before = step.last().map(|row| row.event.seq).or(filter.before);
-        rows.extend(step);
-        let place = |row: &EventRow| call.place_of(&row.event);
-        if end || rows.len() > limit {
-            return Ok(List::of(rows, limit, place));
-        }
-        if bytes > PAGE_BYTES {
-            let next = rows.last().map(|last| cursor(place(last)));
-            return Ok(List { items: rows, next });
-        }
-    }
+async fn page(call: &Call, filter: EventFilter) -> Result<List<EventRow>, StoreError> {
+    let read = async |last: Option<&EventRow>, limit: usize| {
+        let before = last.map(|row| row.event.seq).or(filter.before);
+        call.hooks().store().events(EventFilter { before, limit, ..filter.clone() }).await
+    };
+    List::read(filter.limit, read, |row| row.event.weight(), |row| call.place_of(&row.event)).await
 }
 
 /// The event that the path names, of the tenant that the query names.
@@ -165,6 +145,11 @@ pub(super) async fn find(call: &Call) -> Result<EventDetail, Problem> {
     let mut query = Query::new(call.request.query_string());
     let tenant: Option<Tenant> = query.parse("tenant");
     query.done()?;
+    find_of(call, tenant).await
+}
+
+/// The same, once the query is read.
+pub(super) async fn find_of(call: &Call, tenant: Option<Tenant>) -> Result<EventDetail, Problem> {
     let id: EventId = call.named("id", "event")?;
     let unknown = || Problem::not_found(format_args!("event {id}"));
     call.expect_own(tenant.as_ref()).map_err(|_| unknown())?;

@@ -4,38 +4,48 @@ use serde_json::{Value, json};
 
 use super::{
     call::{Answer, Call, ok},
-    events::find,
+    events::find_of,
     list::List,
-    query::{Query, cursor},
+    query::Query,
     schema::{Schemas, answer, count, list_of, moment, status, text, text_or_null},
     theirs::Place,
 };
-use crate::{endpoint::EndpointId, store::AttemptRow};
+use crate::{
+    endpoint::EndpointId,
+    store::{AttemptPage, AttemptRow, Reply},
+};
 
 pub(super) async fn of_event(call: Call) -> Answer {
-    let detail = find(&call).await?;
-    let mut attempts = call.hooks().store().event_attempts(detail.event.seq).await?;
-    attempts.retain(|attempt| call.may_see(attempt.of.as_ref()));
-    ok(&List { items: attempts.iter().map(|attempt| show(&call, attempt)).collect(), next: None })
+    let mut query = Query::new(call.request.query_string());
+    let (tenant, limit, cursor) = (query.parse("tenant"), query.limit(), query.cursor());
+    query.done()?;
+    let seq = find_of(&call, tenant).await?.event.seq;
+    let store = call.hooks().store();
+    page(&call, limit, cursor, |page| store.event_attempts(seq, page)).await
 }
 
-/// Whole events: a page may hold more attempts than its `limit`, which counts deliveries.
 pub(super) async fn of_endpoint(call: Call) -> Answer {
     let id: EndpointId = call.named("id", "endpoint")?;
     let mut query = Query::new(call.request.query_string());
-    let (limit, after) = (query.limit(), query.cursor::<Place>());
+    let (limit, cursor) = (query.limit(), query.cursor());
     query.done()?;
-    let endpoint = call.endpoint(&id)?;
-    let (store, tenant) = (call.hooks().store(), call.tenant());
-    let before = call.seq_at(after).await?;
-    let attempts = store.endpoint_attempts(endpoint.key, tenant.cloned(), before, limit).await?;
-    let mut next = None;
-    if let Some(last) = attempts.last() {
-        let seq = last.delivery.seq;
-        let more = store.endpoint_attempts(endpoint.key, tenant.cloned(), Some(seq), 1).await?;
-        next = (!more.is_empty()).then(|| cursor(call.place(seq, last.event.as_ref())));
-    }
-    ok(&List { items: attempts.iter().map(|attempt| show(&call, attempt)).collect(), next })
+    let (key, store) = (call.endpoint(&id)?.key, call.hooks().store());
+    page(&call, limit, cursor, |page| store.endpoint_attempts(key, page)).await
+}
+
+async fn page(
+    call: &Call,
+    limit: usize,
+    cursor: Option<Place>,
+    read: impl Fn(AttemptPage) -> Reply<Vec<AttemptRow>>,
+) -> Answer {
+    let past = call.attempt_at(cursor).await?;
+    let within = call.tenant().cloned();
+    let read = async |last: Option<&AttemptRow>, limit: usize| {
+        read(AttemptPage { within: within.clone(), past: last.map(AttemptRow::place).or(past), limit }).await
+    };
+    let page = List::read(limit, read, AttemptRow::weight, |row| call.place_of_attempt(row)).await?;
+    ok(&page.map(|attempt| show(call, &attempt)))
 }
 
 fn show(call: &Call, attempt: &AttemptRow) -> Value {

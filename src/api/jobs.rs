@@ -17,7 +17,7 @@ use crate::{
     Timestamp,
     error::Invalid,
     pipeline::REPLAY_RATE,
-    store::{DeadLetterSelection, Job, JobId, JobKind, JobState},
+    store::{DeadLetterSelection, Job, JobId, JobKind, JobState, Scope},
 };
 
 const FILTER: &[&str] = &["endpoint", "topic", "reason", "tenant", "since", "until"];
@@ -110,7 +110,18 @@ pub(super) async fn show(call: Call) -> Answer {
 
 pub(super) async fn cancel(call: Call) -> Answer {
     let job = find(&call).await?;
+    call.rights.expect_scope(needed(job.kind))?;
     ok(&shown(&call.hooks().cancel_job(&job.id).await?))
+}
+
+/// The scope that starts a job of this kind, and ends it.
+const fn needed(kind: JobKind) -> Scope {
+    match kind {
+        JobKind::PurgeDeadLetters => Scope::Admin,
+        JobKind::ReplayDeadLetters | JobKind::ReplayFailed | JobKind::ReplayMissing | JobKind::ReplayAll => {
+            Scope::Replay
+        }
+    }
 }
 
 /// The job that the path names. A tenant has those that it made.

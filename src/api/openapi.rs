@@ -114,7 +114,8 @@ pub(super) fn document(open_metrics: bool, root: &str) -> Value {
             "securitySchemes": {"token": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "The admin token, or one of `POST /v1/tokens` with the scope that the operation names.",
+                "description": "The admin token, or one of `POST /v1/tokens` with the scope that the operation names; \
+                    of several, with that which its summary says.",
                 "x-scopes": scopes,
             }},
             "responses": {"Problem": {
@@ -164,7 +165,7 @@ fn shown(operation: &Operation) -> Value {
     let Operation { route, doc } = operation;
     let mut shown = json!({"operationId": doc.id, "summary": doc.summary, "security": security(route.need)});
     let tenants = match route.need {
-        Need::Own(_) => "own",
+        Need::Own(_) | Need::Either(_) => "own",
         Need::Whole(_) => "none",
         Need::Nothing | Need::Token => "any",
     };
@@ -186,7 +187,9 @@ fn security(need: Need) -> Value {
     match need {
         Need::Nothing => json!([]),
         Need::Token => json!([{"token": []}]),
-        Need::Own(scope) | Need::Whole(scope) => json!([{"token": [scope]}]),
+        Need::Own(_) | Need::Whole(_) | Need::Either(_) => {
+            need.scopes().iter().map(|scope| json!({"token": [scope]})).collect()
+        }
     }
 }
 

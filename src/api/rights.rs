@@ -23,6 +23,8 @@ pub(super) enum Need {
     Token,
     /// A token with this scope. A tenant's works too, on what is its own.
     Own(Scope),
+    /// A token with one of these scopes: which, the handler knows and asks for. A tenant's works too, on what is its own.
+    Either([Scope; 2]),
     /// A token with this scope that is no tenant's.
     Whole(Scope),
 }
@@ -34,11 +36,17 @@ impl Rights {
     }
 
     /// # Errors
+    /// Forbidden: it is missing.
+    pub(super) fn expect_scope(&self, scope: Scope) -> Result<(), Problem> {
+        if self.scopes.contains(scope) { Ok(()) } else { Err(Problem::lacking(scope)) }
+    }
+
+    /// # Errors
     /// Forbidden: what is missing.
     pub(super) fn expect(&self, need: Need) -> Result<(), Problem> {
-        let Some(scope) = need.scope() else { return Ok(()) };
-        if !self.scopes.contains(scope) {
-            return Err(Problem::lacking(scope));
+        let Some(first) = need.scopes().first() else { return Ok(()) };
+        if !need.scopes().iter().any(|scope| self.scopes.contains(*scope)) {
+            return Err(Problem::lacking(*first));
         }
         if matches!(need, Need::Whole(_)) && self.tenant.is_some() {
             return Err(Problem::new(Kind::Forbidden, "this is about all tenants: a tenant's token does not open it"));
@@ -48,10 +56,12 @@ impl Rights {
 }
 
 impl Need {
-    pub(super) const fn scope(self) -> Option<Scope> {
+    /// One of which is enough; none where none is asked for.
+    pub(super) const fn scopes(&self) -> &[Scope] {
         match self {
-            Self::Nothing | Self::Token => None,
-            Self::Own(scope) | Self::Whole(scope) => Some(scope),
+            Self::Nothing | Self::Token => &[],
+            Self::Own(scope) | Self::Whole(scope) => std::slice::from_ref(scope),
+            Self::Either(scopes) => scopes,
         }
     }
 }

@@ -26,7 +26,7 @@ use Kind::{
     ChainFailed, Conflict, Invalid, Malformed, NotFound, Overloaded, Stale, StoreFull, Timeout, TooLarge,
     UnsupportedMediaType,
 };
-use Need::{Nothing, Own, Whole};
+use Need::{Either, Nothing, Own, Whole};
 use Scope::{Admin, Metrics, Publish, Read, Replay};
 
 /// A route and what is said of it.
@@ -83,7 +83,7 @@ pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
             Doc::new("getEvent", "An event with its deliveries").query([("tenant", id())])
                 .answers(200, "EventDetail").refuses(&[NotFound, Invalid])),
         is(Route::get("/v1/events/{id}/attempts", Own(Read), history::of_event),
-            Doc::new("listEventAttempts", "Every attempt of an event, oldest first").query([("tenant", id())])
+            Doc::new("listEventAttempts", "Attempts of an event, oldest first").query(page()).query([("tenant", id())])
                 .answers(200, "AttemptList").refuses(&[NotFound, Invalid])),
         is(Route::post("/v1/events/{id}/replay", Own(Replay), replays::of_event),
             Doc::new("replayEvent", "Deliver an event again, to all of its endpoints or one").query([("tenant", id())])
@@ -157,8 +157,9 @@ pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
             Doc::new("replayDeadLetter", "Deliver one again").answers(202, "Replayed").refuses(&[NotFound, Conflict])),
         is(Route::get("/v1/jobs/{id}", Own(Read), jobs::show),
             Doc::new("getJob", "How a job stands").answers(200, "Job").refuses(&[NotFound])),
-        is(Route::delete("/v1/jobs/{id}", Own(Replay), jobs::cancel),
-            Doc::new("cancelJob", "End a job; what it has done stays done").answers(200, "Job").refuses(&[NotFound])),
+        is(Route::delete("/v1/jobs/{id}", Either([Replay, Admin]), jobs::cancel),
+            Doc::new("cancelJob", "End a job, with the scope that starts its like: `admin` a purge, `replay` any other; what it has done stays done")
+                .answers(200, "Job").refuses(&[NotFound])),
 
         is(Route::get("/v1/debounce-rules", Whole(Read), rules::list),
             Doc::new("listDebounceRules", "Debounce rules, by name").query(page())

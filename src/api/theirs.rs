@@ -15,7 +15,7 @@ use crate::{
     error::{Invalid, StoreError},
     event::{Accepted, EventId, Tenant},
     pipeline::reaches_further,
-    store::DeliveryId,
+    store::{AttemptPlace, AttemptRow, DeliveryId},
 };
 
 /// So long after a change an attempt may still be made as before it.
@@ -148,6 +148,24 @@ impl Call {
         }
     }
 
+    /// Where a page of attempts goes on after `attempt`.
+    pub(super) fn place_of_attempt(&self, attempt: &AttemptRow) -> String {
+        let name = self.name_of(attempt.delivery, attempt.event.as_ref(), &attempt.endpoint);
+        format!("{}.{}.{name}", attempt.at.as_millis(), attempt.number)
+    }
+
+    /// The attempt after which a page goes on.
+    ///
+    /// # Errors
+    /// When the cursor names no delivery of the caller's, or the store cannot be read.
+    pub(super) async fn attempt_at(&self, cursor: Option<Place>) -> Result<Option<AttemptPlace>, Problem> {
+        let Some(Place(place)) = cursor else { return Ok(None) };
+        let unknown = || unknown_cursor("#/cursor");
+        let (at, number, name) = attempt_parts(&place).ok_or_else(unknown)?;
+        let delivery = self.delivery(&DeliveryName(name)).await?.ok_or_else(unknown)?;
+        Ok(Some(AttemptPlace { at, delivery, number }))
+    }
+
     /// The seq of the event after which a page goes on.
     ///
     /// # Errors
@@ -166,6 +184,12 @@ impl Call {
 fn was_public(endpoint: &Endpoint, at: Timestamp) -> bool {
     let unchanged = endpoint.version == 1 || at > endpoint.updated_at.after(SETTLING);
     unchanged && !reaches_further(endpoint) && endpoint.settings.guard == Guard::Public
+}
+
+fn attempt_parts(place: &str) -> Option<(Timestamp, u32, String)> {
+    let mut parts = place.splitn(3, '.');
+    let at = parts.next()?.parse().ok().map(Timestamp::from_millis)?;
+    Some((at, parts.next()?.parse().ok()?, parts.next()?.to_owned()))
 }
 
 fn parts(name: &str) -> Option<(EventId, EndpointId, u32)> {

@@ -19,7 +19,7 @@ pub enum Format {
     Standard,
     /// The data alone.
     Raw,
-    /// Every field of the event in one JSON object.
+    /// Every field of the event in one JSON object; without `seq` for an endpoint of one tenant.
     Envelope,
     /// [CloudEvents 1.0](https://github.com/cloudevents/spec), structured mode in JSON.
     CloudEvents,

@@ -12,7 +12,8 @@ pub enum Preset {
     /// left out. The link into a user interface is there when the endpoint's metadata has its base as `ui_url`, and what a
     /// host adds to the event's metadata as `session_uuid`, `workdir` and `mode`.
     Attention,
-    /// Every event of a daemon, one after another, numbered by its seq; `node_id` is the event's source, if that is a number.
+    /// Every event of a daemon, one after another, numbered by its seq, or for an endpoint of one tenant named by its id: the
+    /// seq counts the events of all; `node_id` is the event's source, if that is a number.
     Daemon,
     /// Audit entries (`audit.entry`), with a hundred dead letters kept.
     Audit,
@@ -86,7 +87,7 @@ fn attention() -> Value {
 fn daemon() -> Value {
     json!({
         "format": {"map": {
-            "event_id": {"from": "/seq"},
+            "event_id": {"from": "/seq", "default": {"from": "/id"}},
             "event": {"from": "/topic"},
             "node_id": {"from": "/source", "as": "number", "default": 0},
             "timestamp": {"from": "/timestamp"},

@@ -11,7 +11,8 @@ pub const MAX_POINTER_BYTES: usize = 256;
 
 /// A place in an event: `/id`, `/seq`, `/topic`, `/tenant`, `/key`, `/source`, `/timestamp`, `/accepted_at`,
 /// `/suppressed` (how many of its debounce key did not pass before it; nothing is there when that is 0), or `/data` and
-/// `/metadata` with what is below them.
+/// `/metadata` with what is below them. What is sent to an endpoint of one tenant has nothing at `/seq`, which counts the events
+/// of all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pointer {
     root: Root,
@@ -88,6 +89,7 @@ fn unescape(token: &str) -> Option<String> {
 /// when the first pointer goes below it.
 pub struct View<'a> {
     event: &'a Accepted,
+    seq: Option<u64>,
     data: OnceCell<Node<'a>>,
     metadata: OnceCell<Node<'a>>,
 }
@@ -95,7 +97,12 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// A view of `event`; reads nothing yet.
     pub fn of(event: &'a Accepted) -> Self {
-        Self { event, data: OnceCell::new(), metadata: OnceCell::new() }
+        Self { event, seq: Some(event.seq), data: OnceCell::new(), metadata: OnceCell::new() }
+    }
+
+    /// The same for a reader who is told no seq: nothing is at `/seq`.
+    pub fn without_seq(event: &'a Accepted) -> Self {
+        Self { seq: None, ..Self::of(event) }
     }
 
     /// What `pointer` points at, as compact JSON with sorted names; `None` when nothing is there. Numbers keep their
@@ -133,7 +140,7 @@ impl<'a> View<'a> {
         let event = self.event;
         match root {
             Root::Id => Some(quoted(event.id.as_str())),
-            Root::Seq => Some(event.seq.to_string()),
+            Root::Seq => self.seq.map(|seq| seq.to_string()),
             Root::Topic => Some(quoted(event.topic.as_str())),
             Root::Tenant => event.tenant.as_ref().map(|tenant| quoted(tenant.as_str())),
             Root::Key => event.key.as_deref().map(quoted),

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::{
     Hookmill, ManageError, Owner,
+    changed::Changed,
     found::{change, endpoint_of, new_endpoint_id, print},
     operational::DISABLED,
 };
@@ -124,6 +125,16 @@ impl Hookmill {
         settings: &Value,
         version: Option<u64>,
     ) -> Result<(Arc<Endpoint>, bool), ManageError> {
+        let Changed { old, new } = self.replace_found(id, settings, version).await?;
+        Ok((new, old.is_none()))
+    }
+
+    pub(crate) async fn replace_found(
+        &self,
+        id: EndpointId,
+        settings: &Value,
+        version: Option<u64>,
+    ) -> Result<Changed, ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let origin = self.origin_for(&id);
         let mut settings = Settings::parse(settings, origin, self.judge(origin))?;
@@ -132,12 +143,13 @@ impl Hookmill {
             None => {
                 expect_free_id(&id)?;
                 self.expect_undisturbed(&id, &settings)?;
-                Ok((self.insert(id, settings).await?, true))
+                Ok(Changed { old: None, new: self.insert(id, settings).await? })
             }
             Some(old) => {
                 expect_version(&old, version)?;
                 settings.keep_secret_of(&old.settings);
-                Ok((self.update(&old, settings).await?, false))
+                let new = self.update(&old, settings).await?;
+                Ok(Changed { old: Some(old), new })
             }
         }
     }
@@ -153,12 +165,22 @@ impl Hookmill {
         patch: &Value,
         version: Option<u64>,
     ) -> Result<Arc<Endpoint>, ManageError> {
+        Ok(self.patch_found(id, patch, version).await?.new)
+    }
+
+    pub(crate) async fn patch_found(
+        &self,
+        id: &EndpointId,
+        patch: &Value,
+        version: Option<u64>,
+    ) -> Result<Changed, ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
         expect_version(&old, version)?;
         let origin = self.origin_for(id);
         let settings = old.settings.patched(patch, origin, self.judge(origin))?;
-        self.update(&old, settings).await
+        let new = self.update(&old, settings).await?;
+        Ok(Changed { old: Some(old), new })
     }
 
     /// Pauses, resumes, disables or enables an endpoint. One that is in that state already stays as it is.

@@ -5,6 +5,7 @@ mod audit;
 mod builder;
 mod cancel;
 mod chains;
+mod changed;
 mod death;
 mod declared;
 mod enrich;
@@ -24,6 +25,8 @@ mod sealing;
 mod tenants;
 mod tokens;
 mod trial;
+#[cfg(feature = "api")]
+mod untold;
 mod watch;
 
 use std::{
@@ -62,6 +65,8 @@ pub(crate) use builder::CHAIN_BYTES;
 #[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;
 pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
+#[cfg(feature = "api")]
+pub(crate) use changed::Changed;
 use death::Death;
 pub use declared::Declared;
 use enrich::Enricher;

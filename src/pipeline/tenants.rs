@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::{
     Hookmill, ManageError, Standing, Switch,
+    changed::Changed,
     manage::{expect_version, not_found},
+    untold,
 };
 use crate::{
     endpoint::{Endpoint, EndpointId, Origin, SecretRotation, Settings, policy::Guard},
@@ -27,7 +29,7 @@ impl Hookmill {
         self.endpoint_for(Some(tenant), id).ok_or_else(|| not_found(id))
     }
 
-    /// What a tenant writes of its endpoint: `tenant` is its own, whether it says so or not.
+    /// What a tenant writes of its endpoint: `tenant` is its own, whether it says so or not, and nothing points to the seq.
     fn read_for(
         &self,
         tenant: &Tenant,
@@ -35,7 +37,7 @@ impl Hookmill {
         read: impl FnOnce(&Value, Origin) -> Result<Settings, Invalid>,
     ) -> Result<Settings, Invalid> {
         let mut settings = settings.clone();
-        let mut faults = Vec::new();
+        let mut faults = untold::pointers(&settings);
         if let Some(members) = settings.as_object_mut() {
             let given = members.insert("tenant".to_owned(), tenant.as_str().into()).filter(|given| !given.is_null());
             if given.is_some_and(|given| given != tenant.as_str()) {
@@ -73,7 +75,7 @@ impl Hookmill {
         id: &EndpointId,
         settings: &Value,
         version: Option<u64>,
-    ) -> Result<Arc<Endpoint>, ManageError> {
+    ) -> Result<Changed, ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.own_endpoint(tenant, id)?;
         expect_own_reach(&old)?;
@@ -81,7 +83,8 @@ impl Hookmill {
         let mut settings = self.read_for(tenant, settings, read)?;
         expect_version(&old, version)?;
         settings.keep_secret_of(&old.settings);
-        self.update(&old, settings).await
+        let new = self.update(&old, settings).await?;
+        Ok(Changed { old: Some(old), new })
     }
 
     pub(crate) async fn patch_endpoint_for(
@@ -90,14 +93,15 @@ impl Hookmill {
         id: &EndpointId,
         patch: &Value,
         version: Option<u64>,
-    ) -> Result<Arc<Endpoint>, ManageError> {
+    ) -> Result<Changed, ManageError> {
         let _one_at_a_time = self.0.changes.lock().await;
         let old = self.own_endpoint(tenant, id)?;
         expect_own_reach(&old)?;
         expect_version(&old, version)?;
         let read = |patch: &Value, origin| old.settings.patched(patch, origin, self.judge(origin));
         let settings = self.read_for(tenant, patch, read)?;
-        self.update(&old, settings).await
+        let new = self.update(&old, settings).await?;
+        Ok(Changed { old: Some(old), new })
     }
 
     pub(crate) async fn rotate_secret_for(

@@ -169,6 +169,48 @@ pub struct AttemptRow {
     pub batch: Option<InBatch>,
 }
 
+impl AttemptRow {
+    /// Bytes this attempt takes in memory, roughly.
+    #[cfg(feature = "api")]
+    pub(crate) fn weight(&self) -> usize {
+        self.response.len() + self.error.as_ref().map_or(0, String::len) + 256
+    }
+
+    /// Where it is in a list.
+    pub const fn place(&self) -> AttemptPlace {
+        AttemptPlace { at: self.at, delivery: self.delivery, number: self.number }
+    }
+}
+
+/// Where an attempt is in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptPlace {
+    /// When it started.
+    pub at: Timestamp,
+    /// Its delivery.
+    pub delivery: DeliveryId,
+    /// Which attempt of that, from 1.
+    pub number: u32,
+}
+
+/// Which attempts of an event or an endpoint to list.
+#[derive(Clone, Debug)]
+pub struct AttemptPage {
+    /// What this tenant may see: those of its events at its endpoints.
+    pub within: Option<Tenant>,
+    /// Only those past this: the next page. The attempt itself need not be there any more.
+    pub past: Option<AttemptPlace>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+impl AttemptPage {
+    /// The first ones, at most `limit`, of all tenants.
+    pub const fn of(limit: usize) -> Self {
+        Self { within: None, past: None, limit }
+    }
+}
+
 /// The batch that an attempt was a part of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InBatch {

@@ -297,18 +297,12 @@ impl Store for MemoryStore {
         self.read(|state| state.event(tenant, id))
     }
 
-    fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>> {
-        self.read(|state| state.event_attempts(seq))
+    fn event_attempts(&self, seq: u64, page: AttemptPage) -> Reply<Vec<AttemptRow>> {
+        self.read(|state| state.event_attempts(seq, &page))
     }
 
-    fn endpoint_attempts(
-        &self,
-        endpoint: EndpointKey,
-        tenant: Option<Tenant>,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Reply<Vec<AttemptRow>> {
-        self.read(|state| state.endpoint_attempts(endpoint, tenant.as_ref(), before, limit))
+    fn endpoint_attempts(&self, endpoint: EndpointKey, page: AttemptPage) -> Reply<Vec<AttemptRow>> {
+        self.read(|state| state.endpoint_attempts(endpoint, &page))
     }
 
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {

@@ -251,19 +251,11 @@ pub trait Store: Send + Sync {
     /// One event with its deliveries.
     fn event(&self, tenant: Option<Tenant>, id: EventId) -> Reply<Option<EventDetail>>;
 
-    /// Every attempt of an event, oldest first; those of the same moment by delivery and number.
-    fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>>;
+    /// Attempts of an event, oldest first; those of the same moment by delivery and number.
+    fn event_attempts(&self, seq: u64, page: AttemptPage) -> Reply<Vec<AttemptRow>>;
 
-    /// Attempts of an endpoint: newest event first, among those of one event the newest attempt first. Whole events only:
-    /// `limit` counts deliveries that were attempted; the last event may exceed it. `before` is the seq at which the page
-    /// before ended. With a `tenant`, those of its events alone.
-    fn endpoint_attempts(
-        &self,
-        endpoint: EndpointKey,
-        tenant: Option<Tenant>,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Reply<Vec<AttemptRow>>;
+    /// Attempts of an endpoint: newest event first, among those of one event the newest attempt first.
+    fn endpoint_attempts(&self, endpoint: EndpointKey, page: AttemptPage) -> Reply<Vec<AttemptRow>>;
 
     /// Dead letters, highest delivery id (seq, endpoint, run) first.
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>>;

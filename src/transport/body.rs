@@ -13,8 +13,8 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
-    endpoint::{Settings, format::Format},
-    event::Accepted,
+    endpoint::{Settings, TenantScope, format::Format},
+    event::{Accepted, pointer::View},
     transport::{Failure, FailureKind},
 };
 
@@ -53,6 +53,11 @@ pub fn render_all(events: &[Arc<Accepted>], settings: &Settings) -> Result<Rende
     }
 }
 
+/// The seq counts the events of all tenants: what is sent to an endpoint of one does not hold it.
+const fn is_told_seq(settings: &Settings) -> bool {
+    !matches!(settings.tenant, TenantScope::Of(_))
+}
+
 /// Writes `event` in the format of `settings`. The same event and settings give the same bytes.
 ///
 /// # Errors
@@ -61,11 +66,12 @@ pub fn render(event: &Accepted, settings: &Settings) -> Result<Rendered, Failure
     match &settings.format {
         Format::Standard => Ok(Rendered::json(plain::standard(event))),
         Format::Raw => Ok(carried::unwrapped(event).unwrap_or_else(|| Rendered::json(event.data.clone()))),
-        Format::Envelope => Ok(Rendered::json(plain::envelope(event))),
+        Format::Envelope => Ok(Rendered::json(plain::envelope(event, is_told_seq(settings)))),
         Format::CloudEvents => Ok(cloudevents::structured(event)),
         Format::CloudEventsBinary => Ok(cloudevents::binary(event)),
         Format::Map(part) => {
-            let body = map::write(part, event, &settings.metadata);
+            let view = if is_told_seq(settings) { View::of(event) } else { View::without_seq(event) };
+            let body = map::write(part, view, &settings.metadata);
             body.map(Rendered::json).map_err(|map::TooLong| {
                 let detail = format!("the endpoint's format makes more than {MAX_BODY_BYTES} bytes of this event");
                 Failure::new(FailureKind::Unrenderable, detail)

@@ -346,3 +346,76 @@ fn a_tenants_lists_go_on_after_its_own_events() {
         }
     });
 }
+
+#[test]
+fn a_tenant_does_not_write_what_points_to_the_seq() {
+    run(async {
+        let client = Client::of_tokens(500).await;
+        let token = client.token([Scope::Admin, Scope::Read], Some("acme")).await;
+        let send =
+            async |method: Method, path: &str, body: Value| client.with(&token, call(&method, path, Some(&body))).await;
+        let filter = json!({"pointer": "/seq", "min": 1});
+        let format = json!({"map": {"n": {"from": "/id", "default": {"from": "/seq"}}}});
+        let places = ["#/filter/pointer", "#/format/map/n/default/from"];
+        let url = "https://example.org/";
+        let both = json!({"url": url, "filter": filter, "format": format});
+        assert_eq!(send(Method::POST, "/v1/endpoints", both.clone()).await.problem(422, "invalid-request"), places);
+        let made = send(Method::POST, "/v1/endpoints", json!({"url": url, "preset": "daemon"})).await;
+        let path = format!("/v1/endpoints/{}", made.value(StatusCode::CREATED)["id"].as_str().unwrap());
+        assert_eq!(send(Method::PUT, &path, both.clone()).await.problem(422, "invalid-request"), places);
+        assert_eq!(send(Method::PATCH, &path, both).await.problem(422, "invalid-request"), places);
+        let renamed = send(Method::PATCH, &path, json!({"name": "new"})).await.value(StatusCode::OK);
+        assert_eq!(
+            (&renamed["name"], &renamed["preset"]),
+            (&json!("new"), &json!("daemon")),
+            "what a preset says is no fault"
+        );
+    });
+}
+
+#[test]
+fn attempts_are_listed_page_by_page() {
+    run(async {
+        let client = Client::of_tokens(500).await;
+        let token = client.token([Scope::Read], Some("acme")).await;
+        let open = Client { hooks: client.hooks.clone(), access: Access::unguarded() };
+        for (id, tenant) in [("a", "acme"), ("b", "acme"), ("other", "*")] {
+            let retry = json!({"delays": ["1ms", "1ms"], "jitter": 0});
+            let endpoint = json!({"id": id, "tenant": tenant, "url": "https://example.org/", "retry": retry});
+            open.post("/v1/endpoints", &endpoint).await.value(StatusCode::CREATED);
+        }
+        let event = json!({"topic": "t", "data": 1, "id": "e", "tenant": "acme"});
+        open.post("/v1/events", &event).await.value(StatusCode::ACCEPTED);
+        open.until("/v1/stats", |stats| stats["deliveries"]["dead_lettered"] == 3).await;
+        let tried =
+            |attempt: &Value| (attempt["endpoint"].as_str().unwrap().to_owned(), attempt["number"].as_u64().unwrap());
+        let own = [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 2), ("b", 3)].map(|(id, n)| (id.to_owned(), n));
+        let others = [1, 2, 3].map(|n| ("other".to_owned(), n));
+        let all = own.iter().chain(&others).cloned().collect::<Vec<_>>();
+        for (path, tenant, expected) in [
+            ("/v1/events/e/attempts?tenant=acme", false, &all[..]),
+            ("/v1/events/e/attempts?", true, &own[..]),
+            ("/v1/endpoints/b/attempts?", true, &own[3..]),
+            ("/v1/endpoints/other/attempts?", false, &others[..]),
+        ] {
+            let (mut found, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let asked = request(Method::GET, &format!("{path}&limit=2{cursor}"));
+                let page = if tenant { client.with(&token, asked).await } else { open.send(asked).await };
+                let page = page.value(StatusCode::OK);
+                let items = page["items"].as_array().unwrap();
+                assert!(items.len() <= 2, "{page}");
+                found.extend(items.iter().map(tried));
+                let Some(next) = page["next"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            found.sort();
+            assert_eq!(found, expected, "{path}: each once");
+        }
+        for query in ["limit=251", "limit=0", "cursor=NQ"] {
+            let asked = request(Method::GET, &format!("/v1/events/e/attempts?tenant=acme&{query}"));
+            let place = format!("#/{}", query.split_once('=').unwrap().0);
+            assert_eq!(open.send(asked).await.problem(422, "invalid-request"), [place]);
+        }
+    });
+}

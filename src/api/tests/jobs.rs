@@ -1,6 +1,7 @@
 //! Work on many dead letters.
 
 use super::*;
+use crate::store::Scope;
 
 async fn dead(client: &Client) {
     for id in ["a", "b"] {
@@ -120,5 +121,32 @@ fn how_many_dead_letters_are_kept_is_a_setting_that_applies_at_once() {
         assert_eq!((&stats["dead_letters"]["kept"], &stats["dead_letters"]["pruned"]), (&json!(2), &json!(1)));
         let left = client.get("/v1/dead-letters?endpoint=a").await.value(StatusCode::OK);
         assert_eq!(left["items"][0]["topic"], "a.2", "the oldest fell off");
+    });
+}
+
+#[test]
+fn a_job_is_ended_with_the_scope_that_starts_its_like() {
+    run(async {
+        let client = Client::of_tokens(500).await;
+        let open = Client { hooks: client.hooks.clone(), access: Access::unguarded() };
+        dead(&open).await;
+        let [replays, admin] = [Scope::Replay, Scope::Admin];
+        let (may_replay, may_purge) = (client.token([replays], None).await, client.token([admin], None).await);
+        let end = async |token: &str, job: &Value| {
+            let path = format!("/v1/jobs/{}", job["job"].as_str().unwrap());
+            client.with(token, request(Method::DELETE, &path)).await
+        };
+        let all = json!({"all": true, "rate": 0.1});
+        let replay = open.post("/v1/dead-letters/replay", &all).await.value(StatusCode::ACCEPTED);
+        let purge = open.post("/v1/dead-letters/purge", &json!({"all": true})).await.value(StatusCode::ACCEPTED);
+        for (job, token, other, needed) in
+            [(&replay, &may_replay, &may_purge, "replay"), (&purge, &may_purge, &may_replay, "admin")]
+        {
+            let refused = end(other, job).await;
+            refused.problem(403, "forbidden");
+            assert_eq!(refused.value(StatusCode::FORBIDDEN)["scope"], needed);
+            let ended = end(token, job).await.value(StatusCode::OK);
+            assert_ne!(ended["state"], "running");
+        }
     });
 }

@@ -82,3 +82,50 @@ fn another_origin_clears_what_was_for_the_last_one_and_says_so() {
         assert_eq!(replaced["cleared"], json!(["/headers/x-team"]));
     });
 }
+
+#[test]
+fn a_secret_that_somebody_else_sets_meanwhile_stays_hidden() {
+    run(async {
+        let client = Client::of_tokens(200).await;
+        let open = Client { hooks: client.hooks.clone(), access: Access::unguarded() };
+        let acme = client.token([crate::store::Scope::Admin], Some("acme")).await;
+        for (id, tenant, method) in [
+            ("a", None, Method::PATCH),
+            ("b", None, Method::PUT),
+            ("c", Some("acme"), Method::PATCH),
+            ("d", Some("acme"), Method::PUT),
+        ] {
+            let made = json!({"id": id, "tenant": tenant, "url": "https://example.org/", "headers": {"x-key": "1"}});
+            open.post("/v1/endpoints", &made).await.value(StatusCode::CREATED);
+            let path = format!("/v1/endpoints/{id}");
+            let theirs = crate::Secret::generate().unwrap().reveal();
+            let (patch, id) = (json!({"secret": theirs, "headers": {"x-key": "2", "x-new": "3"}}), id.parse().unwrap());
+            let body = json!({"url": "https://example.com/", "name": "new"});
+            // Changes wait for each other in the order in which they come.
+            let held = client.hooks.0.changes.lock().await;
+            let hooks = client.hooks.clone();
+            let first = actix_rt::spawn(async move { hooks.patch_endpoint(&id, &patch, None).await.map(drop) });
+            let settle = async || {
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            settle().await;
+            let mine = async {
+                match tenant {
+                    None => open.json(method.clone(), &path, &body).await,
+                    Some(_) => client.with(&acme, with_body(request(method.clone(), &path), body.to_string())).await,
+                }
+            };
+            let release = async {
+                settle().await;
+                drop(held);
+            };
+            let (reply, ()) = tokio::join!(mine, release);
+            first.await.unwrap().unwrap();
+            let shown = reply.value(StatusCode::OK);
+            assert!(shown.get("secret").is_none(), "{method} {path}: {shown}");
+            assert_eq!(shown["cleared"], json!(["/headers/x-key", "/headers/x-new"]), "{method} {path}");
+        }
+    });
+}

@@ -19,7 +19,7 @@ fn settle_all(bench: &Bench, events: &[Arc<Accepted>], endpoint: EndpointKey, at
 }
 
 fn attempts(bench: &Bench, event: &Accepted) -> Vec<AttemptRow> {
-    get(bench.store.event_attempts(event.seq))
+    get(bench.store.event_attempts(event.seq, AttemptPage::of(99)))
 }
 
 pub(in crate::store) fn a_batch_is_read_from_each_of_its_events(bench: &Bench) {
@@ -34,7 +34,7 @@ pub(in crate::store) fn a_batch_is_read_from_each_of_its_events(bench: &Bench) {
         assert!(shown.response.is_empty() && shown.error.is_none());
     }
     assert_eq!(attempts(bench, &events[0])[1].batch, None);
-    let of_endpoint = get(bench.store.endpoint_attempts(endpoint, None, None, 9));
+    let of_endpoint = get(bench.store.endpoint_attempts(endpoint, AttemptPage::of(9)));
     assert!(of_endpoint.len() == 3 && of_endpoint.iter().all(|row| row.batch.as_ref() == Some(&expected)));
     assert_eq!(bench.totals().deliveries.delivered, 4);
 }

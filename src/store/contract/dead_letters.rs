@@ -48,7 +48,7 @@ pub(in crate::store) fn the_oldest_dead_letter_falls_off_when_there_are_too_many
     assert_eq!(all(bench), [2, 3, 4, 5, 6]);
     assert_eq!(fates(bench), (5, 1, 0));
     assert_eq!(get(bench.store.endpoint_totals(few)).0.dead_letters.pruned, 1);
-    assert_eq!(get(bench.store.event_attempts(1)), [], "its attempts go with it");
+    assert_eq!(get(bench.store.event_attempts(1, AttemptPage::of(99))), [], "its attempts go with it");
     assert!(bench.detail("few-0").deliveries.is_empty(), "its event stays");
 
     limit(bench, few, r#"{"max_items": 1}"#);

@@ -465,11 +465,10 @@ impl World {
             check_dead_letters(&totals);
             view.push(say(&(key, totals, oldest.is_some())));
             view.push(say(&pages(store, *key, Cursor::InOrder(None))));
-            view.push(say(&get(store.endpoint_attempts(*key, None, None, 5))));
-            view.push(say(&get(store.endpoint_attempts(*key, None, Some(5), 100))));
-            view.push(say(&get(store.endpoint_attempts(*key, Some("x".parse().unwrap()), None, 2))));
+            view.push(say(&attempts(None, 4, |page| get(store.endpoint_attempts(*key, page)))));
+            view.push(say(&attempts(x(), 2, |page| get(store.endpoint_attempts(*key, page)))));
             view.push(say(&deliveries(store, *key, None)));
-            view.push(say(&deliveries(store, *key, Some("x".parse().unwrap()))));
+            view.push(say(&deliveries(store, *key, x())));
         }
         view.extend(lists(store));
         view.extend(loaded(store, self.judged));
@@ -632,6 +631,25 @@ fn words(event: &Accepted) -> String {
     say(&(seq, id, topic, tenant, key, source, timestamp, data, metadata, suppressed))
 }
 
+fn x() -> Option<Tenant> {
+    Some("x".parse().unwrap())
+}
+
+/// A whole list, page by page.
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
+fn attempts(within: Option<Tenant>, limit: usize, read: impl Fn(AttemptPage) -> Vec<AttemptRow>) -> Vec<AttemptRow> {
+    let mut all: Vec<AttemptRow> = Vec::new();
+    loop {
+        let page = read(AttemptPage { within: within.clone(), past: all.last().map(AttemptRow::place), limit });
+        let end = page.len() < limit;
+        assert!(page.len() <= limit);
+        all.extend(page);
+        if end {
+            return all;
+        }
+    }
+}
+
 fn lists(store: &dyn Store) -> Vec<String> {
     let mut said = Vec::new();
     let all = || EventFilter { limit: 100, ..EventFilter::default() };
@@ -655,9 +673,9 @@ fn lists(store: &dyn Store) -> Vec<String> {
     for row in get(store.events(all())) {
         let detail = get(store.event(row.event.tenant.clone(), row.event.id.clone())).expect("it is listed");
         said.push(say(&(words(&detail.event), detail.state, &detail.deliveries)));
-        said.push(say(&get(store.event_attempts(row.event.seq))));
+        said.push(say(&attempts(None, 2, |page| get(store.event_attempts(row.event.seq, page)))));
+        said.push(say(&attempts(x(), 1, |page| get(store.event_attempts(row.event.seq, page)))));
     }
-    let x = || Some("x".parse().unwrap());
     let pages = [(false, 100, None, None), (true, 100, None, None), (false, 2, Some(5), None), (false, 2, None, x())];
     for (replayed, limit, before, within) in pages {
         let before = before.map(|seq| DeliveryId { seq, endpoint: EndpointKey(2), run: 0 });

@@ -85,7 +85,7 @@ pub(in crate::store) fn attempts_of_an_event_oldest_first(bench: &Bench) {
     bench.settle(delivery(&event, two), success(1, 6), Next::Delivered);
     bench.settle(delivery(&event, one), attempt(2, 60), retry(90));
     bench.settle(delivery(&event, one), success(3, 90), Next::Delivered);
-    let rows = get(bench.store.event_attempts(event.seq));
+    let rows = get(bench.store.event_attempts(event.seq, AttemptPage::of(99)));
     let shown: Vec<_> = rows.iter().map(|row| (row.endpoint.as_str(), row.number, row.at, row.status)).collect();
     let (failed, ok) = (Some(503), Some(200));
     let expected =
@@ -95,6 +95,11 @@ pub(in crate::store) fn attempts_of_an_event_oldest_first(bench: &Bench) {
     assert_eq!((rows[1].outcome.as_str(), rows[1].error.as_deref()), ("2xx", None));
     assert!(rows.iter().all(|row| row.duration == Duration::from_millis(250)));
     assert!(rows.iter().all(|row| row.event.as_ref() == Some(&event.id)));
+    let page = |past: usize, limit| {
+        let past = past.checked_sub(1).map(|last| rows[last].place());
+        get(bench.store.event_attempts(event.seq, AttemptPage { within: None, past, limit }))
+    };
+    assert_eq!((page(0, 3), page(3, 3), page(4, 3)), (rows[..3].to_vec(), rows[3..].to_vec(), vec![]));
 }
 
 pub(in crate::store) fn responses_are_kept_for_failures_only(bench: &Bench) {
@@ -103,8 +108,9 @@ pub(in crate::store) fn responses_are_kept_for_failures_only(bench: &Bench) {
     bench.settle(delivery(&a, endpoint), success(1, 5), Next::Delivered);
     bench.settle(delivery(&b, endpoint), attempt(1, 5), retry(60));
     bench.settle(delivery(&b, endpoint), success(2, 60), Next::Delivered);
-    let responses =
-        |seq| -> Vec<_> { get(bench.store.event_attempts(seq)).into_iter().map(|row| row.response).collect() };
+    let responses = |seq| -> Vec<_> {
+        get(bench.store.event_attempts(seq, AttemptPage::of(99))).into_iter().map(|row| row.response).collect()
+    };
     assert_eq!(responses(a.seq), [""]);
     assert_eq!(responses(b.seq), ["go away", ""]);
 }
@@ -119,15 +125,20 @@ pub(in crate::store) fn attempts_of_an_endpoint_newest_event_first(bench: &Bench
     bench.settle(DeliveryId { run: 1, ..delivery(&b, endpoint) }, success(1, 9), Next::Delivered);
     bench.settle(delivery(&c, endpoint), success(1, 3), Next::Delivered);
     bench.settle(delivery(&c, other), success(1, 3), Next::Delivered);
-    let list = |before, limit| -> Vec<_> {
-        let rows = get(bench.store.endpoint_attempts(endpoint, None, before, limit));
+    let list = |past: Option<(u64, u32, u32)>, limit| -> Vec<_> {
+        let past = past.map(|(seq, run, number)| {
+            let delivery = DeliveryId { seq, endpoint, run };
+            AttemptPlace { at: at(0), delivery, number }
+        });
+        let rows = get(bench.store.endpoint_attempts(endpoint, AttemptPage { within: None, past, limit }));
         rows.iter().map(|row| (row.delivery.seq, row.delivery.run, row.number)).collect()
     };
     assert_eq!(list(None, 9), [(3, 0, 1), (2, 1, 1), (2, 0, 2), (2, 0, 1), (1, 0, 1)]);
     assert_eq!(list(None, 1), [(3, 0, 1)]);
-    assert_eq!(list(None, 2), [(3, 0, 1), (2, 1, 1), (2, 0, 2), (2, 0, 1)], "whole events only");
-    assert_eq!(list(Some(2), 9), [(1, 0, 1)]);
-    assert!(list(Some(1), 9).is_empty());
+    assert_eq!(list(None, 3), [(3, 0, 1), (2, 1, 1), (2, 0, 2)], "the limit counts attempts");
+    assert_eq!(list(Some((2, 0, 2)), 9), [(2, 0, 1), (1, 0, 1)], "a page goes on within a delivery");
+    assert_eq!(list(Some((2, 1, 1)), 1), [(2, 0, 2)]);
+    assert!(list(Some((1, 0, 1)), 9).is_empty());
 }
 
 pub(in crate::store) fn events_are_filtered(bench: &Bench) {

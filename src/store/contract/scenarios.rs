@@ -128,7 +128,7 @@ pub(in crate::store) fn an_outcome_without_an_attempt(bench: &Bench) {
     assert_eq!((dead.reason.as_str(), dead.attempts, dead.dead_since), ("expired", 1, at(90)));
     assert_eq!((dead.last_status, dead.last_error.as_deref()), (Some(503), Some("unavailable")));
     assert_eq!(dead.first_attempt_at, Some(at(5)));
-    assert_eq!(get(bench.store.event_attempts(event.seq)).len(), 1);
+    assert_eq!(get(bench.store.event_attempts(event.seq, AttemptPage::of(99))).len(), 1);
 }
 
 pub(in crate::store) fn a_late_outcome_is_without_effect(bench: &Bench) {
@@ -144,7 +144,7 @@ pub(in crate::store) fn a_late_outcome_is_without_effect(bench: &Bench) {
     }
     let totals = bench.totals().deliveries;
     assert_eq!((totals.created, totals.delivered, totals.pending), (1, 1, 0));
-    assert_eq!(get(bench.store.event_attempts(event.seq)).len(), 1);
+    assert_eq!(get(bench.store.event_attempts(event.seq, AttemptPage::of(99))).len(), 1);
     assert!(bench.pending(endpoint).is_empty());
 }
 
@@ -234,7 +234,7 @@ pub(in crate::store) fn deleting_drops_what_is_pending(bench: &Bench) {
     assert_eq!((totals.pending, totals.delivered, totals.dropped["endpoint_deleted"]), (2, 0, 3));
     let row = bench.detail("late").deliveries.remove(0);
     assert_eq!((row.endpoint.as_str(), row.reason.as_deref()), ("gone", Some("endpoint_deleted")));
-    assert_eq!(get(bench.store.event_attempts(b.seq))[0].endpoint.as_str(), "gone");
+    assert_eq!(get(bench.store.event_attempts(b.seq, AttemptPage::of(99)))[0].endpoint.as_str(), "gone");
     let loaded = get(bench.store.load());
     assert_eq!(loaded.endpoints.len(), 1);
     assert_eq!(loaded.pending, [stays]);

@@ -58,7 +58,7 @@ pub(in crate::store) fn a_tenant_finds_its_own_events_and_deliveries(bench: &Ben
     let detail = get(bench.store.event(acme(), "one".parse().unwrap())).unwrap();
     let owners: Vec<_> = detail.deliveries.iter().map(|row| row.of.as_ref().map(Tenant::as_str)).collect();
     assert_eq!(owners, [Some("acme"), Some("globex"), None, None]);
-    let attempts = get(bench.store.event_attempts(1));
+    let attempts = get(bench.store.event_attempts(1, AttemptPage::of(99)));
     assert_eq!((attempts.len(), &attempts[0].of), (1, &acme()));
 }
 
@@ -84,11 +84,18 @@ pub(in crate::store) fn a_tenant_finds_its_own_dead_letters(bench: &Bench) {
 pub(in crate::store) fn a_tenant_finds_the_attempts_of_its_own_events(bench: &Bench) {
     let shop = Shop::open(bench);
     shop.each(|bench, id| bench.settle(id, attempt(1, 5), retry(60)));
-    let seqs = |tenant, before| -> Vec<_> {
-        let rows = get(bench.store.endpoint_attempts(shop.acme, tenant, before, 1));
+    let seqs = |within, past| -> Vec<_> {
+        let rows = get(bench.store.endpoint_attempts(shop.acme, AttemptPage { within, past, limit: 1 }));
         rows.iter().map(|row| row.delivery.seq).collect()
     };
-    assert_eq!((seqs(None, None), seqs(acme(), None), seqs(acme(), Some(1))), (vec![3], vec![1], vec![]));
+    let past = Some(AttemptPlace { at: at(5), delivery: shop.own(), number: 1 });
+    assert_eq!((seqs(None, None), seqs(acme(), None), seqs(acme(), past)), (vec![3], vec![1], vec![]));
+    let of_event = |within, past| -> Vec<_> {
+        let rows = get(bench.store.event_attempts(1, AttemptPage { within, past, limit: 9 }));
+        rows.iter().map(|row| row.delivery.endpoint).collect()
+    };
+    assert_eq!((of_event(None, None), of_event(acme(), None)), (shop.endpoints.to_vec(), vec![shop.acme]));
+    assert!(of_event(acme(), past).is_empty(), "those of others at the same moment are not its own");
 }
 
 pub(in crate::store) fn a_tenant_cancels_what_is_its_own(bench: &Bench) {

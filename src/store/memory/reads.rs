@@ -87,34 +87,32 @@ impl State {
         })
     }
 
-    pub(super) fn event_attempts(&self, seq: u64) -> Vec<AttemptRow> {
-        let mut rows: Vec<_> =
-            self.deliveries.range(all_of(seq)).flat_map(|(id, delivery)| self.attempts(*id, delivery)).collect();
-        rows.sort_by_key(|row| (row.at, row.delivery, row.number));
+    pub(super) fn event_attempts(&self, seq: u64, page: &AttemptPage) -> Vec<AttemptRow> {
+        let order = |place: AttemptPlace| (place.at, place.delivery, place.number);
+        let deliveries = self.deliveries.range(all_of(seq)).filter(|(id, _)| self.is_listed_within(**id, page));
+        let mut rows: Vec<_> = deliveries.flat_map(|(id, delivery)| self.attempts(*id, delivery)).collect();
+        rows.retain(|row| page.past.is_none_or(|past| order(row.place()) > order(past)));
+        rows.sort_by_key(|row| order(row.place()));
+        rows.truncate(page.limit);
         rows
     }
 
-    pub(super) fn endpoint_attempts(
-        &self,
-        endpoint: EndpointKey,
-        tenant: Option<&Tenant>,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Vec<AttemptRow> {
-        let end = DeliveryId { seq: before.unwrap_or(u64::MAX), endpoint: EndpointKey(i64::MIN), run: 0 };
-        let of = |seq| self.events.get(&seq).and_then(|kept| kept.event.tenant.as_ref());
-        let seen = |id: &DeliveryId| id.endpoint == endpoint && (tenant.is_none() || of(id.seq) == tenant);
-        let tried = |(id, delivery): &(&DeliveryId, &Delivery)| seen(id) && !delivery.log.is_empty();
-        let (mut rows, mut deliveries, mut last) = (Vec::new(), 0, None);
-        for (id, delivery) in self.deliveries.range(..end).rev().filter(tried) {
-            if deliveries >= limit && last != Some(id.seq) {
-                break;
-            }
-            deliveries += 1;
-            last = Some(id.seq);
-            rows.extend(self.attempts(*id, delivery).rev());
-        }
-        rows
+    pub(super) fn endpoint_attempts(&self, endpoint: EndpointKey, page: &AttemptPage) -> Vec<AttemptRow> {
+        let order = |place: AttemptPlace| (place.delivery.seq, place.delivery.run, place.number);
+        let newest = page.past.map_or(u64::MAX, |past| past.delivery.seq);
+        let end = DeliveryId { seq: newest.saturating_add(1), endpoint: EndpointKey(i64::MIN), run: 0 };
+        let deliveries = self.deliveries.range(..end).rev();
+        deliveries
+            .filter(|(id, _)| id.endpoint == endpoint && self.is_listed_within(**id, page))
+            .flat_map(|(id, delivery)| self.attempts(*id, delivery).rev())
+            .filter(|row| page.past.is_none_or(|past| order(row.place()) < order(past)))
+            .take(page.limit)
+            .collect()
+    }
+
+    fn is_listed_within(&self, id: DeliveryId, page: &AttemptPage) -> bool {
+        let of = || self.events.get(&id.seq).and_then(|kept| kept.event.tenant.as_ref());
+        page.within.is_none() || of() == page.within.as_ref() && self.owner(id.endpoint) == page.within.as_ref()
     }
 
     /// The attempts of a delivery, oldest first.

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    SqliteStore, awaited, cancel, committer::Message, configure::Answer, debounce, jobs, lists, read,
+    SqliteStore, attempts, awaited, cancel, committer::Message, configure::Answer, debounce, jobs, lists, read,
     reader::read_error, sealed, tokens, write::Writer,
 };
 use crate::{
@@ -18,11 +18,11 @@ use crate::{
     event::{Accepted, EventId, Tenant},
     metrics::StoreMetrics,
     store::{
-        AcceptedSink, Advance, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep, Counted,
-        DeadLetterFilter, DeadLetterRow, Debounced, DeliveryFilter, DeliveryId, DeliveryTotals, EndpointChange,
-        EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState, ListedDelivery,
-        Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, RuleTotals, Settlement, Space, SpaceSink, Store,
-        Submission, TokenId, TokenRow, Totals, Verdict, Vitals, sealing::Owner,
+        AcceptedSink, Advance, AppendReply, AttemptPage, AttemptRow, BreakerRecord, CancelStep, CancelledStep,
+        CountStep, Counted, DeadLetterFilter, DeadLetterRow, Debounced, DeliveryFilter, DeliveryId, DeliveryTotals,
+        EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState,
+        ListedDelivery, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, RuleTotals, Settlement, Space,
+        SpaceSink, Store, Submission, TokenId, TokenRow, Totals, Verdict, Vitals, sealing::Owner,
     },
 };
 
@@ -216,18 +216,12 @@ impl Store for SqliteStore {
         self.look(move |db| lists::event(db, tenant.as_ref(), &id))
     }
 
-    fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>> {
-        self.look(move |db| lists::event_attempts(db, seq))
+    fn event_attempts(&self, seq: u64, page: AttemptPage) -> Reply<Vec<AttemptRow>> {
+        self.look(move |db| attempts::of_event(db, seq, &page))
     }
 
-    fn endpoint_attempts(
-        &self,
-        endpoint: EndpointKey,
-        tenant: Option<Tenant>,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Reply<Vec<AttemptRow>> {
-        self.look(move |db| lists::endpoint_attempts(db, endpoint, tenant.as_ref(), before, limit))
+    fn endpoint_attempts(&self, endpoint: EndpointKey, page: AttemptPage) -> Reply<Vec<AttemptRow>> {
+        self.look(move |db| attempts::of_endpoint(db, endpoint, &page))
     }
 
     fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {

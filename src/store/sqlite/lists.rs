@@ -1,8 +1,7 @@
-//! What people look at: events, deliveries, attempts, dead letters.
+//! What people look at: events, deliveries, dead letters.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{
@@ -11,11 +10,11 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    endpoint::{EndpointId, EndpointKey},
+    endpoint::EndpointKey,
     event::{Accepted, EventId, Tenant, Topic, TopicPattern},
     store::{
-        AttemptRow, DeadLetterFilter, DeadLetterRow, DeadLetterSelection, DeadReason, DeliveryFilter, DeliveryId,
-        DeliveryRow, DeliveryState, EventDetail, EventFilter, EventRow, EventState, InBatch, ListedDelivery,
+        DeadLetterFilter, DeadLetterRow, DeadLetterSelection, DeadReason, DeliveryFilter, DeliveryId, DeliveryRow,
+        DeliveryState, EventDetail, EventFilter, EventRow, EventState, ListedDelivery,
     },
 };
 
@@ -207,71 +206,8 @@ fn deliveries_in(db: &Connection, filter: &DeliveryFilter, state: Option<i64>) -
     rows.collect()
 }
 
-fn delivery_id(row: &Row<'_>) -> Sql<DeliveryId> {
+pub(super) fn delivery_id(row: &Row<'_>) -> Sql<DeliveryId> {
     Ok(DeliveryId { seq: unsigned(row.get(0)?), endpoint: EndpointKey(row.get(1)?), run: row.get(2)? })
-}
-
-/// The attempts of a delivery, oldest first: its own row stands for a first attempt that succeeded.
-const ATTEMPTS: &str = "
-    SELECT d.seq, d.endpoint, d.run, p.id, e.id, a.number, a.at, a.micros, a.status, a.outcome,
-        coalesce(a.error, b.error), coalesce(a.response, b.response), b.id, b.size, p.tenant AS owner,
-        e.tenant AS tenant
-    FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
-    JOIN attempts a ON a.seq = d.seq AND a.endpoint = d.endpoint AND a.run = d.run
-    LEFT JOIN batches b ON b.endpoint = d.endpoint AND b.name = a.batch
-    UNION ALL
-    SELECT d.seq, d.endpoint, d.run, p.id, e.id, 1, d.last_at, d.last_micros, d.last_status, d.last_outcome, NULL, NULL,
-        b.id, b.size, p.tenant, e.tenant
-    FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
-    LEFT JOIN batches b ON b.endpoint = d.endpoint AND b.name = d.batch
-    WHERE d.state = 1 AND d.attempts = 1";
-
-fn attempt_row(row: &Row<'_>) -> Sql<AttemptRow> {
-    Ok(AttemptRow {
-        delivery: delivery_id(row)?,
-        endpoint: named::<EndpointId>(row, 3)?,
-        of: tenant(row, 14)?,
-        event: row.get::<_, Option<String>>(4)?.map(|id| parsed(4, &id)).transpose()?,
-        number: row.get(5)?,
-        at: moment(row, 6)?,
-        duration: Duration::from_micros(unsigned(row.get(7)?)),
-        status: row.get(8)?,
-        outcome: row.get(9)?,
-        error: row.get(10)?,
-        response: row.get::<_, Option<Vec<u8>>>(11)?.map(Bytes::from).unwrap_or_default(),
-        batch: match row.get(12)? {
-            Some(id) => Some(InBatch { id, size: row.get(13)? }),
-            None => None,
-        },
-    })
-}
-
-pub(super) fn event_attempts(db: &Connection, seq: u64) -> Sql<Vec<AttemptRow>> {
-    let sql = format!("SELECT * FROM ({ATTEMPTS}) WHERE seq = ?1 ORDER BY at, endpoint, run, number");
-    db.prepare_cached(&sql)?.query_map([signed(seq)], attempt_row)?.collect()
-}
-
-pub(super) fn endpoint_attempts(
-    db: &Connection,
-    endpoint: EndpointKey,
-    tenant: Option<&Tenant>,
-    before: Option<u64>,
-    count: usize,
-) -> Sql<Vec<AttemptRow>> {
-    let mut oldest = db.prepare_cached(
-        "SELECT min(seq) FROM (SELECT d.seq FROM deliveries d WHERE d.endpoint = ?1 AND d.seq < ?2 AND d.attempts > 0
-             AND (?4 IS NULL OR EXISTS (SELECT 1 FROM events e WHERE e.seq = d.seq AND e.tenant = ?4))
-             ORDER BY d.seq DESC LIMIT ?3)",
-    )?;
-    let before = before.map_or(i64::MAX, signed);
-    let tenant = tenant.map(Tenant::as_str);
-    let oldest: Option<i64> = oldest.query_row(params![endpoint.0, before, limit(count), tenant], |row| row.get(0))?;
-    let sql = format!(
-        "SELECT * FROM ({ATTEMPTS}) WHERE endpoint = ?1 AND seq < ?2 AND seq >= ?3 AND (?4 IS NULL OR tenant = ?4)
-         ORDER BY seq DESC, run DESC, number DESC"
-    );
-    let Some(oldest) = oldest else { return Ok(Vec::new()) };
-    db.prepare_cached(&sql)?.query_map(params![endpoint.0, before, oldest, tenant], attempt_row)?.collect()
 }
 
 const DEAD_LETTERS: &str = "

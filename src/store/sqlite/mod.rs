@@ -2,6 +2,7 @@
 //!
 //! A write is durable when its transaction has been synced (`synchronous=FULL` in WAL mode); everything that waits shares one.
 
+mod attempts;
 mod batches;
 mod calls;
 mod cancel;

@@ -8,10 +8,7 @@ use serde_json::{Map, Value};
 use super::MAX_BODY_BYTES;
 use crate::{
     endpoint::format::Part,
-    event::{
-        Accepted,
-        pointer::{View, quoted},
-    },
+    event::pointer::{View, quoted},
 };
 use lookup::plain_text;
 
@@ -19,10 +16,10 @@ use lookup::plain_text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// The body of `event`, for an endpoint with this metadata. A map whose outermost part comes out empty gives
+/// The body of the event of `view`, for an endpoint with this metadata. A map whose outermost part comes out empty gives
 /// `{}`.
-pub(super) fn write(map: &Part, event: &Accepted, metadata: &Map<String, Value>) -> Result<String, TooLong> {
-    let body = Writer { view: View::of(event), metadata }.text(map)?;
+pub(super) fn write<'a>(map: &Part, view: View<'a>, metadata: &'a Map<String, Value>) -> Result<String, TooLong> {
+    let body = Writer { view, metadata }.text(map)?;
     Ok(body.unwrap_or_else(|| "{}".to_owned()))
 }
 

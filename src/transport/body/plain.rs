@@ -12,14 +12,16 @@ pub(super) fn standard(event: &Accepted) -> Bytes {
     with_data(&head, &event.data, "}")
 }
 
-/// Every field of the event; what it does not have is `null`, `metadata` then `{}`. `suppressed` is there when it is not 0.
-pub(super) fn envelope(event: &Accepted) -> Bytes {
+/// Every field of the event; what it does not have is `null`, `metadata` then `{}`. `suppressed` is there when it is not 0, `seq` if
+/// the endpoint `is_told` it.
+pub(super) fn envelope(event: &Accepted, is_told: bool) -> Bytes {
     let Accepted { seq, accepted_at, id, topic, timestamp, data, .. } = event;
+    let seq = if is_told { format!(r#""seq":{seq},"#) } else { String::new() };
     let text = |value: Option<&str>| value.map_or_else(|| "null".to_owned(), quoted);
     let tenant = text(event.tenant.as_ref().map(|tenant| tenant.as_str()));
     let (key, source) = (text(event.key.as_deref()), text(event.source.as_deref()));
     let head = format!(
-        r#"{{"id":"{id}","seq":{seq},"topic":"{topic}","tenant":{tenant},"key":{key},"source":{source},"timestamp":"{timestamp}","accepted_at":"{accepted_at}","data":"#
+        r#"{{"id":"{id}",{seq}"topic":"{topic}","tenant":{tenant},"key":{key},"source":{source},"timestamp":"{timestamp}","accepted_at":"{accepted_at}","data":"#
     );
     let metadata = event.metadata.as_deref().unwrap_or("{}");
     let tail = match event.suppressed {

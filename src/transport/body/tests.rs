@@ -66,6 +66,27 @@ fn an_envelope_has_every_field() {
 }
 
 #[test]
+fn an_endpoint_of_one_tenant_is_told_no_seq() {
+    let map = json!({"map": {"n": {"from": "/seq"}, "or": {"from": "/seq", "default": {"from": "/id"}}}});
+    for (tenant, envelope_has, mapped) in [
+        (json!("acme"), false, r#"{"or":"e1"}"#),
+        (json!("*"), true, r#"{"n":7,"or":7}"#),
+        (Value::Null, true, r#"{"n":7,"or":7}"#),
+    ] {
+        let sent = |more: Value| {
+            let mut settings = json!({"url": "https://a.b/", "tenant": tenant});
+            settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let settings = Settings::parse(&settings, Origin::Code, |_: &_, _| Ok(())).unwrap();
+            String::from_utf8(render(&accepted(event("1")), &settings).unwrap().body.to_vec()).unwrap()
+        };
+        assert_eq!(sent(json!({"format": "envelope"})).contains("\"seq\""), envelope_has, "{tenant}");
+        assert_eq!(sent(json!({"format": map})), mapped, "{tenant}");
+        let daemon: Value = serde_json::from_str(&sent(json!({"preset": "daemon"}))).unwrap();
+        assert_eq!(daemon["event_id"], if envelope_has { json!(7) } else { json!("e1") }, "{tenant}");
+    }
+}
+
+#[test]
 fn structured_cloudevents_follow_the_standard() {
     let rendered = rendered(&json!("cloudevents"), full(r#"{ "b":1.0 }"#));
     let expected = r#"{"specversion":"1.0","id":"e1","source":"node%207","type":"user.created","subject":"user é","time":"1970-01-01T00:00:01.000Z","traceid":"a b","n":3,"big":"1.5","datacontenttype":"application/json","data":{ "b":1.0 }}"#;

@@ -401,7 +401,7 @@ fn each_hook_has_its_own_outcomes_drops_depth_and_batch_sizes() {
         assert_eq!(totals.dropped.get("queue_full"), Some(&3));
         let metrics = hook.hooks.endpoint_metrics().await.unwrap();
         assert!(metrics.contains("endpoint_pending{endpoint=\"hook\"} 6"), "{metrics}");
-        let attempts = store(&hook.hooks).event_attempts(2).await.unwrap();
+        let attempts = store(&hook.hooks).event_attempts(2, hookmill::store::AttemptPage::of(99)).await.unwrap();
         let sizes: Vec<_> = attempts.iter().map(|one| (one.status, one.batch.as_ref().unwrap().size)).collect();
         assert_eq!(sizes, [(Some(422), 4), (Some(422), 2), (Some(422), 1)]);
     });

@@ -1,7 +1,7 @@
 //! Batches through all actors.
 
 use hookmill::{
-    store::AttemptRow,
+    store::{AttemptPage, AttemptRow},
     testing::{Script, paused, store},
     transport::FailureKind,
 };
@@ -23,7 +23,7 @@ fn taker() -> ScriptedTransport {
 }
 
 async fn attempts_of(hooks: &Hookmill, seq: u64) -> Vec<AttemptRow> {
-    store(hooks).event_attempts(seq).await.unwrap()
+    store(hooks).event_attempts(seq, AttemptPage::of(99)).await.unwrap()
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn a_transport_that_panics_is_an_attempt_like_others() {
         assert_eq!(settled(&hooks).await.deliveries.delivered, 3);
         let made = receiver.made();
         assert_eq!((seqs(&made), starts(&made)), (vec![1, 2, 3, 1, 2], vec![0, 0, 0, 1000, 1100]));
-        let attempts = testing::store(&hooks).event_attempts(1).await.unwrap();
+        let attempts = testing::store(&hooks).event_attempts(1, hookmill::store::AttemptPage::of(99)).await.unwrap();
         let outcomes: Vec<_> = attempts.iter().map(|one| one.outcome.as_str()).collect();
         assert_eq!(outcomes, ["internal", "2xx"]);
     });
