@@ -24,8 +24,11 @@ use crate::{
     },
 };
 
-/// The targets, by name.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+/// What is called with bytes, and its name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// The targets.
+pub const TARGETS: [Target; 6] = [
     ("url", url),
     ("retry_after", retry_after),
     ("cloud_events", cloud_events),
@@ -221,6 +224,8 @@ mod tests {
         "listen",
         "data_dir",
         "drain",
+        "retention",
+        "chain_bytes",
         "endpoints",
         "debounce_rules",
         "chains",

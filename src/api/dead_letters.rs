@@ -13,7 +13,7 @@ use super::{
     problem::Problem,
     query::Query,
     schema::{Schemas, answer, anything, count, list_of, moment, moment_or_null, status, text, text_or_null},
-    theirs::{DeliveryName, unknown_cursor},
+    theirs::DeliveryName,
 };
 use crate::{
     Timestamp,
@@ -79,10 +79,7 @@ pub(super) async fn list(call: Call) -> Answer {
     let cursor: Option<DeliveryName> = query.cursor();
     query.done()?;
     call.expect_own(filter.selection.tenant.as_ref())?;
-    let before = match cursor {
-        None => None,
-        Some(cursor) => Some(call.delivery(&cursor).await?.ok_or_else(|| unknown_cursor("#/cursor"))?),
-    };
+    let before = call.delivery_at(cursor).await?;
     let rows = call.hooks().store().dead_letters(DeadLetterFilter { before, ..filter }).await?;
     let List { items, next } = List::of(rows, limit, |row| call.name_of(row.id, row.event.as_ref(), &row.endpoint));
     ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })

@@ -7,16 +7,16 @@ use super::{
     call::{Answer, Call, ok},
     events::{self, Delivery},
     list::List,
-    problem::Problem,
     query::Query,
     schema::{Schemas, answer, count, list_of, moment, moment_or_null, selects, status, text, text_or_null},
     selection::Selection,
+    theirs::DeliveryName,
 };
 use crate::{
     Timestamp,
     endpoint::EndpointId,
     event::{EventId, Topic},
-    store::{CancelFilter, DeliveryFilter, DeliveryId, DeliveryState, ListedDelivery},
+    store::{CancelFilter, DeliveryFilter, DeliveryState, ListedDelivery},
 };
 
 const NAMES: &[&str] = &["topic", "endpoint", "until", "dry_run", "all"];
@@ -55,7 +55,9 @@ struct Shown<'a> {
     #[serde(flatten)]
     delivery: Delivery<'a>,
     event: Option<&'a EventId>,
-    seq: u64,
+    /// Counts the events of all tenants: none of them is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
     topic: Option<&'a Topic>,
     created_at: Timestamp,
 }
@@ -65,12 +67,15 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
     let id: EndpointId = call.named("id", "endpoint")?;
     let mut query = Query::new(call.request.query_string());
     let (state, limit) = (query.choice("state", &STATES), query.limit());
-    let before = query.cursor::<DeliveryId>().map(|id| (id.seq, id.run));
+    let cursor: Option<DeliveryName> = query.cursor();
     query.done()?;
-    let endpoint = call.hooks().endpoint(&id).ok_or_else(|| Problem::not_found(format_args!("endpoint {id}")))?;
-    let filter = DeliveryFilter { endpoint: endpoint.key, state, before, limit: limit + 1 };
+    let endpoint = call.endpoint(&id)?;
+    let before = call.delivery_at(cursor).await?.map(|id| (id.seq, id.run));
+    let within = call.tenant().cloned();
+    let filter = DeliveryFilter { endpoint: endpoint.key, state, within, before, limit: limit + 1 };
     let rows = call.hooks().store().deliveries(filter).await?;
-    let List { items, next } = List::of(rows, limit, |row| row.delivery.id);
+    let name = |row: &ListedDelivery| call.name_of(row.delivery.id, row.event.as_ref(), &row.delivery.endpoint);
+    let List { items, next } = List::of(rows, limit, name);
     ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
 }
 
@@ -79,7 +84,7 @@ fn shown<'a>(call: &Call, row: &'a ListedDelivery) -> Shown<'a> {
     Shown {
         delivery: events::delivery(call, event.as_ref(), delivery),
         event: event.as_ref(),
-        seq: delivery.id.seq,
+        seq: call.tenant().is_none().then_some(delivery.id.seq),
         topic: topic.as_ref(),
         created_at: *created_at,
     }
@@ -98,11 +103,11 @@ pub(super) fn schemas(all: &mut Schemas) {
         "last_status": status(),
         "last_error": text_or_null(),
         "event": text_or_null(),
-        "seq": count(),
+        "seq": {"type": "integer", "minimum": 1, "description": "Not shown to tenants."},
         "topic": text_or_null(),
         "created_at": moment(),
     });
-    all.add("ListedDelivery", answer(&[], listed));
+    all.add("ListedDelivery", answer(&["seq"], listed));
     all.add("DeliveryList", list_of("ListedDelivery"));
     all.add("Cancelled", answer(&[], json!({"matched": count(), "cancelled": count()})));
 }

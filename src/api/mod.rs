@@ -51,7 +51,6 @@ use crate::{Hookmill, store::Scopes};
 pub use access::Access;
 use access::Refusal;
 use denials::{Denials, Denied};
-#[cfg_attr(not(feature = "cli"), expect(unused_imports, reason = "for the server"))]
 pub(crate) use problem::{Kind, Problem};
 use rights::{Need, Rights};
 pub use token::{AdminToken, admin_token};

@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     NotFound,
     MethodNotAllowed,
     Timeout,
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the server, which goes by its own hosts"))]
     Misdirected,
     Conflict,
     Stale,

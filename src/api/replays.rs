@@ -12,7 +12,7 @@ use super::{
     schema::{Schemas, answer, moment_or_null, object, text, text_or_null},
     selection::Selection,
 };
-use crate::{EndpointReplay, Only, endpoint::EndpointId, pipeline::REPLAY_RATE};
+use crate::{EndpointReplay, Only, endpoint::EndpointId, pipeline::REPLAY_RATE, store::DeliveryId};
 
 const ONLY: [(&str, Only); 3] = [("failed", Only::Failed), ("missing", Only::Missing), ("all", Only::All)];
 /// Longest body, in bytes.
@@ -33,7 +33,13 @@ pub(super) async fn of_event(call: Call) -> Answer {
     let endpoint: Option<EndpointId> = asked.parse("endpoint");
     asked.done(&["endpoint"])?;
     let event = events::find(&call).await?;
-    let deliveries = call.hooks().replay_event(&event, endpoint.as_ref()).await?;
+    let made = call.hooks().replay_event_within(call.tenant(), &event, endpoint.as_ref()).await?;
+    let endpoints = call.endpoints();
+    let name = |id: &DeliveryId| {
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.key == id.endpoint);
+        endpoint.map(|endpoint| call.name_of(*id, Some(&event.event.id), &endpoint.id))
+    };
+    let deliveries: Vec<_> = made.iter().filter_map(name).collect();
     json(StatusCode::ACCEPTED, &json!({"deliveries": deliveries}))
 }
 
@@ -46,9 +52,9 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
     let (rate, dry_run) = (asked.number("rate").unwrap_or(REPLAY_RATE), asked.flag("dry_run"));
     asked.done(&["since", "until", "only", "rate", "dry_run"])?;
     if dry_run {
-        return ok(&json!({"matched": call.hooks().count_replay(&id, replay).await?}));
+        return ok(&json!({"matched": call.hooks().count_replay_within(call.tenant(), &id, replay).await?}));
     }
-    started(&call, &call.hooks().replay_endpoint(&id, replay, rate).await?)
+    started(&call, &call.hooks().replay_endpoint_within(call.tenant(), &id, replay, rate).await?)
 }
 
 pub(super) fn schemas(all: &mut Schemas) {

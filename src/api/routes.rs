@@ -83,8 +83,7 @@ pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
         is(Route::get("/v1/events/{id}/attempts", Own(Read), history::of_event),
             Doc::new("listEventAttempts", "Every attempt of an event, oldest first").query([("tenant", text())])
                 .answers(200, "AttemptList").refuses(&[NotFound, Invalid])),
-        // What becomes of other tenants' and shared endpoints is decided here too: not for tenants.
-        is(Route::post("/v1/events/{id}/replay", Whole(Replay), replays::of_event),
+        is(Route::post("/v1/events/{id}/replay", Own(Replay), replays::of_event),
             Doc::new("replayEvent", "Deliver an event again, to all of its endpoints or one").query([("tenant", text())])
                 .maybe_body("EventReplay").answers(202, "ReplayedEvent")
                 .refuses(&[NotFound, Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout])),
@@ -126,11 +125,11 @@ pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
         is(Route::get("/v1/endpoints/{id}/attempts", Own(Read), history::of_endpoint),
             Doc::new("listEndpointAttempts", "Attempts of an endpoint, newest event first").query(page())
                 .answers(200, "AttemptList").refuses(&[NotFound, Invalid])),
-        is(Route::get("/v1/endpoints/{id}/deliveries", Whole(Read), deliveries::of_endpoint),
+        is(Route::get("/v1/endpoints/{id}/deliveries", Own(Read), deliveries::of_endpoint),
             Doc::new("listEndpointDeliveries", "Deliveries of an endpoint, newest event first").query(page())
                 .query([("state", json!({"enum": deliveries::STATES.map(|(name, _)| name)}))])
                 .answers(200, "DeliveryList").refuses(&[NotFound, Invalid])),
-        is(Route::post("/v1/endpoints/{id}/replay", Whole(Replay), replays::of_endpoint),
+        is(Route::post("/v1/endpoints/{id}/replay", Own(Replay), replays::of_endpoint),
             Doc::new("replayEndpoint", "Deliver again what an endpoint missed: a job; with `dry_run` only count it")
                 .maybe_body("EndpointReplay").answers(200, "Matched").answers(202, "JobStarted")
                 .refuses(&[NotFound, Conflict, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, Overloaded])),

@@ -13,6 +13,7 @@ mod jobs;
 mod limits;
 mod metrics;
 mod openapi;
+mod own_replays;
 mod publishing;
 mod replays;
 mod secrets;

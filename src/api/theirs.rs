@@ -77,9 +77,7 @@ impl Call {
 
     /// The endpoints there are for the caller, by id.
     pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        let mut endpoints = self.hooks().endpoints();
-        endpoints.retain(|endpoint| self.tenant().is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)));
-        endpoints
+        self.hooks().endpoints_for(self.tenant())
     }
 
     /// The endpoint, if there is one for the caller.
@@ -126,6 +124,15 @@ impl Call {
         let own = deliveries.filter(|row| row.of.as_ref() == Some(tenant));
         // The newest of several endpoints that had this id one after another.
         Ok(own.filter(|row| row.endpoint == endpoint && row.id.run == run).map(|row| row.id).last())
+    }
+
+    /// The delivery after which a page goes on.
+    ///
+    /// # Errors
+    /// When the cursor names no delivery of the caller's, or the store cannot be read.
+    pub(super) async fn delivery_at(&self, cursor: Option<DeliveryName>) -> Result<Option<DeliveryId>, Problem> {
+        let Some(name) = cursor else { return Ok(None) };
+        self.delivery(&name).await?.map(Some).ok_or_else(|| unknown_cursor("#/cursor"))
     }
 
     /// Where a page goes on after `event`.

@@ -116,6 +116,8 @@ impl Running {
         let builder = listener.local_addr().into_iter().fold(builder.https_only(https_only), Builder::listening_on);
         let builder = allow.into_iter().fold(builder, Builder::guard_allow);
         let builder = file_roots.into_iter().fold(builder, Builder::file_root);
+        let builder = builder.retention(settings.retention);
+        let builder = builder.chain_bytes(usize::try_from(settings.chain_bytes).unwrap_or(usize::MAX));
         let builder = disk_reserve.into_iter().fold(builder, Builder::disk_reserve);
         let builder = secret_key_file.into_iter().fold(builder, Builder::secret_key_file);
         let builder = secret_keys()?.into_iter().fold(builder, Builder::secret_keys);

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "testing")]
 pub(crate) mod death;
+mod deliveries;
+mod ending;
 mod full;
 mod keeping;
 pub mod muting;
@@ -14,29 +16,24 @@ pub mod window;
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
-use futures_util::{
-    FutureExt,
-    future::{join_all, ready},
-};
+use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use futures_util::future::{join_all, ready};
 use tokio::sync::oneshot;
-use tracing::error;
 
 use crate::intake::Permit;
 use crate::{
     actor::{Alarm, OnDeath, Sentinel, Yielder, told, yield_now},
     clock::Timestamp,
-    deliver::{self, Birth, Delivery, Died, Idle, Obituary, Parts, machine::Snapshot},
+    deliver::{self, Parts},
     endpoint::{Endpoint, EndpointKey, State, filter::Filter, queue::QueuePolicy},
     event::{Accepted, pointer::View},
-    store::{
-        BreakerRecord, Debounced, DeliveryId, Disposition, DropReason, HeldDelivery, Ruling, Target, Verdict,
-        WindowChange,
-    },
+    store::{BreakerRecord, Debounced, Disposition, DropReason, HeldDelivery, Ruling, Target, Verdict, WindowChange},
 };
+use deliveries::Slot;
+pub use deliveries::{Forget, Inspect, Replayed};
+pub use ending::{Cancel, Drain};
 pub use full::Full;
 pub use keeping::{ASKED, Begin, KeepWindows, Keys, LookAgain, ReleaseAll, Rounds};
 use muting::{Muting, Sentence};
@@ -80,42 +77,14 @@ pub struct Configure(pub Arc<Endpoint>);
 pub struct Remove(pub EndpointKey);
 /// Told on from stage to stage, and answered by the last: everything that came before has been routed.
 pub struct Barrier(pub oneshot::Sender<()>);
-/// A delivery was made anew in the store.
-pub struct Replayed(pub DeliveryId);
-/// Deliveries of these endpoints have been cancelled in the store. Answered once no attempt of them starts any more.
-pub struct Forget(pub Vec<EndpointKey>);
-/// Starts no attempt any more; answers when none is in flight. See [`deliver::Drain`].
-pub struct Drain {
-    /// Whether what waits is to be delivered first.
-    pub empty: bool,
-}
-/// Ends every attempt at once. Answers how many that were.
-pub struct Cancel;
-/// Answers how an endpoint's Delivery stands, or would if it had one; `None` when there is no such endpoint.
-pub struct Inspect(pub EndpointKey);
 
-told!(Dispatch, Barrier, Replayed);
+told!(Dispatch, Barrier);
 impl Message for Configure {
     type Result = ();
 }
 impl Message for Remove {
     type Result = ();
 }
-impl Message for Forget {
-    type Result = ();
-}
-impl Message for Drain {
-    type Result = ();
-}
-impl Message for Cancel {
-    type Result = usize;
-}
-impl Message for Inspect {
-    type Result = Option<Snapshot>;
-}
-
-/// Between the death of a Delivery and the start of the next.
-const RESPAWN: Duration = Duration::from_millis(500);
 
 /// Routes and fans out.
 pub struct Dispatcher {
@@ -137,32 +106,6 @@ pub struct Dispatcher {
     bursts: full::Bursts,
     yielder: Yielder,
     _sentinel: Sentinel,
-}
-
-struct Slot {
-    endpoint: Arc<Endpoint>,
-    delivery: Option<Addr<Delivery>>,
-    incarnation: u64,
-    /// How many messages that change anything that Delivery was sent.
-    told: u64,
-    /// How the breaker stood when there was last no Delivery.
-    breaker: BreakerRecord,
-    /// The endpoint may have deliveries in the store that no Delivery knows of.
-    stored: bool,
-    /// When an attempt of an earlier Delivery last succeeded.
-    last_success_at: Option<Timestamp>,
-}
-
-impl Slot {
-    fn new(endpoint: Arc<Endpoint>, breaker: BreakerRecord, stored: bool) -> Self {
-        Self { endpoint, delivery: None, incarnation: 0, told: 0, breaker, stored, last_success_at: None }
-    }
-
-    /// The Delivery, if there is one, for a message that changes something.
-    fn addressed(&mut self) -> Option<&Addr<Delivery>> {
-        self.told += 1;
-        self.delivery.as_ref()
-    }
 }
 
 /// An endpoint as it is found at the start.
@@ -274,50 +217,6 @@ impl Dispatcher {
         Target { endpoint, disposition, queue, suppressed }
     }
 
-    /// An endpoint with its Delivery, started if need be.
-    fn start(&mut self, key: EndpointKey, ctx: &mut Context<Self>) -> Option<&mut Slot> {
-        let slot = self.endpoints.get_mut(&key)?;
-        if slot.delivery.is_none() && !self.closing {
-            self.incarnations += 1;
-            (slot.incarnation, slot.told) = (self.incarnations, 0);
-            let notice = Died { endpoint: key, incarnation: slot.incarnation, breaker: slot.breaker };
-            let birth = Birth {
-                endpoint: Arc::clone(&slot.endpoint),
-                stored: std::mem::take(&mut slot.stored),
-                last_success_at: slot.last_success_at,
-                seed: self.random.u64(..),
-                owner: ctx.address().recipient(),
-                obituary: Obituary::new(notice, ctx.address().recipient()),
-            };
-            slot.delivery = self.placement.start(birth, self.parts.clone());
-        }
-        Some(slot)
-    }
-
-    /// A delivery is in the store that its Delivery may have gone past.
-    fn made_late(&mut self, id: DeliveryId, ctx: &mut Context<Self>) {
-        let started = self.endpoints.get_mut(&id.endpoint).is_some_and(|slot| {
-            // A Delivery that starts now reads it from the store.
-            slot.stored |= slot.delivery.is_none();
-            slot.delivery.is_some()
-        });
-        if let Some(delivery) = self.start(id.endpoint, ctx).filter(|_| started).and_then(Slot::addressed) {
-            delivery.do_send(deliver::Replayed((id.seq, id.run)));
-        }
-    }
-
-    /// Starts every Delivery that has something to do in the store.
-    fn start_stored(&mut self, ctx: &mut Context<Self>) {
-        let pending: Vec<_> = self.endpoints.iter().filter(|(_, slot)| slot.stored).map(|(key, _)| *key).collect();
-        for key in pending {
-            self.start(key, ctx);
-        }
-    }
-
-    fn running(&self) -> Vec<Addr<Delivery>> {
-        self.endpoints.values().filter_map(|slot| slot.delivery.clone()).collect()
-    }
-
     fn served(&mut self, ctx: &mut Context<Self>) {
         if self.yielder.is_time() {
             yield_now(self, ctx);
@@ -400,109 +299,5 @@ impl Handler<Remove> for Dispatcher {
         }
         let told = slot.and_then(|slot| slot.delivery).map(|delivery| delivery.send(deliver::Cancel));
         Box::pin(async move { drop(join_all(told).await) })
-    }
-}
-
-impl Handler<Replayed> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, Replayed(id): Replayed, ctx: &mut Self::Context) {
-        self.made_late(id, ctx);
-    }
-}
-
-impl Handler<Forget> for Dispatcher {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, Forget(keys): Forget, _: &mut Self::Context) -> Self::Result {
-        let told = keys.iter().filter_map(|key| Some(self.endpoints.get_mut(key)?.addressed()?.send(deliver::Forget)));
-        let told = join_all(told);
-        Box::pin(async move { drop(told.await) })
-    }
-}
-
-impl Handler<Died> for Dispatcher {
-    type Result = ();
-
-    fn handle(&mut self, died: Died, ctx: &mut Self::Context) {
-        let Died { endpoint: key, incarnation, breaker } = died;
-        let Some(slot) = self.endpoints.get_mut(&key).filter(|slot| slot.incarnation == incarnation) else { return };
-        slot.delivery = None;
-        slot.stored = true;
-        slot.breaker = breaker;
-        if self.closing {
-            return;
-        }
-        self.parts.metrics.restarts.one("delivery");
-        error!(event = "actor.panicked", endpoint = %slot.endpoint.id, "a delivery died; it starts again from the store");
-        ctx.run_later(RESPAWN, move |dispatcher, ctx| {
-            dispatcher.start(key, ctx);
-        });
-    }
-}
-
-impl Handler<Idle> for Dispatcher {
-    type Result = ();
-
-    /// Lets a Delivery go that has heard everything it was told and has nothing to do: from here on a new one is told.
-    fn handle(&mut self, idle: Idle, _: &mut Context<Self>) {
-        let Idle { endpoint, incarnation, heard, breaker, last_success_at } = idle;
-        let same = |slot: &&mut Slot| slot.incarnation == incarnation && slot.told == heard;
-        let Some(slot) = self.endpoints.get_mut(&endpoint).filter(same) else { return };
-        if let Some(delivery) = slot.delivery.take_if(|_| !self.closing) {
-            (slot.incarnation, slot.breaker, slot.last_success_at) = (0, breaker, last_success_at);
-            delivery.do_send(deliver::Retire);
-        }
-    }
-}
-
-impl Handler<Drain> for Dispatcher {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, Drain { empty }: Drain, ctx: &mut Self::Context) -> Self::Result {
-        if empty {
-            // One that has died a moment ago is not to be missing now.
-            self.start_stored(ctx);
-        }
-        self.closing = true;
-        let drain = |delivery: Addr<Delivery>| {
-            let (done, drained) = oneshot::channel();
-            delivery.do_send(deliver::Drain { empty, done });
-            drained
-        };
-        let drained = join_all(self.running().into_iter().map(drain));
-        let trials = self.trials.ended();
-        Box::pin(async move {
-            drop(drained.await);
-            trials.await;
-        })
-    }
-}
-
-impl Handler<Cancel> for Dispatcher {
-    type Result = ResponseFuture<usize>;
-
-    fn handle(&mut self, _: Cancel, _: &mut Self::Context) -> Self::Result {
-        self.closing = true;
-        let cut = join_all(self.running().iter().map(|delivery| delivery.send(deliver::Cancel)));
-        self.trials.cut();
-        let trials = self.trials.ended();
-        Box::pin(async move {
-            let cut = cut.await.into_iter().map(Result::unwrap_or_default).sum();
-            trials.await;
-            cut
-        })
-    }
-}
-
-impl Handler<Inspect> for Dispatcher {
-    type Result = ResponseFuture<Option<Snapshot>>;
-
-    fn handle(&mut self, Inspect(key): Inspect, _: &mut Self::Context) -> Self::Result {
-        let Some(slot) = self.endpoints.get(&key) else { return Box::pin(ready(None)) };
-        match &slot.delivery {
-            Some(delivery) => Box::pin(delivery.send(deliver::Inspect).map(Result::ok)),
-            None => Box::pin(ready(Some(Snapshot::at_rest(slot.breaker, slot.last_success_at)))),
-        }
     }
 }

@@ -57,7 +57,7 @@ const BODY_BYTES: usize = 256 << 20;
 /// Invocations of chains at once.
 const INVOCATIONS: usize = 1024;
 /// Bytes of payloads and answers that they may hold.
-const CHAIN_BYTES: usize = 1 << 30;
+pub(crate) const CHAIN_BYTES: usize = 1 << 30;
 
 /// Describes a Hookmill before it starts.
 ///
@@ -157,7 +157,7 @@ impl Builder {
         self
     }
 
-    /// Sets how long things are kept.
+    /// Sets how long things are kept in a data directory: events 7 days, outcomes 30 days otherwise.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
         self
@@ -400,6 +400,7 @@ impl Builder {
         let relative = self.file_roots.iter().enumerate().filter(|(_, root)| !root.is_absolute());
         faults
             .extend(relative.map(|(index, _)| Fault::new(format!("#/file_roots/{index}"), "must be an absolute path")));
+        faults.extend(self.retention.mistake().map(|mistake| Fault::new("#/retention/outcomes", mistake)));
         let judge = |url: &Url, guard| self.perimeter.judge_url(url, guard);
         let endpoints = self.endpoints.iter().enumerate().map(|(index, endpoint)| {
             endpoint.clone().build(judge).map_err(|invalid| invalid.below(&format!("/endpoints/{index}")))

@@ -400,11 +400,9 @@ impl Hookmill {
                 Ok(id)
             }
             ReplayOutcome::Unknown => Err(ManageError::NotFound(format!("dead letter {dead_letter}"))),
-            ReplayOutcome::Already(run) => {
-                Err(ManageError::Conflict(format!("{dead_letter} was replayed before, as run {run}")))
-            }
+            ReplayOutcome::Already(run) => Err(ManageError::Conflict(format!("it was replayed before, as run {run}"))),
             ReplayOutcome::Waiting(run) => {
-                Err(ManageError::Conflict(format!("{dead_letter} is pending again already, as run {run}")))
+                Err(ManageError::Conflict(format!("it is pending again already, as run {run}")))
             }
             ReplayOutcome::Gone => {
                 Err(ManageError::Conflict("its endpoint has been deleted, or its event is kept no longer".to_owned()))

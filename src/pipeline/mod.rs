@@ -14,6 +14,7 @@ mod jobs;
 mod manage;
 mod operational;
 mod owner;
+mod publish;
 mod replay;
 mod rotation;
 mod scrape;
@@ -29,10 +30,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{
-        Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -48,19 +46,19 @@ use crate::{
     deliver::Parts,
     dispatch::{self, Barrier, Dispatcher},
     endpoint::{Endpoint, EndpointId},
-    error::{Invalid, StoreError},
-    event::{Event, EventId, ValidEvent},
+    error::StoreError,
     hub::{self, Hub},
-    intake::{Intake, Permit, Refused},
+    intake::Intake,
     metrics::Metrics,
     quota::Quota,
-    store::{AppendError, Store, Submission, Totals},
+    store::{Store, Totals},
     transport::Perimeter,
 };
 
 pub use apply::Applied;
 pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
+pub(crate) use builder::CHAIN_BYTES;
 #[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;
 pub use chains::{Chain, ChainError, Chains, Invocations, Tally};
@@ -73,6 +71,8 @@ pub use manage::{Standing, Switch};
 use operational::Listeners;
 pub use owner::Owner;
 pub(crate) use owner::Owners;
+pub use publish::{Acceptance, Emitted};
+use publish::{Counters, Shut, append_error};
 pub use replay::{EndpointReplay, Only};
 use tokens::Keyring;
 pub use tokens::NewToken;
@@ -139,44 +139,6 @@ pub(crate) struct BodyBounds {
     pub(crate) bytes: Arc<Quota>,
 }
 
-/// What [`Hookmill::emit`] could not tell anybody.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    emitted: AtomicU64,
-    refused: AtomicU64,
-    unsynced: Arc<AtomicU64>,
-    lost: Arc<AtomicU64>,
-}
-
-/// How [`Hookmill::emit`] went so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Emitted {
-    /// Events that were let in.
-    pub admitted: u64,
-    /// Events that were refused: invalid, or the intake was full or closed.
-    pub refused: u64,
-    /// Of those let in: what the store has not answered for yet. A crash loses them, and nothing else.
-    pub unsynced: u64,
-    /// Of those let in: what the store refused, because it failed or their id is taken by another event. The log tells why
-    /// of each.
-    pub lost: u64,
-}
-
-/// What publishing an event came to.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct Acceptance {
-    /// The event's id.
-    pub id: EventId,
-    /// Its place in the order of all events; that of the first acceptance for a duplicate.
-    pub seq: u64,
-    /// Whether it had been accepted before: then nothing new happened.
-    pub duplicate: bool,
-    /// Whether it survives a crash.
-    pub durable: bool,
-}
-
 /// What a shutdown came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -193,9 +155,6 @@ pub struct Report {
 
 /// Why nothing is accepted while what is free is kept for settling.
 const NO_ROOM: &str = "less than the reserve is free on the disk";
-
-/// When a publisher who was turned away should come again.
-const COME_AGAIN: Duration = Duration::from_secs(1);
 
 impl Hookmill {
     pub(crate) fn new(inner: Inner) -> Self {
@@ -226,117 +185,6 @@ impl Hookmill {
     /// Describes a Hookmill.
     pub fn builder() -> Builder {
         Builder::default()
-    }
-
-    /// Accepts an event. When this returns `Ok`, the event is on disk (fsync), or in memory where there is none, and will be
-    /// delivered at least once to every endpoint that wants it. Dropping the future does not take the event back.
-    ///
-    /// # Errors
-    /// See [`PublishError`]; the event is not accepted then.
-    pub async fn publish(&self, event: Event) -> Result<Acceptance, PublishError> {
-        let accepted = self.publish_all(vec![event]).await?;
-        accepted.into_iter().next().ok_or(PublishError::Store(StoreError::Closed))
-    }
-
-    /// Accepts events, all or none of them, in one transaction and in this order.
-    ///
-    /// # Errors
-    /// See [`PublishError`]; mistakes name the event by its index, such as `#/3/topic`, where there are several.
-    pub async fn publish_all(&self, events: Vec<Event>) -> Result<Vec<Acceptance>, PublishError> {
-        let count = u64::try_from(events.len()).unwrap_or(0);
-        let refused = |error: &PublishError| self.0.metrics().rejected.add(error.label(), count);
-        self.accept(events).await.inspect_err(refused)
-    }
-
-    async fn accept(&self, events: Vec<Event>) -> Result<Vec<Acceptance>, PublishError> {
-        let valid = self.validate(&events)?;
-        let (reply, result) = oneshot::channel();
-        if let Err(shut) = self.submit(valid, &events, reply) {
-            return Err(shut.error(events));
-        }
-        let durable = self.0.store.durable();
-        match result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed))) {
-            Ok(receipts) => Ok(receipts
-                .into_iter()
-                .map(|one| Acceptance { id: one.id, seq: one.seq, duplicate: one.duplicate, durable })
-                .collect()),
-            Err(error) => Err(append_error(error, events)),
-        }
-    }
-
-    /// Lets an event in without waiting; it is accepted a moment later, or counted in [`Hookmill::emitted`]. Never blocks and
-    /// never fails; after a shutdown it does nothing.
-    pub fn emit(&self, event: Event) {
-        let counters = &self.0.counters;
-        let (reply, result) = oneshot::channel();
-        let one = std::slice::from_ref(&event);
-        let admitted =
-            self.validate(one).and_then(|valid| self.submit(valid, one, reply).map_err(|shut| shut.error(Vec::new())));
-        if let Err(error) = admitted {
-            counters.refused.fetch_add(1, Ordering::Relaxed);
-            self.0.metrics().rejected.one(error.label());
-            let error = error.to_string();
-            return warn!(event = "intake.refused", topic = event.topic, error, "event was not emitted");
-        }
-        counters.emitted.fetch_add(1, Ordering::Relaxed);
-        counters.unsynced.fetch_add(1, Ordering::Relaxed);
-        let (unsynced, lost) = (Arc::clone(&counters.unsynced), Arc::clone(&counters.lost));
-        let metrics = Arc::clone(self.0.metrics());
-        self.0.arbiter.spawn(async move {
-            if let Err(error) = result.await.unwrap_or(Err(AppendError::Store(StoreError::Closed))) {
-                lost.fetch_add(1, Ordering::Relaxed);
-                let error = append_error(error, Vec::new());
-                metrics.rejected.one(error.label());
-                warn!(event = "intake.lost", topic = event.topic, %error, "an emitted event could not be stored");
-            }
-            unsynced.fetch_sub(1, Ordering::Relaxed);
-        });
-    }
-
-    /// How [`Hookmill::emit`] went so far.
-    pub fn emitted(&self) -> Emitted {
-        let Counters { emitted, refused, unsynced, lost } = &self.0.counters;
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Emitted { admitted: load(emitted), refused: load(refused), unsynced: load(unsynced), lost: load(lost) }
-    }
-
-    fn validate(&self, events: &[Event]) -> Result<Vec<ValidEvent>, PublishError> {
-        let now = self.0.clock.now().wall;
-        let (mut valid, mut faults) = (Vec::with_capacity(events.len()), Vec::new());
-        for (index, event) in events.iter().enumerate() {
-            match event.validate(now) {
-                Ok(event) => valid.push(event),
-                Err(invalid) if events.len() == 1 => faults.extend(Vec::from(invalid)),
-                Err(invalid) => faults.extend(Vec::from(invalid.below(&format!("/{index}")))),
-            }
-        }
-        Invalid::unless_empty(faults).map_err(PublishError::Invalid)?;
-        Ok(valid)
-    }
-
-    /// Takes places in the intake, and hands the events to the store once the program's hooks have seen them.
-    fn submit(&self, valid: Vec<ValidEvent>, events: &[Event], reply: crate::store::AppendReply) -> Result<(), Shut> {
-        if self.is_dead() {
-            return Err(Shut::Intake(Refused::Closed));
-        }
-        if self.0.store.is_low() && !self.0.intake.is_closed() {
-            return Err(Shut::NoRoom);
-        }
-        let group = self.admit(valid).map_err(Shut::Intake)?;
-        self.0.enricher.append(&self.0.store, group, events, reply);
-        Ok(())
-    }
-
-    fn append(&self, events: Vec<ValidEvent>, reply: crate::store::AppendReply) -> Result<(), Refused> {
-        let group = self.admit(events)?;
-        self.0.store.append(group, reply);
-        Ok(())
-    }
-
-    fn admit(&self, events: Vec<ValidEvent>) -> Result<Vec<Submission>, Refused> {
-        let permits = self.0.intake.admit(events.iter().map(ValidEvent::weight))?;
-        let submission = |(event, permit): (ValidEvent, Permit)| Submission { event, permit: Some(permit) };
-        Ok(events.into_iter().zip(permits).map(submission).collect())
     }
 
     /// The conservation sums, exact at one moment.
@@ -462,31 +310,6 @@ impl Hookmill {
     /// The debounce rules, by name.
     pub fn rules(&self) -> BTreeMap<RuleName, Rule> {
         self.0.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-fn append_error(error: AppendError, events: Vec<Event>) -> PublishError {
-    match error {
-        AppendError::Conflict { id, index } => PublishError::Conflict { id: id.to_string(), index },
-        AppendError::Store(StoreError::Full(reason)) => PublishError::StoreFull { reason, events },
-        AppendError::Store(StoreError::Closed) => PublishError::Closed { events },
-        AppendError::Store(error) => PublishError::Store(error),
-    }
-}
-
-/// Why nothing is let in at this time.
-enum Shut {
-    Intake(Refused),
-    NoRoom,
-}
-
-impl Shut {
-    fn error(self, events: Vec<Event>) -> PublishError {
-        match self {
-            Self::Intake(Refused::Full) => PublishError::Overloaded { retry_after: COME_AGAIN, events },
-            Self::Intake(Refused::Closed) => PublishError::Closed { events },
-            Self::NoRoom => PublishError::StoreFull { reason: NO_ROOM.to_owned(), events },
-        }
     }
 }
 

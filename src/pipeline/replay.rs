@@ -7,6 +7,7 @@ use crate::{
     clock::Timestamp,
     dispatch,
     endpoint::{Endpoint, EndpointId, State},
+    event::Tenant,
     store::{DeadLetterSelection, DeliveryId, DeliveryRow, DeliveryState, EventDetail, Job, JobKind, ReplayOutcome},
 };
 
@@ -43,9 +44,9 @@ impl EndpointReplay {
         }
     }
 
-    fn selection(&self, endpoint: &Endpoint) -> DeadLetterSelection {
-        let Self { since, until, .. } = *self;
-        DeadLetterSelection { endpoint: Some(endpoint.key), since, until, ..DeadLetterSelection::default() }
+    fn selection(&self, endpoint: &Endpoint, tenant: Option<&Tenant>) -> DeadLetterSelection {
+        let (Self { since, until, .. }, within) = (*self, tenant.cloned());
+        DeadLetterSelection { endpoint: Some(endpoint.key), within, since, until, ..DeadLetterSelection::default() }
     }
 }
 
@@ -55,8 +56,18 @@ impl Hookmill {
     /// # Errors
     /// When there is no such endpoint, or the store cannot be read.
     pub async fn count_replay(&self, id: &EndpointId, replay: EndpointReplay) -> Result<u64, ManageError> {
-        let endpoint = self.endpoint(id).ok_or_else(|| not_found(id))?;
-        self.count_for_job(replay.kind(), replay.selection(&endpoint), self.0.clock.now().wall).await
+        self.count_replay_within(None, id, replay).await
+    }
+
+    /// The same of what this tenant may see; without a tenant, of all.
+    pub(crate) async fn count_replay_within(
+        &self,
+        tenant: Option<&Tenant>,
+        id: &EndpointId,
+        replay: EndpointReplay,
+    ) -> Result<u64, ManageError> {
+        let endpoint = self.endpoint_for(tenant, id).ok_or_else(|| not_found(id))?;
+        self.count_for_job(replay.kind(), replay.selection(&endpoint, tenant), self.0.clock.now().wall).await
     }
 
     /// Starts a job that delivers events to an endpoint again, by seq, so many in a second (0.1 to 5 000): those that were
@@ -72,10 +83,21 @@ impl Hookmill {
         replay: EndpointReplay,
         rate: f64,
     ) -> Result<Job, ManageError> {
+        self.replay_endpoint_within(None, id, replay, rate).await
+    }
+
+    /// The same of what this tenant may see; without a tenant, of all.
+    pub(crate) async fn replay_endpoint_within(
+        &self,
+        tenant: Option<&Tenant>,
+        id: &EndpointId,
+        replay: EndpointReplay,
+        rate: f64,
+    ) -> Result<Job, ManageError> {
         expect_rate(rate)?;
-        let endpoint = self.endpoint(id).ok_or_else(|| not_found(id))?;
+        let endpoint = self.endpoint_for(tenant, id).ok_or_else(|| not_found(id))?;
         expect_enabled(&endpoint)?;
-        self.start_job(replay.kind(), replay.selection(&endpoint), Some(rate)).await
+        self.start_job(replay.kind(), replay.selection(&endpoint, tenant), Some(rate)).await
     }
 
     /// Delivers an event again, under the same id: to `only` this endpoint, which had it before or wants it as it is now, or to
@@ -89,9 +111,19 @@ impl Hookmill {
         event: &EventDetail,
         only: Option<&EndpointId>,
     ) -> Result<Vec<DeliveryId>, ManageError> {
+        self.replay_event_within(None, event, only).await
+    }
+
+    /// The same to endpoints of this tenant alone; without a tenant, to any.
+    pub(crate) async fn replay_event_within(
+        &self,
+        tenant: Option<&Tenant>,
+        event: &EventDetail,
+        only: Option<&EndpointId>,
+    ) -> Result<Vec<DeliveryId>, ManageError> {
         let endpoints = match only {
-            Some(id) => vec![self.may_get_again(event, id)?],
-            None => self.that_had(event),
+            Some(id) => vec![self.may_get_again(tenant, event, id)?],
+            None => self.that_had(tenant, event),
         };
         let (mut made, mut waiting) = (Vec::new(), false);
         for endpoint in endpoints {
@@ -111,8 +143,13 @@ impl Hookmill {
         }
     }
 
-    fn may_get_again(&self, event: &EventDetail, id: &EndpointId) -> Result<Arc<Endpoint>, ManageError> {
-        let endpoint = self.endpoint(id).ok_or_else(|| not_found(id))?;
+    fn may_get_again(
+        &self,
+        tenant: Option<&Tenant>,
+        event: &EventDetail,
+        id: &EndpointId,
+    ) -> Result<Arc<Endpoint>, ManageError> {
+        let endpoint = self.endpoint_for(tenant, id).ok_or_else(|| not_found(id))?;
         expect_enabled(&endpoint)?;
         let had = event.deliveries.iter().any(|delivery| delivery.id.endpoint == endpoint.key);
         if had || (id.may_get(&event.event.topic) && endpoint.settings.wants(&event.event)) {
@@ -121,8 +158,8 @@ impl Hookmill {
         Err(ManageError::Conflict(format!("{id} never had it, and does not want it as it is now")))
     }
 
-    fn that_had(&self, event: &EventDetail) -> Vec<Arc<Endpoint>> {
-        let mut endpoints = self.endpoints();
+    fn that_had(&self, tenant: Option<&Tenant>, event: &EventDetail) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = self.endpoints_for(tenant);
         endpoints.retain(|endpoint| {
             let of_endpoint = |delivery: &&DeliveryRow| delivery.id.endpoint == endpoint.key;
             let newest = event.deliveries.iter().rfind(of_endpoint);

@@ -28,6 +28,13 @@ impl Hookmill {
         self.endpoint(id).filter(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)))
     }
 
+    /// The endpoints that this tenant may see, by id; without a tenant, all.
+    pub(crate) fn endpoints_for(&self, tenant: Option<&Tenant>) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = self.endpoints();
+        endpoints.retain(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)));
+        endpoints
+    }
+
     fn own_endpoint(&self, tenant: &Tenant, id: &EndpointId) -> Result<Arc<Endpoint>, ManageError> {
         self.endpoint_for(Some(tenant), id).ok_or_else(|| not_found(id))
     }
@@ -153,7 +160,7 @@ impl Hookmill {
         filter: CancelFilter,
         dry_run: bool,
     ) -> Result<u64, ManageError> {
-        let own = self.endpoints().into_iter().filter(|endpoint| endpoint.settings.tenant.is_of(tenant));
+        let own = self.endpoints_for(Some(tenant)).into_iter();
         let own = own.map(|endpoint| endpoint.key).filter(|key| filter.endpoint.is_none_or(|wanted| wanted == *key));
         let mut matched = 0;
         for key in own.collect::<Vec<_>>() {

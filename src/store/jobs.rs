@@ -145,7 +145,7 @@ pub struct Job {
     /// What it does.
     pub kind: JobKind,
     /// With which dead letters: those that were there when it was made. Of a job that goes through events, `endpoint`,
-    /// `since` and `until` count, and those are the moments at which the events were accepted.
+    /// `within`, `since` and `until` count, and those are the moments at which the events were accepted.
     pub selection: DeadLetterSelection,
     /// How many in a second, at most.
     pub rate: Option<f64>,

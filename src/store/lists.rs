@@ -119,6 +119,8 @@ pub struct DeliveryFilter {
     pub endpoint: EndpointKey,
     /// That stand here.
     pub state: Option<DeliveryState>,
+    /// What this tenant may see: of its events, as long as the endpoint is its own.
+    pub within: Option<Tenant>,
     /// Only those below this (seq, run): the next page.
     pub before: Option<(u64, u32)>,
     /// At most this many.

@@ -8,20 +8,29 @@ use serde::Serialize;
 use super::{DeadReason, Debounced, DropReason, HeldDelivery, WindowChange};
 use crate::{
     clock::Timestamp,
+    config::duration,
     endpoint::{EndpointId, EndpointKey, queue::QueuePolicy},
     event::{Accepted, NameError, Tenant, Topic, TopicPattern},
     intake::Permit,
 };
 
 /// How long events and the outcomes of their deliveries are kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Events: their payload, and with it duplicates being recognised. 7 days by default. Those with a pending delivery or a
     /// dead letter that was not replayed stay.
     pub events: Duration,
     /// Outcomes and attempts, and jobs that have ended. 30 days by default. Pending deliveries and dead letters that were not
-    /// replayed stay.
+    /// replayed stay. Not shorter than `events`.
     pub outcomes: Duration,
+}
+
+impl Retention {
+    /// What is wrong with `outcomes`, if anything is.
+    pub(crate) fn mistake(&self) -> Option<String> {
+        let shorter = self.outcomes < self.events;
+        shorter.then(|| format!("must not be shorter than `events`, {}", duration::print(self.events)))
+    }
 }
 
 impl Default for Retention {

@@ -89,6 +89,9 @@ impl World {
             "/v1/endpoints/shared-evt-mine".to_owned(),
             format!("/v1/endpoints/{held}/state"),
             "/v1/endpoints/shared-evt-mine/state".to_owned(),
+            format!("/v1/endpoints/{dead}/deliveries"),
+            format!("/v1/endpoints/{held}/deliveries"),
+            "/v1/endpoints/shared-evt-mine/deliveries".to_owned(),
             "/v1/dead-letters?tenant=globex".to_owned(),
             format!("/v1/jobs/{job}"),
             "/v1/debounce-rules".to_owned(),
@@ -182,7 +185,8 @@ fn no_operation_shows_or_changes_anything_of_others() {
                     [("tenant", "globex"), ("endpoint", "held-other"), ("endpoint", "shared-evt-mine")]
                 {
                     let within = if body.get("all").is_some() && member == "tenant" { "filter" } else { "" };
-                    let url = path.replace("{id}", "dead-mine").replace("{name}", "rule").replace("{event}", "chain");
+                    let own = if path.starts_with("/v1/events") { "evt-mine" } else { "dead-mine" };
+                    let url = path.replace("{id}", own).replace("{name}", "rule").replace("{event}", "chain");
                     match within {
                         "" => body[member] = json!(value),
                         _ => body["filter"] = json!({member: value}),
@@ -228,6 +232,9 @@ fn a_tenant_finds_and_changes_what_is_its_own() {
         let endpoints = get("/v1/endpoints").await;
         assert_eq!(endpoints["items"].as_array().unwrap().len(), 2);
         get("/v1/endpoints/held-mine/state").await;
+        let deliveries = get("/v1/endpoints/held-mine/deliveries").await;
+        assert_eq!(deliveries["items"].as_array().unwrap().len(), 1);
+        assert_eq!(deliveries["items"][0]["id"], "dlv_evt-mine.held-mine.0");
         let letters = get("/v1/dead-letters").await;
         assert_eq!(letters["items"].as_array().unwrap().len(), 1);
         let id = letters["items"][0]["id"].as_str().unwrap().to_owned();
@@ -238,6 +245,9 @@ fn a_tenant_finds_and_changes_what_is_its_own() {
         assert_eq!(counted, json!({"matched": 1}));
         let replayed = post(&format!("/v1/dead-letters/{id}/replay"), json!({})).await.value(StatusCode::ACCEPTED);
         assert_eq!(replayed["delivery"], "dlv_evt-mine.dead-mine.1");
+        let again = post(&format!("/v1/dead-letters/{id}/replay"), json!({})).await;
+        again.problem(409, "conflict");
+        assert!(!String::from_utf8_lossy(&again.body).contains("dlv_"), "no name that counts what others have");
         let cancelled = post("/v1/deliveries/cancel", json!({"endpoint": "held-mine"})).await.value(StatusCode::OK);
         assert_eq!(cancelled["cancelled"], 1);
         let patch = call(&Method::PATCH, "/v1/endpoints/held-mine", Some(&json!({"name": "mine"})));
@@ -310,8 +320,12 @@ fn a_tenants_lists_go_on_after_its_own_events() {
             open.post("/v1/events", &event).await.value(StatusCode::ACCEPTED);
         }
         open.until("/v1/stats", |stats| stats["deliveries"]["dead_lettered"] == 4).await;
-        for (path, name) in [("/v1/events", "id"), ("/v1/dead-letters", "event"), ("/v1/endpoints/e/attempts", "event")]
-        {
+        for (path, name) in [
+            ("/v1/events", "id"),
+            ("/v1/dead-letters", "event"),
+            ("/v1/endpoints/e/attempts", "event"),
+            ("/v1/endpoints/e/deliveries", "event"),
+        ] {
             let (mut found, mut cursor) = (Vec::new(), String::new());
             loop {
                 let page = client

@@ -3,6 +3,7 @@
 use std::{
     fmt, fs, io,
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +22,7 @@ use crate::{
         printable,
     },
     config::fields::{Field, Fields, read},
+    store::Retention,
     transport::{Perimeter, guard::Allowed},
 };
 
@@ -33,6 +35,11 @@ const MOST_ALLOWED: usize = 1000;
 const MOST_ROOTS: usize = 64;
 /// The most bytes to be left on a disk: 1 PiB.
 const LARGEST_DISK: u64 = 1 << 50;
+
+/// How long events and outcomes may be kept: up to ten years.
+const RETENTION: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(3650 * 86_400);
+/// Bytes that chains may hold: up to 1 TiB.
+pub(super) const CHAIN_BYTES: RangeInclusive<u64> = 1..=1 << 40;
 
 /// The most connections at once.
 pub(super) const MOST_CONNECTIONS: usize = 1_000_000;
@@ -47,6 +54,8 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) drain: Option<Duration>,
     pub(super) file_roots: Vec<PathBuf>,
     pub(super) disk_reserve: Option<u64>,
+    pub(super) retention: RetentionOptions,
+    pub(super) chain_bytes: Option<u64>,
     pub(super) tls: Option<TlsFiles>,
     pub(super) hosts: Vec<Host>,
     pub(super) max_connections: Option<usize>,
@@ -59,6 +68,25 @@ pub(in crate::cli) struct ConfigFile {
 pub(in crate::cli) struct GuardOptions {
     pub(super) allow: Option<Vec<Allowed>>,
     pub(super) https_only: Option<bool>,
+}
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(in crate::cli) struct RetentionOptions {
+    pub(super) events: Option<Duration>,
+    pub(super) outcomes: Option<Duration>,
+}
+
+impl RetentionOptions {
+    /// With what `other` says where this says nothing.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { events: self.events.or(other.events), outcomes: self.outcomes.or(other.outcomes) }
+    }
+
+    pub(super) fn in_force(self) -> Retention {
+        let usual = Retention::default();
+        Retention { events: self.events.unwrap_or(usual.events), outcomes: self.outcomes.unwrap_or(usual.outcomes) }
+    }
 }
 
 /// A file cannot be used; nothing of it was.
@@ -116,6 +144,8 @@ fn config(fields: &mut Fields<'_>, over: &GuardOptions) -> ConfigFile {
         drain: fields.take("drain").and_then(|field| field.duration(Duration::ZERO..=LONGEST_DRAIN)),
         file_roots: fields.take("file_roots").map(|field| file_roots(&field)).unwrap_or_default(),
         disk_reserve: fields.take("disk_reserve").and_then(|field| field.whole(0..=LARGEST_DISK)),
+        retention: fields.take("retention").and_then(|field| retention(&field)).unwrap_or_default(),
+        chain_bytes: fields.take("chain_bytes").and_then(|field| field.whole(CHAIN_BYTES)),
         tls: fields.take("tls").and_then(|field| tls(&field)),
         hosts: fields.take("hosts").and_then(|field| hosts::read(&field)).unwrap_or_default(),
         max_connections: fields.take("max_connections").and_then(|field| field.whole(1..=MOST_CONNECTIONS)),
@@ -131,6 +161,20 @@ fn listen(field: &Field<'_>) -> Option<SocketAddr> {
 
 fn path(field: &Field<'_>) -> Option<PathBuf> {
     field.label(4096).map(PathBuf::from)
+}
+
+/// Right by itself: what is written over it is judged at the start.
+fn retention(field: &Field<'_>) -> Option<RetentionOptions> {
+    let (events, outcomes) = field.object(|fields| {
+        let mut given = |name| fields.take(name).map(|field| field.duration(RETENTION));
+        Some((given("events"), given("outcomes")))
+    })?;
+    let read = RetentionOptions { events: events.flatten(), outcomes: outcomes.flatten() };
+    let readable = events != Some(None) && outcomes != Some(None);
+    match read.in_force().mistake().filter(|_| readable) {
+        Some(mistake) => field.nested(Err(Invalid::at("#/outcomes", mistake))),
+        None => Some(read),
+    }
 }
 
 fn tls(field: &Field<'_>) -> Option<TlsFiles> {
@@ -202,6 +246,7 @@ mod tests {
             "listen": "localhost", "data_dir": "", "allow_loopback": "yes", "drain": "1d", "endpoint": [],
             "guard_allow": ["10.1.0.0/16:443", "10.1.0.1/16:443"], "https_only": 1,
             "file_roots": ["/var/log", "logs", 7],
+            "retention": {"events": "0s", "outcome": "1d"}, "chain_bytes": 0,
             "tls": {"cert": "a.pem", "keys": "b.pem"}, "hosts": ["a.example", "b:1", "x y"], "max_connections": 0,
             "endpoints": [
                 {"id": "a", "url": "https://a.example"},
@@ -226,6 +271,9 @@ mod tests {
                 "#/drain",
                 "#/file_roots/1",
                 "#/file_roots/2",
+                "#/retention/events",
+                "#/retention/outcome",
+                "#/chain_bytes",
                 "#/tls/key",
                 "#/tls/keys",
                 "#/hosts/1",
@@ -247,6 +295,27 @@ mod tests {
         );
         assert!(found.iter().any(|mistake| mistake.ends_with("did you mean `timeout`?")), "{found:#?}");
         assert!(found.iter().any(|mistake| mistake.ends_with("did you mean `endpoints`?")), "{found:#?}");
+    }
+
+    #[test]
+    fn outcomes_are_kept_as_long_as_events() {
+        for (retention, wrong) in [
+            (json!({"events": "60d"}), true),
+            (json!({"events": "60d", "outcomes": "59d"}), true),
+            (json!({"outcomes": "6d"}), true),
+            (json!({"events": "60d", "outcomes": "60d"}), false),
+            (json!({"events": "1h", "outcomes": "1h"}), false),
+            (json!({}), false),
+        ] {
+            let read = ConfigFile::parse(&json!({"retention": retention}), &GuardOptions::default());
+            let places: Vec<_> = read.err().into_iter().flat_map(Vec::from).map(|fault| fault.pointer).collect();
+            assert_eq!(places == ["#/retention/outcomes"], wrong, "{retention}: {places:?}");
+            assert_eq!(places.is_empty(), !wrong, "{retention}: {places:?}");
+        }
+        for unreadable in [json!({"events": "60d", "outcomes": "soon"}), json!({"events": "late", "outcomes": "1d"})] {
+            let found = mistakes(&json!({"retention": unreadable}));
+            assert_eq!(found.len(), 1, "{found:?}");
+        }
     }
 
     #[test]

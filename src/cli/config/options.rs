@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     ConfigFile, FileError,
-    file::{GuardOptions, MOST_CONNECTIONS},
+    file::{CHAIN_BYTES, GuardOptions, MOST_CONNECTIONS, RetentionOptions},
 };
 use crate::{
     Declared,
@@ -17,6 +17,8 @@ use crate::{
         parse_duration,
     },
     config::duration,
+    pipeline,
+    store::Retention,
     transport::guard::Allowed,
 };
 
@@ -52,6 +54,15 @@ pub(in crate::cli) struct Options {
     /// Bytes to leave free on the disk; with less nothing new is accepted [default: 1 GiB or 5 % of it, the larger]
     #[arg(long, value_name = "BYTES", env = "HOOKMILL_DISK_RESERVE")]
     disk_reserve: Option<u64>,
+    /// How long events are kept that nobody waits for [default: 7d]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "HOOKMILL_RETENTION_EVENTS")]
+    retention_events: Option<Duration>,
+    /// How long the outcomes of deliveries are kept, not shorter than events [default: 30d]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "HOOKMILL_RETENTION_OUTCOMES")]
+    retention_outcomes: Option<Duration>,
+    /// Bytes that all invocations of chains may hold in memory [default: 1 GiB]
+    #[arg(long, value_name = "BYTES", env = "HOOKMILL_CHAIN_BYTES", value_parser = clap::value_parser!(u64).range(CHAIN_BYTES))]
+    chain_bytes: Option<u64>,
     /// File with the key that secrets are sealed with in the data directory, outside of it; or give the key itself in the variable
     /// HOOKMILL_SECRET_KEY
     #[arg(long, value_name = "FILE", env = "HOOKMILL_SECRET_KEY_FILE")]
@@ -78,6 +89,9 @@ fn connections(text: &str) -> Result<usize, String> {
 /// How long a shutdown lets attempts in flight end, unless said otherwise.
 const DRAIN: Duration = Duration::from_secs(20);
 
+/// Bytes that chains may hold, unless said otherwise.
+pub(in crate::cli) const CHAINS_HOLD: u64 = pipeline::CHAIN_BYTES as u64;
+
 /// Every setting of the server as it is to be.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::cli) struct InForce {
@@ -90,6 +104,8 @@ pub(in crate::cli) struct InForce {
     pub(in crate::cli) file_roots: Vec<PathBuf>,
     /// `None` for the usual part of the disk.
     pub(in crate::cli) disk_reserve: Option<u64>,
+    pub(in crate::cli) retention: Retention,
+    pub(in crate::cli) chain_bytes: u64,
     pub(in crate::cli) tls: Option<TlsFiles>,
     /// Empty for the usual ones.
     pub(in crate::cli) hosts: Vec<Host>,
@@ -108,6 +124,7 @@ impl Options {
         let over = GuardOptions { allow: self.guard_allow.clone(), https_only: self.https_only };
         let file = self.config.as_deref().map(|path| ConfigFile::read(path, &over)).transpose()?.unwrap_or_default();
         let tls = self.tls_cert.clone().zip(self.tls_key.clone()).map(|(cert, key)| TlsFiles { cert, key });
+        let retention = RetentionOptions { events: self.retention_events, outcomes: self.retention_outcomes };
         Ok(InForce {
             listen: self.listen.or(file.listen).unwrap_or(LISTEN),
             data_dir: self.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()),
@@ -117,6 +134,8 @@ impl Options {
             drain: self.drain.or(file.drain).unwrap_or(DRAIN),
             file_roots: file.file_roots,
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
+            retention: retention.or(file.retention).in_force(),
+            chain_bytes: self.chain_bytes.or(file.chain_bytes).unwrap_or(CHAINS_HOLD),
             tls: tls.or(file.tls),
             hosts: if self.hosts.is_empty() { file.hosts } else { self.hosts.clone() },
             max_connections: self.max_connections.or(file.max_connections),
@@ -138,6 +157,11 @@ impl InForce {
             "drain": duration::print(self.drain),
             "file_roots": self.file_roots,
             "disk_reserve": self.disk_reserve,
+            "retention": {
+                "events": duration::print(self.retention.events),
+                "outcomes": duration::print(self.retention.outcomes),
+            },
+            "chain_bytes": self.chain_bytes,
             "tls": self.tls.as_ref().map(|files| json!({"cert": files.cert, "key": files.key})),
             "hosts": self.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "max_connections": self.max_connections,
@@ -159,6 +183,8 @@ impl InForce {
             ("https_only", self.https_only != other.https_only),
             ("file_roots", self.file_roots != other.file_roots),
             ("disk_reserve", self.disk_reserve != other.disk_reserve),
+            ("retention", self.retention != other.retention),
+            ("chain_bytes", self.chain_bytes != other.chain_bytes),
             ("tls", self.tls != other.tls),
             ("hosts", self.hosts != other.hosts),
             ("max_connections", self.max_connections != other.max_connections),

@@ -12,8 +12,14 @@ use anyhow::{Context, bail};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::{Failed, Outcome, block_on, client::Api, config::InForce, scratch::Scratch, serve::Running};
-use crate::{Clock, Declared, Secret, clock::Mono};
+use super::{
+    Failed, Outcome, block_on,
+    client::Api,
+    config::{CHAINS_HOLD, InForce},
+    scratch::Scratch,
+    serve::Running,
+};
+use crate::{Clock, Declared, Retention, Secret, clock::Mono};
 use receiver::Receiver;
 
 #[derive(Debug, clap::Args)]
@@ -65,6 +71,8 @@ impl Demo {
                 file_roots: Vec::new(),
                 // A newcomer with a full disk is to see it too: it takes a few kilobytes.
                 disk_reserve: Some(0),
+                retention: Retention::default(),
+                chain_bytes: CHAINS_HOLD,
                 tls: None,
                 hosts: Vec::new(),
                 max_connections: None,

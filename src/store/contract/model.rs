@@ -40,8 +40,8 @@ pub(in crate::store) enum Op {
     Cancel(Index, bool),
     /// Keeps up to so many dead letters.
     Create(u8),
-    /// A job that works on what one endpoint has, or all, so many in a step.
-    Job(Index, bool, JobKind, u8),
+    /// A job that works on what one endpoint has, or all, so many in a step; for a tenant, or for nobody.
+    Job(Index, bool, JobKind, u8, bool),
     Delete(Index),
     /// Changes the settings; drops what is pending, or does so no more.
     Update(Index, bool),
@@ -66,8 +66,8 @@ fn settle((which, tried, fate): (Index, bool, Fate)) -> Op {
 
 fn job() -> impl Strategy<Value = Op> {
     let kind = prop::sample::select(JobKind::ALL.to_vec());
-    let job = (any::<Index>(), prop::bool::weighted(0.3), kind, 1..4_u8);
-    job.prop_map(|(which, all, kind, most)| Op::Job(which, all, kind, most))
+    let job = (any::<Index>(), prop::bool::weighted(0.3), kind, 1..4_u8, any::<bool>());
+    job.prop_map(|(which, all, kind, most, own)| Op::Job(which, all, kind, most, own))
 }
 
 /// Fewer than `most`.
@@ -224,10 +224,15 @@ impl World {
                 let filter = CancelFilter { endpoint, ..CancelFilter::default() };
                 Answer::Cancelled(get(store.cancel(CancelStep { filter, dry_run: false, after: None })))
             }
-            Op::Job(which, all, kind, most) => {
+            Op::Job(which, all, kind, most, own) => {
                 let endpoint = pick(which, &self.endpoints).filter(|_| !all);
-                let selection = DeadLetterSelection { endpoint, ..DeadLetterSelection::default() };
-                Answer::Worked(work(store, selection, *kind, *most, step))
+                let within = own.then(|| "x".parse().unwrap());
+                let selection = DeadLetterSelection { endpoint, within, ..DeadLetterSelection::default() };
+                let worked = work(store, selection, *kind, *most, step);
+                if *own {
+                    worked.iter().flat_map(|step| &step.replayed).for_each(|id| expect_own(store, *id));
+                }
+                Answer::Worked(worked)
             }
             Op::Create(id) => {
                 let tenant = ["\"*\"", "\"x\"", "null"][usize::from(*id) % 3];
@@ -463,7 +468,8 @@ impl World {
             view.push(say(&get(store.endpoint_attempts(*key, None, None, 5))));
             view.push(say(&get(store.endpoint_attempts(*key, None, Some(5), 100))));
             view.push(say(&get(store.endpoint_attempts(*key, Some("x".parse().unwrap()), None, 2))));
-            view.push(say(&deliveries(store, *key)));
+            view.push(say(&deliveries(store, *key, None)));
+            view.push(say(&deliveries(store, *key, Some("x".parse().unwrap()))));
         }
         view.extend(lists(store));
         view.extend(loaded(store, self.judged));
@@ -530,6 +536,14 @@ fn work(store: &dyn Store, selection: DeadLetterSelection, kind: JobKind, most: 
         steps.push(step);
     }
     steps
+}
+
+/// What a tenant's job made is of its event, to its endpoint.
+fn expect_own(store: &dyn Store, id: DeliveryId) {
+    let within = Some("x".parse().unwrap());
+    let filter = DeliveryFilter { endpoint: id.endpoint, state: None, within, before: None, limit: 1000 };
+    let own = get(store.deliveries(filter));
+    assert!(own.iter().any(|row| row.delivery.id == id && row.delivery.of.is_some()), "{id} is not its own");
 }
 
 fn let_go(delivery: DeliveryId, goes: Option<u8>, step: i64) -> Debounced {
@@ -658,8 +672,8 @@ fn lists(store: &dyn Store) -> Vec<String> {
 }
 
 /// All deliveries to an endpoint, three at a time, and those that wait.
-fn deliveries(store: &dyn Store, endpoint: EndpointKey) -> Vec<(DeliveryRow, Option<EventId>)> {
-    let mut filter = DeliveryFilter { endpoint, state: None, before: None, limit: 3 };
+fn deliveries(store: &dyn Store, endpoint: EndpointKey, within: Option<Tenant>) -> Vec<(DeliveryRow, Option<EventId>)> {
+    let mut filter = DeliveryFilter { endpoint, state: None, within, before: None, limit: 3 };
     let mut all = Vec::new();
     loop {
         let rows = get(store.deliveries(filter.clone()));

@@ -161,7 +161,36 @@ pub(in crate::store) fn what_is_released_together_with_later_events_is_bounded_t
         Verdict { event: Arc::clone(event), ruling, debounced: Debounced::default(), released_at, permit: None }
     };
     bench.store.record(vec![routed(&later, None), routed(&held, Some(at(9)))]);
-    assert_eq!((seqs(bench, endpoint).len(), full(bench)), (1, 2), "whoever comes, by whatever seq");
+    assert_eq!((seqs(bench, endpoint), full(bench)), (vec![2], 2), "whoever comes, by whatever seq");
+    assert!(bench.totals().add_up());
+}
+
+pub(in crate::store) fn whoever_comes_first_takes_the_room(bench: &Bench) {
+    let (_, heard) = watch(bench);
+    let endpoint = bench.endpoint("e");
+    // Room for three small ones, of 258 bytes, or for one beside the large one.
+    let queue = QueuePolicy { max_items: 3, max_bytes: 900, when_full: WhenFull::DropNewest, ..QueuePolicy::default() };
+    let held = ["a", "b"].map(|id| {
+        let event = bench.accept(event(id, "t"));
+        bench.judge(&event, Ruling::Held);
+        event
+    });
+    let waits = route(bench, "waits", endpoint, queue);
+    let large = bench.accept(Event::from_json("t", format!("\"{}\"", "x".repeat(400))).id("large"));
+    let small = bench.accept(event("small", "t"));
+    let routed = |event: &Arc<Accepted>, released_at| {
+        let ruling = Ruling::Routed(vec![Target { queue, ..target(endpoint) }]);
+        Verdict { event: Arc::clone(event), ruling, debounced: Debounced::default(), released_at, permit: None }
+    };
+    bench.store.record(vec![
+        routed(&held[1], Some(at(9))),
+        routed(&large, None),
+        routed(&small, None),
+        routed(&held[0], Some(at(9))),
+    ]);
+    assert_eq!(seqs(bench, endpoint), [2, waits.seq, small.seq], "the large one, and then the last, found no room");
+    let dropped: Vec<_> = heard.try_iter().flatten().map(|id| id.seq).collect();
+    assert_eq!(dropped, [large.seq, 1]);
     assert!(bench.totals().add_up());
 }
 

@@ -182,7 +182,7 @@ pub(in crate::store) fn a_job_on_events_leaves_a_disabled_endpoint_alone(bench: 
 pub(in crate::store) fn deliveries_of_an_endpoint_newest_event_first(bench: &Bench) {
     let (endpoint, other) = (one_of_each(bench), bench.endpoint("other"));
     get(bench.store.redeliver(1, endpoint));
-    let all = || DeliveryFilter { endpoint, state: None, before: None, limit: 100 };
+    let all = || DeliveryFilter { endpoint, state: None, within: None, before: None, limit: 100 };
     let list = |filter| -> Vec<_> {
         let rows = get(bench.store.deliveries(filter));
         rows.iter().map(|row| (row.delivery.id.seq, row.delivery.id.run)).collect()

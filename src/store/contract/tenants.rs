@@ -124,6 +124,85 @@ pub(in crate::store) fn a_job_for_a_tenant_touches_nothing_of_others(bench: &Ben
     assert_eq!(bench.totals().deliveries.dead_letters.kept, 11);
 }
 
+/// Replays events to acme's endpoint on behalf of this tenant.
+fn job(kind: JobKind, endpoint: EndpointKey, within: Option<Tenant>) -> Job {
+    Job {
+        id: format!("job_{}", kind.as_str()).parse().unwrap(),
+        kind,
+        selection: DeadLetterSelection { endpoint: Some(endpoint), within, ..DeadLetterSelection::default() },
+        rate: None,
+        total: 1,
+        done: 0,
+        failed: 0,
+        state: JobState::Running,
+        created_at: at(9),
+        ended_at: None,
+    }
+}
+
+fn counted(bench: &Bench, Job { kind, selection, created_at, .. }: Job) -> u64 {
+    get(bench.store.count_for_job(CountStep { kind, selection, at: created_at, after: None })).matched
+}
+
+pub(in crate::store) fn a_tenant_finds_the_deliveries_of_its_own_endpoint(bench: &Bench) {
+    let shop = Shop::open(bench);
+    bench.settle(shop.own(), success(1, 5), Next::Delivered);
+    let found = |endpoint, within, state| -> Vec<_> {
+        let filter = DeliveryFilter { endpoint, state, within, before: None, limit: 9 };
+        get(bench.store.deliveries(filter)).iter().map(|row| row.delivery.id.seq).collect()
+    };
+    assert_eq!((found(shop.acme, None, None), found(shop.acme, acme(), None)), (vec![3, 2, 1], vec![1]));
+    let pending = Some(DeliveryState::Pending);
+    assert_eq!((found(shop.acme, None, pending), found(shop.acme, acme(), pending)), (vec![3, 2], vec![]));
+    for other in &shop.endpoints[1..] {
+        assert_eq!((found(*other, None, None), found(*other, acme(), None)), (vec![3, 2, 1], vec![]), "{other:?}");
+    }
+}
+
+pub(in crate::store) fn a_job_delivers_a_tenants_own_events_again(bench: &Bench) {
+    let shop = Shop::open(bench);
+    shop.each(|bench, id| bench.settle(id, attempt(1, 5), DEAD));
+    // Of these there is no delivery: one is acme's.
+    for event in [event("four", "t").tenant("globex"), event("five", "t").tenant("acme"), event("six", "t")] {
+        bench.judge(&bench.accept(event), Ruling::Unmatched);
+    }
+    let settings = r#"{"tenant": "acme", "url": "https://example.org/"}"#.to_owned();
+    let change = EndpointChange { settings, state_changed: false, state_reason: None, drop_pending: None };
+    get(bench.store.update_endpoint(shop.acme, change));
+    for (kind, all, own) in [
+        (JobKind::ReplayFailed, 3, vec![(1, 1)]),
+        (JobKind::ReplayMissing, 1, vec![(5, 1)]),
+        (JobKind::ReplayAll, 2, vec![]),
+    ] {
+        assert_eq!(counted(bench, job(kind, shop.acme, None)), all, "{kind:?}");
+        let job = job(kind, shop.acme, acme());
+        assert_eq!(counted(bench, job.clone()), own.len() as u64, "{kind:?}");
+        for other in &shop.endpoints[1..] {
+            assert_eq!(counted(bench, self::job(kind, *other, acme())), 0, "{kind:?} to {other:?}");
+        }
+        get(bench.store.create_job(job.clone()));
+        let advance = get(bench.store.advance_job(job.id, 100)).unwrap();
+        assert_eq!((advance.job.done, advance.job.failed), (own.len() as u64, 0), "{kind:?}");
+        assert_eq!(advance.job.state, JobState::Finished);
+        assert_eq!(advance.replayed.iter().map(|id| (id.seq, id.run)).collect::<Vec<_>>(), own, "{kind:?}");
+    }
+    assert!(bench.totals().add_up());
+}
+
+pub(in crate::store) fn a_job_ends_when_the_endpoint_is_the_tenants_no_more(bench: &Bench) {
+    let shop = Shop::open(bench);
+    shop.each(|bench, id| bench.settle(id, success(1, 5), Next::Delivered));
+    let job = job(JobKind::ReplayAll, shop.acme, acme());
+    assert_eq!(counted(bench, job.clone()), 1);
+    get(bench.store.create_job(job.clone()));
+    let settings = r#"{"tenant": "globex", "url": "https://example.org/"}"#.to_owned();
+    let change = EndpointChange { settings, state_changed: false, state_reason: None, drop_pending: None };
+    get(bench.store.update_endpoint(shop.acme, change));
+    assert_eq!(counted(bench, job.clone()), 0);
+    let advance = get(bench.store.advance_job(job.id, 100)).unwrap();
+    assert_eq!((advance.job.done, advance.job.state, advance.replayed), (0, JobState::Finished, vec![]));
+}
+
 pub(in crate::store) fn an_endpoint_is_its_tenants_as_its_settings_say(bench: &Bench) {
     let shop = Shop::open(bench);
     let found = |tenant: &str| -> usize {

@@ -58,7 +58,7 @@ impl State {
     }
 
     /// Whose an endpoint is, or was when it was deleted.
-    fn owner(&self, endpoint: EndpointKey) -> Option<&Tenant> {
+    pub(super) fn owner(&self, endpoint: EndpointKey) -> Option<&Tenant> {
         self.endpoints.get(&endpoint).and_then(|endpoint| endpoint.tenant.as_ref())
     }
 

@@ -39,9 +39,19 @@ impl State {
         self.events.contains_key(&seq) && self.endpoints.get(&endpoint).is_some_and(|endpoint| endpoint.row.is_some())
     }
 
+    /// Whether an event and an endpoint are a tenant's own; without a tenant, always.
+    fn is_within(&self, seq: u64, endpoint: EndpointKey, tenant: Option<&Tenant>) -> bool {
+        let of = || self.events.get(&seq).and_then(|kept| kept.event.tenant.as_ref());
+        tenant.is_none() || (of() == tenant && self.owner(endpoint) == tenant)
+    }
+
     /// The events behind the last one that was looked at, each with whether the job works on it.
     pub(super) fn look_at_events(&self, step: &CountStep) -> Vec<(LetterPlace, bool)> {
-        let Some(endpoint) = step.selection.endpoint else { return Vec::new() };
+        let DeadLetterSelection { endpoint, within, .. } = &step.selection;
+        let Some(endpoint) = endpoint.filter(|endpoint| within.is_none() || self.owner(*endpoint) == within.as_ref())
+        else {
+            return Vec::new();
+        };
         let row = self.endpoints.get(&endpoint).and_then(|endpoint| endpoint.row.as_ref());
         let wants = Wants::of(row.map(|row| (row.id.clone(), row.settings.as_str())));
         let after = step.after.map_or(Bound::Unbounded, |place| Bound::Excluded(place.seq));
@@ -53,7 +63,9 @@ impl State {
                 Some(Standing::Delivered) => Newest::Delivered,
                 _ => Newest::Other,
             };
-            step.selection.has_accepted(kept.event.accepted_at, step.at) && step.kind.means(newest)
+            step.selection.has_accepted(kept.event.accepted_at, step.at)
+                && self.is_within(kept.event.seq, endpoint, within.as_ref())
+                && step.kind.means(newest)
         };
         let place = |seq| LetterPlace::of_event(endpoint, seq);
         events.take(LETTER_STEP).map(|(seq, kept)| (place(*seq), meant(kept))).collect()
@@ -65,6 +77,7 @@ impl State {
             id.endpoint == filter.endpoint
                 && (id.seq, id.run) < before
                 && filter.state.is_none_or(|state| delivery.standing.state() == state)
+                && self.is_within(id.seq, id.endpoint, filter.within.as_ref())
         };
         let row = |(id, delivery): (&DeliveryId, &Delivery)| {
             let event = self.events.get(&id.seq).map(|kept| &kept.event);

@@ -11,12 +11,10 @@ use rusqlite::Connection;
 use super::{codes::unsigned, read, schema};
 use crate::{error::StoreError, store::Totals};
 
+pub(crate) use super::DATABASE;
 pub(crate) use backup::{backup, restore};
 pub(crate) use check::check;
 pub(crate) use export::{Exported, Which, export};
-
-/// The database in a data directory.
-pub(crate) const DATABASE: &str = "hookmill.db";
 
 /// What a database says of itself.
 #[derive(Debug)]

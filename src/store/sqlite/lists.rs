@@ -191,10 +191,12 @@ fn deliveries_in(db: &Connection, filter: &DeliveryFilter, state: Option<i64>) -
     let mut select = db.prepare_cached(&format!(
         "SELECT {DELIVERY}, e.id, e.topic, d.created_at
          FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
-         WHERE d.endpoint = ?1 AND (d.seq, d.run) < (?2, ?3) {state} ORDER BY d.seq DESC, d.run DESC LIMIT ?4"
+         WHERE d.endpoint = ?1 AND (d.seq, d.run) < (?2, ?3) {state} AND (?5 IS NULL OR e.tenant = ?5 AND p.tenant = ?5)
+         ORDER BY d.seq DESC, d.run DESC LIMIT ?4"
     ))?;
     let (seq, run) = filter.before.map_or((i64::MAX, 0), |(seq, run)| (signed(seq), i64::from(run)));
-    let rows = select.query_map(params![filter.endpoint.0, seq, run, limit(filter.limit)], |row| {
+    let within = filter.within.as_ref().map(Tenant::as_str);
+    let rows = select.query_map(params![filter.endpoint.0, seq, run, limit(filter.limit), within], |row| {
         Ok(ListedDelivery {
             delivery: delivery_row(row)?,
             event: row.get::<_, Option<String>>(11)?.map(|id| parsed(11, &id)).transpose()?,

@@ -3,6 +3,7 @@
 //! A write is durable when its transaction has been synced (`synchronous=FULL` in WAL mode); everything that waits shares one.
 
 mod batches;
+mod calls;
 mod cancel;
 #[cfg(feature = "cli")]
 pub(crate) mod care;
@@ -29,45 +30,25 @@ mod tokens;
 mod write;
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::{Arc, OnceLock, atomic::AtomicBool, mpsc},
     thread,
 };
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::{
-    AcceptedSink, Advance, AppendError, AppendReply, AttemptRow, BreakerRecord, CancelStep, CancelledStep, CountStep,
-    Counted, DeadLetterFilter, DeadLetterRow, Debounced, DeliveryFilter, DeliveryId, DeliveryTotals, Disk,
-    EndpointChange, EndpointRow, EventDetail, EventFilter, EventRow, Flights, FullSink, Job, JobId, JobState,
-    ListedDelivery, Loaded, Page, PageReply, PageRequest, ReplayOutcome, Reply, Reserve, Retention, RuleTotals,
-    SecretKeys, Settlement, Space, SpaceSink, Store, Submission, TokenId, TokenRow, Totals, Verdict, Vitals,
-    sealing::Owner,
-};
-use crate::{
-    clock::{Clock, Timestamp},
-    endpoint::{EndpointId, EndpointKey},
-    error::StoreError,
-    event::{Accepted, EventId, Tenant},
-    metrics::StoreMetrics,
-    quota::Share,
-};
+use super::{AcceptedSink, AppendError, Disk, Flights, FullSink, Reply, Reserve, Retention, SecretKeys};
+use crate::{clock::Clock, error::StoreError, metrics::StoreMetrics, quota::Share};
 use chores::Chores;
 use committer::{Committer, Message, Watches};
-use configure::Answer;
 use place::{keep_private, lock, make_dir};
 use reader::{Reader, read_error};
 use sealed::Seal;
 use space::Lookout;
 use write::Writer;
 
-/// The durable [`Store`].
+/// The durable [`Store`](super::Store).
 pub struct SqliteStore {
     messages: mpsc::Sender<Message>,
     shared: Arc<Shared>,
@@ -91,6 +72,13 @@ struct Shared {
     max_pages: std::sync::atomic::AtomicI64,
 }
 
+/// The database in a data directory.
+pub(crate) const DATABASE: &str = "hookmill.db";
+/// Behind the name of a file, that of a copy that is not finished.
+const PARTIAL: &str = ".partial-";
+/// In a data directory whose database is just being replaced.
+const UNFINISHED: &str = "hookmill.restore-unfinished";
+
 impl SqliteStore {
     /// Opens the store in a directory, which is made (mode 0700) if it is not there, and brings its file up to date.
     ///
@@ -100,7 +88,7 @@ impl SqliteStore {
         Self::open_leaving(dir, clock, retention, Disk::leaving(Reserve::Bytes(0)))
     }
 
-    /// The same, looking at the room on the disk: see [`Store::is_low`].
+    /// The same, looking at the room on the disk: see [`Store::is_low`](super::Store::is_low).
     ///
     /// # Errors
     /// As for [`SqliteStore::open`].
@@ -124,10 +112,12 @@ impl SqliteStore {
         let seal = Seal(keys);
         make_dir(dir)?;
         let lock = lock(dir)?;
-        let path = dir.join("hookmill.db");
+        let path = dir.join(DATABASE);
+        expect_finished(dir)?;
         keep_private(&path)?;
         let mut db = schema::open_writer(&path, |db| seal.check(db)).map_err(|error| placed(&path, error))?;
         seal.settle(&mut db)?;
+        tidy(dir, seal.is_on());
         let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
         let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);
         let pages = Reader::start("store-pages", &path, clock)?;
@@ -220,25 +210,6 @@ impl SqliteStore {
     }
 }
 
-/// Somebody waits for a page, and hears of it also when nobody is left to read it.
-struct Asked(Option<PageReply>);
-
-impl Asked {
-    fn answer(mut self, page: Result<Page, StoreError>) {
-        if let Some(reply) = self.0.take() {
-            reply(page);
-        }
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if let Some(reply) = self.0.take() {
-            reply(Err(StoreError::Failed("the page was not read".to_owned())));
-        }
-    }
-}
-
 /// An answer that never comes means that the store has been closed.
 fn awaited<T: Send + 'static>(result: oneshot::Receiver<Result<T, StoreError>>) -> Reply<T> {
     Box::pin(async move { result.await.unwrap_or(Err(StoreError::Closed)) })
@@ -258,244 +229,6 @@ fn refuse(message: Message) {
     }
 }
 
-impl Store for SqliteStore {
-    fn durable(&self) -> bool {
-        true
-    }
-
-    fn writable(&self) -> bool {
-        self.shared.writable.load(Ordering::Acquire)
-    }
-
-    fn connect(&self, sink: AcceptedSink) {
-        let _second = self.shared.sink.set(sink);
-    }
-
-    fn watch_queues(&self, flights: Arc<Flights>, sink: FullSink) {
-        let _second = self.shared.queues.set((flights, sink));
-    }
-
-    fn append(&self, group: Vec<Submission>, reply: AppendReply) {
-        self.tell(Message::Append(group, reply));
-    }
-
-    fn record(&self, verdicts: Vec<Verdict>) {
-        self.tell(Message::Record(verdicts));
-    }
-
-    fn keep_debounced(&self, debounced: Debounced) {
-        self.tell(Message::Debounced(debounced));
-    }
-
-    fn settle(&self, settlement: Settlement) {
-        self.tell(Message::Settle(settlement));
-    }
-
-    fn settle_batch(&self, settlements: Vec<Settlement>) {
-        self.tell(Message::SettleBatch(settlements));
-    }
-
-    fn keep_breaker(&self, endpoint: EndpointKey, breaker: BreakerRecord) {
-        self.tell(Message::Breaker(endpoint, breaker));
-    }
-
-    fn page(&self, request: PageRequest, reply: PageReply) {
-        let (pages, asked, shared) = (self.pages.clone(), Asked(Some(reply)), Arc::clone(&self.shared));
-        self.tell(Message::Fence(Box::new(move |written| match written {
-            Ok(()) => pages.read(Box::new(move |db| {
-                let page = read::page(db, &request).map_err(read_error);
-                asked.answer(page.inspect_err(|_| shared.metrics.errors.one("page")));
-            })),
-            // What is in the file is older than what is known: a delivery that was settled would be made again.
-            Err(error) => asked.answer(Err(error)),
-        })));
-    }
-
-    fn create_endpoint(&self, id: EndpointId, settings: String) -> Reply<EndpointRow> {
-        let sealed = match self.seal.seal(Owner::Endpoint(id.as_str()), &settings) {
-            Ok(sealed) => sealed,
-            Err(error) => return Box::pin(async { Err(error) }),
-        };
-        sealed::in_clear(self.change(move |writer| writer.create_endpoint(&id, &sealed)), settings)
-    }
-
-    fn update_endpoint(&self, key: EndpointKey, change: EndpointChange) -> Reply<EndpointRow> {
-        let (seal, settings) = (self.seal.clone(), change.settings.clone());
-        let update = move |writer: &mut Writer<'_>| {
-            let id: String = writer.endpoint_id(key)?;
-            let change = seal.seal_change(&id, change);
-            writer.update_endpoint(key, &change.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?)
-        };
-        sealed::in_clear(self.change(update), settings)
-    }
-
-    fn delete_endpoint(&self, key: EndpointKey) -> Reply<()> {
-        self.change(move |writer| writer.delete_endpoint(key))
-    }
-
-    fn put_rule(&self, name: String, rule: Option<String>) -> Reply<()> {
-        self.change(move |writer| writer.put_rule(&name, rule.as_deref()))
-    }
-
-    fn put_chain(&self, name: String, chain: Option<String>) -> Reply<()> {
-        let chain = match chain.map(|chain| self.seal.seal(Owner::Chain(&name), &chain)).transpose() {
-            Ok(chain) => chain,
-            Err(error) => return Box::pin(async { Err(error) }),
-        };
-        self.change(move |writer| writer.put_chain(&name, chain.as_deref()))
-    }
-
-    fn replay(&self, dead_letter: DeliveryId) -> Reply<ReplayOutcome> {
-        self.change(move |writer| writer.replay(dead_letter))
-    }
-
-    fn redeliver(&self, seq: u64, endpoint: EndpointKey) -> Reply<ReplayOutcome> {
-        self.change(move |writer| writer.redeliver(seq, endpoint))
-    }
-
-    fn cancel(&self, step: CancelStep) -> Reply<CancelledStep> {
-        if step.dry_run {
-            return self.look(move |db| Ok(cancel::look(db, &step)?.0));
-        }
-        self.change(move |writer| writer.cancel(&step))
-    }
-
-    fn count_for_job(&self, step: CountStep) -> Reply<Counted> {
-        self.look(move |db| jobs::count(db, &step))
-    }
-
-    fn create_job(&self, job: Job) -> Reply<()> {
-        self.change(move |writer| writer.create_job(&job))
-    }
-
-    fn advance_job(&self, id: JobId, most: usize) -> Reply<Option<Advance>> {
-        self.change(move |writer| writer.advance_job(&id, most))
-    }
-
-    fn end_job(&self, id: JobId, state: JobState) -> Reply<Option<Job>> {
-        self.change(move |writer| writer.end_job(&id, state))
-    }
-
-    fn job(&self, id: JobId) -> Reply<Option<Job>> {
-        self.look(move |db| jobs::job(db, &id))
-    }
-
-    fn running_jobs(&self) -> Reply<Vec<Job>> {
-        self.look(jobs::running_jobs)
-    }
-
-    fn create_token(&self, token: TokenRow) -> Reply<()> {
-        self.change(move |writer| writer.create_token(&token))
-    }
-
-    fn delete_token(&self, id: TokenId) -> Reply<bool> {
-        self.change(move |writer| writer.delete_token(&id))
-    }
-
-    fn use_token(&self, id: TokenId, at: Timestamp) -> Reply<()> {
-        self.change(move |writer| writer.use_token(&id, at))
-    }
-
-    fn tokens(&self) -> Reply<Vec<TokenRow>> {
-        self.read(tokens::all)
-    }
-
-    fn load(&self) -> Reply<Loaded> {
-        let (seal, loaded) = (self.seal.clone(), self.read(read::load));
-        Box::pin(async move { seal.open(loaded.await?) })
-    }
-
-    fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {
-        self.read(debounce::rule_totals)
-    }
-
-    fn failed(&self, of: Option<EndpointKey>, seqs: Vec<u64>) -> Reply<Vec<u64>> {
-        self.read(move |db| debounce::failed(db, of, &seqs))
-    }
-
-    fn unjudged(&self, after: u64, limit: usize) -> Reply<Vec<Arc<Accepted>>> {
-        self.read(move |db| read::unjudged(db, after, limit))
-    }
-
-    fn deliveries(&self, filter: DeliveryFilter) -> Reply<Vec<ListedDelivery>> {
-        self.look(move |db| lists::deliveries_of(db, &filter))
-    }
-
-    fn events(&self, filter: EventFilter) -> Reply<Vec<EventRow>> {
-        self.look(move |db| lists::events(db, &filter))
-    }
-
-    fn event(&self, tenant: Option<Tenant>, id: EventId) -> Reply<Option<EventDetail>> {
-        self.look(move |db| lists::event(db, tenant.as_ref(), &id))
-    }
-
-    fn event_attempts(&self, seq: u64) -> Reply<Vec<AttemptRow>> {
-        self.look(move |db| lists::event_attempts(db, seq))
-    }
-
-    fn endpoint_attempts(
-        &self,
-        endpoint: EndpointKey,
-        tenant: Option<Tenant>,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Reply<Vec<AttemptRow>> {
-        self.look(move |db| lists::endpoint_attempts(db, endpoint, tenant.as_ref(), before, limit))
-    }
-
-    fn dead_letters(&self, filter: DeadLetterFilter) -> Reply<Vec<DeadLetterRow>> {
-        self.look(move |db| lists::dead_letters(db, &filter))
-    }
-
-    fn dead_letter(&self, id: DeliveryId) -> Reply<Option<(DeadLetterRow, Option<Arc<Accepted>>)>> {
-        self.look(move |db| lists::dead_letter(db, id))
-    }
-
-    fn totals(&self) -> Reply<Totals> {
-        self.read(read::totals)
-    }
-
-    fn endpoint_totals(&self, endpoint: EndpointKey) -> Reply<(DeliveryTotals, Option<Timestamp>)> {
-        self.look(move |db| read::endpoint_totals(db, endpoint))
-    }
-
-    fn vitals(&self) -> Reply<Vitals> {
-        self.read(read::vitals)
-    }
-
-    fn metrics(&self) -> Option<&StoreMetrics> {
-        Some(&self.shared.metrics)
-    }
-
-    fn space(&self) -> Option<Space> {
-        Some(self.shared.room.space(&self.files))
-    }
-
-    fn watch_space(&self, sink: SpaceSink) {
-        let room = &self.shared.room;
-        if room.sink.set(sink).is_ok() && room.is_low() {
-            room.sink.get().into_iter().for_each(|sink| sink(true));
-        }
-    }
-
-    fn is_low(&self) -> bool {
-        self.shared.room.is_low()
-    }
-
-    fn flush(&self) -> Reply<()> {
-        let (reply, result) = oneshot::channel();
-        self.tell(Message::Fence(Box::new(move |written| drop(reply.send(written)))));
-        awaited(result)
-    }
-
-    fn close(&self) -> Reply<()> {
-        let (reply, result) = oneshot::channel();
-        let answer: Answer = Box::new(move |written| drop(reply.send(written)));
-        self.tell(Message::Close(answer));
-        awaited(result)
-    }
-}
-
 impl Drop for SqliteStore {
     /// Waits until what was asked for has been written and the file is closed.
     fn drop(&mut self) {
@@ -510,6 +243,31 @@ impl Drop for SqliteStore {
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StoreError> {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
     thread.map_err(|error| StoreError::Failed(format!("no thread for the store: {error}")))
+}
+
+/// A database that a restore has not put in place as a whole may be an older one without its log.
+fn expect_finished(dir: &Path) -> Result<(), StoreError> {
+    let mark = dir.join(UNFINISHED);
+    if mark.exists() {
+        let detail = "a restore has not come to its end: `hookmill store restore --replace` again";
+        return Err(StoreError::Unusable(format!("{}: {detail}", mark.display())));
+    }
+    Ok(())
+}
+
+/// Removes copies that a crash has left unfinished, and names those that were left with a purpose, for what is in them is not
+/// sealed.
+fn tidy(dir: &Path, sealed: bool) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(DATABASE)) else { continue };
+        if rest.starts_with(PARTIAL) {
+            let _gone_already = std::fs::remove_file(entry.path());
+        } else if sealed && rest.starts_with(".replaced-") {
+            let file = entry.path().display().to_string();
+            tracing::warn!(event = "store.unsealed", file, "an older database may hold secrets in plain text");
+        }
+    }
 }
 
 /// An error of opening, with the file in it.

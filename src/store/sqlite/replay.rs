@@ -5,11 +5,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     codes::{COALESCED, DEAD, DELIVERED, HELD, HELD_BACK, PENDING, SUPPRESSED, signed, unsigned},
     lists::event_state,
-    read::{AFTER_EVENT, EVENT, Sql, accepted, meta, moment, parsed},
+    read::{AFTER_EVENT, EVENT, Sql, accepted, meta, moment, parsed, tenant},
     write::{Birth, Content, Writer},
 };
 use crate::{
     endpoint::{EndpointId, EndpointKey},
+    event::Tenant,
     store::{
         CountStep, DeliveryId, Disposition, JobKind, LetterPlace, ReplayOutcome,
         jobs::{LETTER_STEP, Newest, Wants},
@@ -18,15 +19,15 @@ use crate::{
 
 /// Events with how the newest delivery to the endpoint `?2` stands, if there is one.
 const EVENTS: &str = "
-    SELECT e.seq, e.accepted_at, d.state, d.replayed_as
-    FROM (SELECT seq, accepted_at FROM events WHERE seq > ?1 AND seq <= ?4 ORDER BY seq LIMIT ?3) e
+    SELECT e.seq, e.accepted_at, d.state, d.replayed_as, e.tenant
+    FROM (SELECT seq, accepted_at, tenant FROM events WHERE seq > ?1 AND seq <= ?4 ORDER BY seq LIMIT ?3) e
     LEFT JOIN deliveries d ON d.seq = e.seq AND d.endpoint = ?2
         AND d.run = (SELECT max(run) FROM deliveries n WHERE n.seq = e.seq AND n.endpoint = ?2)
     ORDER BY e.seq";
 
 /// The same of events whose newest delivery is a dead letter: of no others such a one is left that was not replayed.
 const FAILED: &str = "
-    SELECT e.seq, e.accepted_at, d.state, d.replayed_as
+    SELECT e.seq, e.accepted_at, d.state, d.replayed_as, e.tenant
     FROM deliveries d JOIN events e ON e.seq = d.seq
     WHERE d.endpoint = ?2 AND d.state = 2 AND d.replayed_as IS NULL AND e.seq > ?1 AND e.seq <= ?4
     ORDER BY e.seq LIMIT ?3";
@@ -34,6 +35,10 @@ const FAILED: &str = "
 /// The events behind the last one that was looked at, each with whether the job works on it.
 pub(super) fn look(db: &Connection, step: &CountStep) -> Sql<Vec<(LetterPlace, bool)>> {
     let Some(endpoint) = step.selection.endpoint else { return Ok(Vec::new()) };
+    let within = step.selection.within.as_ref();
+    if within.is_some() && owner(db, endpoint)?.as_ref() != within {
+        return Ok(Vec::new());
+    }
     let wants = wants(db, endpoint)?;
     let after = step.after.map_or(-1, |place| signed(place.seq));
     let (limit, judged) = (i64::try_from(LETTER_STEP).unwrap_or(i64::MAX), signed(meta(db, "judged_through")?));
@@ -42,8 +47,10 @@ pub(super) fn look(db: &Connection, step: &CountStep) -> Sql<Vec<(LetterPlace, b
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let seq = unsigned(row.get(0)?);
-        let meant =
-            step.selection.has_accepted(moment(row, 1)?, step.at) && step.kind.means(newest(db, row, seq, &wants)?);
+        // Those of others are looked at too: so a step is short, however few are the tenant's.
+        let meant = (within.is_none() || tenant(row, 4)?.as_ref() == within)
+            && step.selection.has_accepted(moment(row, 1)?, step.at)
+            && step.kind.means(newest(db, row, seq, &wants)?);
         found.push((LetterPlace::of_event(endpoint, seq), meant));
     }
     Ok(found)
@@ -68,6 +75,12 @@ fn is_wanted(db: &Connection, seq: u64, wants: &Wants) -> Sql<bool> {
         Ok(![SUPPRESSED, HELD, COALESCED].contains(&state) && wants.event(&*accepted(row)?, event_state(state)))
     };
     Ok(db.prepare_cached(&sql)?.query_row([signed(seq)], wanted).optional()?.unwrap_or(false))
+}
+
+/// Whose an endpoint is.
+fn owner(db: &Connection, endpoint: EndpointKey) -> Sql<Option<Tenant>> {
+    let mut select = db.prepare_cached("SELECT tenant FROM endpoints WHERE key = ?1")?;
+    Ok(select.query_row([endpoint.0], |row| tenant(row, 0)).optional()?.flatten())
 }
 
 fn wants(db: &Connection, endpoint: EndpointKey) -> Sql<Wants> {

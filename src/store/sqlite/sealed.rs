@@ -58,6 +58,11 @@ impl Seal {
         Err(StoreError::Unusable(detail))
     }
 
+    /// Whether there is a key.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Seals with the first key what is not, all or nothing, and leaves no copy of what stood there before.
     pub(super) fn settle(&self, db: &mut Connection) -> Result<(), StoreError> {
         let Some(keys) = &self.0 else { return Ok(()) };
@@ -103,9 +108,8 @@ pub(super) fn seal_all(db: &mut Connection, keys: &SecretKeys) -> Result<(), Sto
     }
     let put = |name, value| tx.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", [name, value]);
     put(SEALED_WITH, keys.id()).map_err(failed)?;
-    if !endpoints.is_empty() || !chains.is_empty() {
-        put(TO_REWRITE, "1").map_err(failed)?;
-    }
+    // Also without any: what was deleted may stand on freed pages.
+    put(TO_REWRITE, "1").map_err(failed)?;
     tx.commit().map_err(failed)?;
     let (endpoints, chains) = (endpoints.len(), chains.len());
     info!(event = "store.sealed", key = keys.id(), endpoints, chains, "secrets are sealed");

@@ -282,6 +282,18 @@ fn a_rewrite_that_was_cut_off_is_made_by_the_next_start() {
 }
 
 #[test]
+fn a_key_that_comes_after_everything_was_deleted_leaves_no_copy_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(dir.path(), None).unwrap();
+    get(store.put_chain("c".to_owned(), Some(secretive("marker-chain"))));
+    get(store.put_chain("c".to_owned(), None));
+    drop(store);
+    assert!(holds(dir.path(), "marker"), "freed pages keep it");
+    drop(open_with(dir.path(), keys("1")).unwrap());
+    assert!(!holds(dir.path(), "marker"));
+}
+
+#[test]
 fn of_a_deleted_endpoint_nothing_is_kept_but_its_bounds_and_whose_it_was() {
     let dir = tempfile::tempdir().unwrap();
     fill(&open_with(dir.path(), None).unwrap());

@@ -73,14 +73,18 @@ fn check_names_every_mistake_with_its_place() {
 #[test]
 fn show_prints_what_is_in_force_without_secrets() {
     let home = Home::new();
-    let text = "drain = \"5s\"\ndata_dir = \"from-the-file\"\n".to_owned()
+    let text = "drain = \"5s\"\ndata_dir = \"from-the-file\"\nchain_bytes = 5\n[retention]\nevents = \"2d\"\n"
+        .to_owned()
         + &endpoint("a", "https://a.example", "auth = { type = \"bearer\", token = \"hidden\" }");
     let file = ConfigFile::new(&home, "a.toml", &text);
     let mut command = hookmill(&["config", "show", "--json", "--config", file.path(), "--drain", "3s"]);
-    let output = command.env("HOOKMILL_DRAIN", "4s").env("HOOKMILL_DATA_DIR", "from-the-environment").output().unwrap();
+    command.env("HOOKMILL_DRAIN", "4s").env("HOOKMILL_DATA_DIR", "from-the-environment");
+    let output = command.env("HOOKMILL_RETENTION_OUTCOMES", "72h").env("HOOKMILL_CHAIN_BYTES", "6").output().unwrap();
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let top = [&shown["drain"], &shown["data_dir"], &shown["listen"], &shown["allow_loopback"]];
     assert_eq!(json!(top), json!(["3s", "from-the-environment", "127.0.0.1:8700", false]));
+    let kept = [&shown["retention"], &shown["chain_bytes"]];
+    assert_eq!(json!(kept), json!([{"events": "2d", "outcomes": "3d"}, 6]));
     let endpoint = &shown["endpoints"][0];
     assert_eq!(
         json!([endpoint["timeout"], endpoint["auth"]["token"], endpoint["guard"]]),
@@ -88,6 +92,22 @@ fn show_prints_what_is_in_force_without_secrets() {
     );
     let (code, text) = run(&["config", "show", "--config", file.path()]);
     assert!(code == Some(0) && text.contains("drain = \"5s\"") && !text.contains("hidden"), "{text}");
+}
+
+#[test]
+fn outcomes_that_are_forgotten_before_their_events_start_nothing() {
+    let home = Home::new();
+    let file = ConfigFile::new(&home, "a.toml", "retention = { events = \"60d\" }\n");
+    let place = "#/retention/outcomes: must not be shorter than `events`, 60d";
+    let (code, said) = run(&["config", "check", "--config", file.path()]);
+    assert!(code == Some(1) && said.contains(place), "{said}");
+    // Right by itself, and wrong with what is written over it.
+    file.write("retention = { events = \"30d\" }\n");
+    assert_eq!(run(&["config", "check", "--config", file.path()]).0, Some(0));
+    let data = home.data();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap(), "--config", file.path()];
+    let (code, said) = run(&[&serve[..], &["--retention-events", "60d"]].concat());
+    assert!(code == Some(1) && said.contains(place), "{said}");
 }
 
 #[test]

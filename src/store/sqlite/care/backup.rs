@@ -9,8 +9,8 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    super::{failed, keep_private, lock, make_dir},
-    DATABASE, Overview, beside, check, open, overview, unusable,
+    super::{DATABASE, PARTIAL, UNFINISHED, failed, keep_private, lock, make_dir},
+    Overview, beside, check, open, overview, unusable,
 };
 use crate::{clock::Timestamp, error::StoreError};
 
@@ -23,14 +23,12 @@ pub(crate) fn backup(dir: &Path, to: &Path) -> Result<Overview, StoreError> {
     if to.exists() {
         return Err(unusable(to, &"there is such a file; it is not written over"));
     }
-    let draft = Draft::of(to);
-    let db = open(&dir.join(DATABASE))?;
-    let text = draft.0.to_str().ok_or_else(|| unusable(to, &"its name is no UTF-8"))?;
-    keep_private(&draft.0)?;
-    db.execute_batch("COMMIT").and_then(|()| db.execute("VACUUM INTO ?1", [text])).map_err(failed)?;
-    expect_whole(&draft.0)?;
+    let draft = Draft::beside(to)?;
+    draft.copy(&dir.join(DATABASE))?;
     let found = overview(&draft.0)?;
-    place(&draft.0, to).map_err(|error| unusable(to, &error))?;
+    // Unlike a rename this leaves alone what has come to stand there meanwhile.
+    let placed = fs::hard_link(&draft.0, to).and_then(|()| sync_dir(to));
+    placed.map_err(|error| unusable(to, &error))?;
     Ok(found)
 }
 
@@ -43,7 +41,8 @@ pub(crate) struct Restored {
 }
 
 /// Puts the backup `from` in place as the database of `dir`, which no server may have open. The seqs of its future events
-/// belong to a new epoch. With `replace` a database that is there moves aside; nothing of it is deleted.
+/// belong to a new epoch. With `replace` a database that is there moves aside; nothing of it is deleted. A crash leaves the old
+/// one in place, or a directory that no server starts on until a restore has come to its end.
 ///
 /// # Errors
 /// When the backup is damaged, `dir` has a database and `replace` is not set, or it is in use. Nothing has changed then.
@@ -55,16 +54,19 @@ pub(crate) fn restore(from: &Path, dir: &Path, replace: bool, now: Timestamp) ->
     if path.exists() && !replace {
         return Err(unusable(&path, &"there is a database already; `--replace` moves it aside"));
     }
-    let draft = Draft::of(&path);
-    let unusable_draft = |error| unusable(&draft.0, &error);
-    keep_private(&draft.0)?;
-    fs::copy(from, &draft.0).map_err(unusable_draft)?;
-    keep_private(&draft.0)?;
+    let draft = Draft::beside(&path)?;
+    draft.copy(from)?;
     begin_epoch(&draft.0).map_err(failed)?;
+    File::open(&draft.0).and_then(|file| file.sync_all()).map_err(|error| unusable(&draft.0, &error))?;
     let overview = overview(&draft.0)?;
-    let replaced = if path.exists() { Some(move_aside(&path, now)?) } else { None };
-    place(&draft.0, &path).map_err(unusable_draft)?;
-    Ok(Restored { overview, replaced })
+    let unfinished = dir.join(UNFINISHED);
+    let replaced = if path.exists() { Some(set_aside(&path, &unfinished, now)?) } else { None };
+    let placed = fs::rename(&draft.0, &path).and_then(|()| sync_dir(&path));
+    placed.map_err(|error| unusable(&path, &format!("{error}; make room and restore again")))?;
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(&unfinished, &error)),
+        _ => Ok(Restored { overview, replaced }),
+    }
 }
 
 fn expect_whole(path: &Path) -> Result<(), StoreError> {
@@ -80,23 +82,32 @@ fn begin_epoch(path: &Path) -> rusqlite::Result<()> {
     db.close().map_err(|(_, error)| error)
 }
 
-/// Renames the database and its log, so that they still belong together.
-fn move_aside(path: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
+/// Gives the database and its log a second name each, and takes its own name from the log: it must not be read with another
+/// database. From before that on, a file says that the restore has not come to its end.
+fn set_aside(path: &Path, unfinished: &Path, now: Timestamp) -> Result<PathBuf, StoreError> {
     let aside = beside(path, &format!(".replaced-{}", now.as_millis()));
-    for ending in ["-wal", ""] {
-        match fs::rename(beside(path, ending), beside(&aside, ending)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(path, &error)),
-            _ => {}
-        }
-    }
-    let _rebuilt_when_opened = fs::remove_file(beside(path, "-shm"));
+    let link = |ending: &str| match fs::hard_link(beside(path, ending), beside(&aside, ending)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        linked => linked,
+    };
+    let remove = |ending: &str| match fs::remove_file(beside(path, ending)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    let steps = || {
+        link("")?;
+        link("-wal")?;
+        File::create(unfinished)?.sync_all()?;
+        sync_dir(path)?;
+        remove("-wal")?;
+        remove("-shm")
+    };
+    steps().map_err(|error| unusable(path, &error))?;
     Ok(aside)
 }
 
-/// Gives a finished draft its name, for good.
-fn place(draft: &Path, path: &Path) -> io::Result<()> {
-    File::open(draft)?.sync_all()?;
-    fs::rename(draft, path)?;
+/// Makes names in the directory of `path` last.
+fn sync_dir(path: &Path) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(dir)?.sync_all()
 }
@@ -105,21 +116,30 @@ fn place(draft: &Path, path: &Path) -> io::Result<()> {
 struct Draft(PathBuf);
 
 impl Draft {
-    fn of(path: &Path) -> Self {
-        let draft = Self(beside(path, ".partial"));
-        draft.remove();
-        draft
+    /// A new one, readable by its owner alone.
+    fn beside(path: &Path) -> Result<Self, StoreError> {
+        let draft = beside(path, &format!("{PARTIAL}{:016x}", fastrand::u64(..)));
+        let made = File::options().write(true).create_new(true).open(&draft);
+        made.map_err(|error| unusable(&draft, &error))?;
+        let draft = Self(draft);
+        keep_private(&draft.0)?;
+        Ok(draft)
     }
 
-    fn remove(&self) {
-        for ending in ["", "-wal", "-shm", "-journal"] {
-            let _not_there = fs::remove_file(beside(&self.0, ending));
-        }
+    /// Copies the database `from` with what stands in its log, and looks whether the copy is whole.
+    fn copy(&self, from: &Path) -> Result<(), StoreError> {
+        let db = open(from)?;
+        let text = self.0.to_str().ok_or_else(|| unusable(&self.0, &"its name is no UTF-8"))?;
+        db.execute_batch("COMMIT").and_then(|()| db.execute("VACUUM INTO ?1", [text])).map_err(failed)?;
+        File::open(&self.0).and_then(|file| file.sync_all()).map_err(|error| unusable(&self.0, &error))?;
+        expect_whole(&self.0)
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        self.remove();
+        for ending in ["", "-wal", "-shm", "-journal"] {
+            let _not_there = fs::remove_file(beside(&self.0, ending));
+        }
     }
 }

@@ -4,7 +4,10 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    super::{SqliteStore, UNFINISHED},
+    *,
+};
 use crate::clock::Timestamp;
 
 /// A directory with a store of so many events, each with a pending delivery, that is closed.
@@ -186,6 +189,55 @@ fn what_is_damaged_or_no_store_is_neither_backed_up_nor_restored() {
     let left: Vec<_> =
         left.iter().filter(|name| *name != "a.backup" && *name != "junk" && *name != "hookmill.lock").collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn what_stands_in_the_log_alone_is_restored_too() {
+    let (dir, other) = (home(3), tempfile::tempdir().unwrap());
+    // As a crash leaves it: committed, and not in the file itself.
+    let db = Connection::open(database(&dir)).unwrap();
+    db.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    db.execute_batch(
+        "BEGIN; INSERT INTO events SELECT 4, 'e4', tenant, topic, key, source, timestamp, accepted_at, data, metadata FROM events
+             WHERE seq = 1;
+         UPDATE meta SET value = 4 WHERE name = 'last_seq'; COMMIT",
+    )
+    .unwrap();
+    for ending in ["", "-wal"] {
+        fs::copy(beside(&database(&dir), ending), beside(&other.path().join("copy"), ending)).unwrap();
+    }
+    drop(db);
+    let to = other.path().join("new");
+    assert_eq!(restore(&other.path().join("copy"), &to, false, Timestamp::default()).unwrap().overview.events, 4);
+    // What a restore has moved aside is put back with its log, too.
+    let back = restore(&database(&home(1)), &to, true, Timestamp::from_millis(1)).unwrap().replaced.unwrap();
+    let undone = restore(&back, &to, true, Timestamp::from_millis(2)).unwrap();
+    assert_eq!((undone.overview.events, overview(&to.join(DATABASE)).unwrap().events), (4, 4));
+}
+
+#[test]
+fn no_server_starts_on_a_restore_that_has_not_come_to_its_end() {
+    let (dir, clock) = (home(1), crate::clock::Clock::system());
+    let start = || SqliteStore::open(dir.path(), clock, crate::Retention::default()).map(drop);
+    fs::write(dir.path().join(UNFINISHED), "").unwrap();
+    let refused = start().unwrap_err().to_string();
+    assert!(refused.contains("restore --replace"), "{refused}");
+    restore(&database(&home(2)), dir.path(), true, Timestamp::default()).unwrap();
+    start().unwrap();
+    assert_eq!(overview(&database(&dir)).unwrap().events, 2);
+}
+
+#[test]
+fn a_backup_touches_no_file_of_another_name_and_a_start_removes_what_a_crash_left() {
+    let dir = home(1);
+    let precious = dir.path().join("a.backup.partial");
+    fs::write(&precious, "precious").unwrap();
+    backup(dir.path(), &dir.path().join("a.backup")).unwrap();
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    let left = dir.path().join("hookmill.db.partial-00");
+    fs::write(&left, "half").unwrap();
+    drop(SqliteStore::open(dir.path(), crate::clock::Clock::system(), crate::Retention::default()).unwrap());
+    assert!(precious.exists() && !left.exists());
 }
 
 #[test]
