@@ -169,7 +169,7 @@ pub(in crate::store) fn whoever_comes_first_takes_the_room(bench: &Bench) {
     let (_, heard) = watch(bench);
     let endpoint = bench.endpoint("e");
     // Room for three small ones, of 258 bytes, or for one beside the large one.
-    let queue = QueuePolicy { max_items: 3, max_bytes: 900, when_full: WhenFull::DropNewest, ..QueuePolicy::default() };
+    let queue = QueuePolicy { max_items: 3, max_bytes: 900, when_full: WhenFull::DropNewest };
     let held = ["a", "b"].map(|id| {
         let event = bench.accept(event(id, "t"));
         bench.judge(&event, Ruling::Held);

@@ -1,14 +1,17 @@
 //! The contract every store keeps, the model, and what only a file can be asked: what it says after it was closed.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{
-    AttemptRecord, Cursor,
-    contract::{bench::*, contract, model},
-    memory::MemoryStore,
+use crate::{
+    endpoint::EndpointKey,
+    store::{
+        AttemptRecord, Cursor, EndpointChange, PageRequest, Settlement, Store,
+        contract::{bench::*, contract, model},
+        memory::MemoryStore,
+    },
 };
 
 fn open() -> (Arc<dyn Store>, tempfile::TempDir) {
