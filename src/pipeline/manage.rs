@@ -23,7 +23,6 @@ use crate::{
     dispatch,
     endpoint::{Endpoint, EndpointId, Origin, Settings, State, settings::Judge, target},
     error::{Invalid, StoreError},
-    event::Tenant,
     store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
     transport::guard,
 };
@@ -441,18 +440,6 @@ impl Hookmill {
             Owner::Chain => self.origin(self.owner_of_chain_with(id)),
             owner => self.origin(owner),
         }
-    }
-
-    /// The endpoint, if this tenant may see it; without a tenant, any.
-    pub(crate) fn endpoint_for(&self, tenant: Option<&Tenant>, id: &EndpointId) -> Option<Arc<Endpoint>> {
-        self.endpoint(id).filter(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)))
-    }
-
-    /// The endpoints that this tenant may see, by id; without a tenant, all.
-    pub(crate) fn endpoints_for(&self, tenant: Option<&Tenant>) -> Vec<Arc<Endpoint>> {
-        let mut endpoints = self.endpoints();
-        endpoints.retain(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)));
-        endpoints
     }
 
     /// Judges the URLs of endpoints that `origin` configures.

@@ -50,6 +50,7 @@ use crate::{
     dispatch::{self, Barrier, Dispatcher},
     endpoint::{Endpoint, EndpointId},
     error::StoreError,
+    event::Tenant,
     hub::{self, Hub},
     intake::Intake,
     metrics::Metrics,
@@ -312,6 +313,18 @@ impl Hookmill {
     /// One endpoint.
     pub fn endpoint(&self, id: &EndpointId) -> Option<Arc<Endpoint>> {
         self.0.endpoints.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// The endpoint, if this tenant may see it; without a tenant, any.
+    pub(crate) fn endpoint_for(&self, tenant: Option<&Tenant>, id: &EndpointId) -> Option<Arc<Endpoint>> {
+        self.endpoint(id).filter(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)))
+    }
+
+    /// The endpoints that this tenant may see, by id; without a tenant, all.
+    pub(crate) fn endpoints_for(&self, tenant: Option<&Tenant>) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = self.endpoints();
+        endpoints.retain(|endpoint| tenant.is_none_or(|tenant| endpoint.settings.tenant.is_of(tenant)));
+        endpoints
     }
 
     /// The debounce rules, by name.
