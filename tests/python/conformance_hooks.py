@@ -61,6 +61,8 @@ def narrow(schemas):
             settings.pop(other, None)
         if not TOLD["whole"]:
             settings.pop("tenant")
+            # Tenants have no way into the private network.
+            settings["guard"] = {"enum": ["public", None]}
     schemas["NewEndpoint"]["required"] = ["url"]
     step = {"name": "x", "url": TOLD["url"], "final_response": True}
     schemas["NewChain"] = {"enum": [[step], {"deadline": "5s", "steps": [step, {**step, "name": "y", "async": True, "final_response": False}]}]}
