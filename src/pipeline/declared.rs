@@ -9,7 +9,11 @@ use crate::{
     chain::{self, ChainName, Plan},
     config::fields::{Field, Fields, read},
     debounce::{Rule, RuleName},
-    endpoint::{Endpoint, EndpointId, Origin, Settings, settings::Judge, target},
+    endpoint::{
+        Endpoint, EndpointId, Origin, Settings,
+        settings::{Judge, OF_REQUESTS},
+        target,
+    },
     error::{Fault, Invalid},
     event::NameError,
     transport::Perimeter,
@@ -17,6 +21,9 @@ use crate::{
 
 /// Most endpoints, and most rules, in one file.
 const MOST: usize = 100_000;
+
+/// What each endpoint says for itself.
+const OWN: [&str; 8] = ["id", "name", "url", "file", "rotate", "secret", "tenant", "state"];
 
 /// Endpoints, debounce rules and chains that belong to an operator's file. They are there from the start, follow the file, and the
 /// API can pause and resume the endpoints, nothing else.
@@ -49,8 +56,8 @@ impl DeclaredEndpoint {
 }
 
 impl Declared {
-    /// Reads an object of `endpoints`, a list of settings as in the API with an `id` each, `debounce_rules`, by name, and
-    /// `chains`, by event, or `webhooks`, see [`ChainConfig::parse`](crate::ChainConfig::parse).
+    /// Reads an object of `endpoints`, a list of settings as in the API with an `id` each, `defaults`, settings for those of them
+    /// that say nothing else and name no `preset`, `debounce_rules`, by name, and `chains`, by event, or `webhooks`, see [`ChainConfig::parse`](crate::ChainConfig::parse).
     /// Endpoints are judged as the operator's own: their guard is `private` unless they say otherwise.
     ///
     /// ```
@@ -71,11 +78,13 @@ impl Declared {
 
     /// Reads the same members among others, with URLs judged as `perimeter` does; mistakes are reported through `fields`.
     pub fn read(fields: &mut Fields<'_>, perimeter: &Perimeter) -> Self {
+        let defaults = fields.take("defaults");
         let endpoints = fields.take("endpoints").and_then(|field| field.list(0..=MOST)).unwrap_or_default();
         let rules = fields.take("debounce_rules").and_then(|field| field.entries(MOST)).unwrap_or_default();
         let rules = rules.into_iter().filter_map(|(name, field)| rule(name, &field));
         let judge = |url: &Url, guard| perimeter.judge_url(url, guard);
-        let (endpoints, rules) = (read_endpoints(&endpoints, &judge), rules.collect());
+        let defaults = defaults.and_then(|field| read_defaults(&field, &judge)).unwrap_or_default();
+        let (endpoints, rules) = (read_endpoints(&endpoints, &defaults, &judge), rules.collect());
         Self { endpoints, rules, chains: chain::read(fields, Origin::Operator, &judge) }
     }
 
@@ -121,7 +130,36 @@ impl Declared {
     }
 }
 
-fn read_endpoints(fields: &[Field<'_>], judge: &impl Judge) -> Vec<DeclaredEndpoint> {
+/// Settings for every endpoint that says nothing else.
+fn read_defaults(field: &Field<'_>, judge: &impl Judge) -> Option<Map<String, Value>> {
+    let mut defaults = field.map()?.clone();
+    for name in OWN {
+        if defaults.shift_remove(name).is_some() {
+            let fault = Invalid::at(format!("#/{name}"), "is for each endpoint to say");
+            let _reported: Option<()> = field.nested(Err(fault));
+        }
+    }
+    let mut whole = defaults.clone();
+    whole.insert("url".to_owned(), "https://example.org/".into());
+    field.nested(Settings::parse(&Value::Object(whole), Origin::Operator, judge)).map(|_| defaults)
+}
+
+/// What an endpoint says, and what it leaves to `defaults`: each setting as a whole.
+fn completed(mut members: Map<String, Value>, defaults: &Map<String, Value>) -> Map<String, Value> {
+    let is_given = |name| members.get(name).is_some_and(|value: &Value| !value.is_null());
+    let (preset, to_file) = (is_given("preset"), is_given("file"));
+    if preset {
+        return members;
+    }
+    for (name, value) in defaults {
+        if !(members.contains_key(name) || to_file && OF_REQUESTS.contains(&name.as_str())) {
+            members.insert(name.clone(), value.clone());
+        }
+    }
+    members
+}
+
+fn read_endpoints(fields: &[Field<'_>], defaults: &Map<String, Value>, judge: &impl Judge) -> Vec<DeclaredEndpoint> {
     let mut first = HashMap::new();
     for (index, field) in fields.iter().enumerate() {
         let Some(id) = field.value().get("id").and_then(Value::as_str) else { continue };
@@ -131,7 +169,7 @@ fn read_endpoints(fields: &[Field<'_>], judge: &impl Judge) -> Vec<DeclaredEndpo
             let _reported: Option<()> = field.nested(Err(Invalid::at("#/id", detail)));
         }
     }
-    let endpoint = |field: &Field<'_>| field.nested(endpoint(field.map()?.clone(), judge));
+    let endpoint = |field: &Field<'_>| field.nested(endpoint(completed(field.map()?.clone(), defaults), judge));
     let (fields, endpoints): (Vec<_>, Vec<_>) =
         fields.iter().filter_map(|field| Some((field, endpoint(field)?))).unzip();
     let targets: Vec<_> = endpoints.iter().map(|endpoint| (&endpoint.id, &endpoint.settings.target)).collect();
@@ -172,4 +210,44 @@ fn rule(name: &str, field: &Field<'_>) -> Option<(RuleName, Rule)> {
     let name = name.parse().map_err(|error: NameError| field.fault(format!("its name {error}"))).ok();
     let rule = field.nested(Rule::parse(field.value()));
     Some((name?, rule?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_endpoint_takes_what_it_does_not_say_from_the_defaults() {
+        let file = json!({
+            "defaults": {"timeout": "3s", "retry": {"delays": ["1s"]}, "headers": {"x-team": "a"}, "in_flight": 2},
+            "endpoints": [
+                {"id": "a", "url": "https://example.org/"},
+                {"id": "b", "url": "https://example.org/", "timeout": "4s", "retry": {"delays": []}, "in_flight": null},
+                {"id": "c", "url": "https://example.org/", "preset": "daemon"},
+                {"id": "d", "file": "/var/log/d.jsonl"},
+            ],
+        });
+        let shown = Declared::parse(&file).unwrap().to_masked_json();
+        let of = |index: usize, path: &str| shown.pointer(&format!("/endpoints/{index}{path}")).cloned();
+        assert_eq!((of(0, "/timeout"), of(0, "/retry/delays")), (Some(json!("3s")), Some(json!(["1s"]))));
+        assert_eq!((of(1, "/timeout"), of(1, "/retry/delays")), (Some(json!("4s")), Some(json!([]))), "zero is zero");
+        assert_eq!((of(0, "/in_flight"), of(1, "/in_flight")), (Some(json!(2)), Some(json!(8))), "null is the usual");
+        let preset = json!({"endpoints": [{"id": "c", "url": "https://example.org/", "preset": "daemon"}]});
+        let alone = Declared::parse(&preset).unwrap().to_masked_json();
+        assert_eq!(of(2, "/retry"), alone.pointer("/endpoints/0/retry").cloned(), "a preset is all there is");
+        assert_eq!((of(3, "/timeout"), of(3, "/headers")), (Some(json!("3s")), None), "a file is not requested");
+    }
+
+    #[test]
+    fn mistakes_in_the_defaults_are_named_once_and_there() {
+        let file = json!({
+            "defaults": {"timeout": "soon", "url": "https://example.org/", "colour": 1},
+            "endpoints": [{"id": "a", "url": "https://example.org/"}],
+        });
+        let invalid = Declared::parse(&file).unwrap_err();
+        let places: Vec<_> = invalid.faults().iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(places, ["#/defaults/url", "#/defaults/timeout", "#/defaults/colour"]);
+    }
 }

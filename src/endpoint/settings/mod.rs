@@ -21,13 +21,13 @@ use std::io;
 use url::Url;
 
 use super::{FilePath, Settings, policy::Guard};
-pub(crate) use headers::is_reserved;
 pub(super) use {
     batch::print as print_batch,
     patch::merge_settings,
     print::{guard_name, in_clear as print_signing},
     queue::print as print_queue,
 };
+pub(crate) use {headers::is_reserved, target::OF_REQUESTS};
 
 /// Who configures an endpoint, which decides what addresses it may reach and what files it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

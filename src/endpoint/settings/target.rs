@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Settings that mean something for requests alone: an endpoint with a `file` has none of them.
-pub(super) const OF_REQUESTS: [&str; 7] = ["method", "headers", "auth", "signing", "secret", "success", "guard"];
+pub(crate) const OF_REQUESTS: [&str; 7] = ["method", "headers", "auth", "signing", "secret", "success", "guard"];
 /// Settings that mean something for files alone.
 pub(super) const OF_FILES: [&str; 1] = ["rotate"];
 
