@@ -56,8 +56,8 @@ impl Place {
 struct Check {
     #[command(flatten)]
     place: Place,
-    /// Check this backup instead
-    #[arg(value_name = "FILE", conflicts_with = "data_dir")]
+    /// Check this backup, and not what is in the directory
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

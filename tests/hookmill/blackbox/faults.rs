@@ -66,6 +66,8 @@ fn a_backup_of_a_busy_server_is_whole_and_a_restore_delivers_what_it_waits_for()
         let busy = scope.spawn(move || (0..20).for_each(|_| publish(&mut client, 50)));
         done(&store(&home, &["check"]));
         done(&store(&home, &["backup", file.to_str().unwrap()]));
+        let checked = done(&store(&home, &["check", file.to_str().unwrap()]));
+        assert!(checked.contains(file.to_str().unwrap()), "{checked}");
         busy.join().unwrap();
     });
     done(&store(&home, &["check"]));
