@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     PATIENCE,
-    http::Client,
+    http::{Answer, Client},
     list, number,
     process::hookmill,
     receiver::{Receiver, Reply},
@@ -39,6 +39,16 @@ fn dead(client: &mut Client, receiver: &Receiver, count: usize) {
     assert_eq!(number(&stats, "/dead_letters/kept"), count as u64, "{stats}");
 }
 
+/// Kills the server in the midst of the job that it `started`; tells where that job is found, and what was done.
+fn kill_midway(server: Server, client: &mut Client, started: &Answer) -> (String, u64) {
+    let place = format!("/v1/jobs/{}", started.expect(202)["job"].as_str().unwrap());
+    let done = || Some(number(&client.get(&place), "/done")).filter(|done| *done >= 100);
+    let done = until("the job is on its way", PATIENCE, done);
+    server.kill();
+    assert!(done < LETTERS as u64, "it was not killed in the middle");
+    (place, done)
+}
+
 #[test]
 fn a_bulk_replay_goes_on_after_a_kill_and_replays_each_dead_letter_once() {
     let up = Arc::new(AtomicBool::new(false));
@@ -49,11 +59,7 @@ fn a_bulk_replay_goes_on_after_a_kill_and_replays_each_dead_letter_once() {
     dead(&mut client, &receiver, LETTERS);
     up.store(true, Ordering::Release);
     let started = client.post("/v1/dead-letters/replay", &json!({"filter": {"endpoint": "shop"}, "rate": 300}));
-    let place = format!("/v1/jobs/{}", started.expect(202)["job"].as_str().unwrap());
-    let done = || Some(number(&client.get(&place), "/done")).filter(|done| *done >= 100);
-    let done = until("the job is on its way", PATIENCE, done);
-    server.kill();
-    assert!(done < LETTERS as u64, "it was not killed in the middle");
+    let (place, done) = kill_midway(server, &mut client, &started);
 
     let server = home.serve();
     let mut client = server.client();
@@ -141,11 +147,7 @@ fn a_new_endpoint_is_given_what_it_missed_over_a_kill_each_event_once() {
     assert_eq!(number(&settled(&mut client), "/unmatched"), LETTERS as u64);
     endpoint(&mut client, "shop", &receiver.url("/"), json!({"topics": ["order.*"]}));
     let started = client.post("/v1/endpoints/shop/replay", &json!({"only": "missing", "rate": 300}));
-    let place = format!("/v1/jobs/{}", started.expect(202)["job"].as_str().unwrap());
-    let done = || Some(number(&client.get(&place), "/done")).filter(|done| *done >= 100);
-    let done = until("the job is on its way", PATIENCE, done);
-    server.kill();
-    assert!(done < LETTERS as u64, "it was not killed in the middle");
+    let (place, _) = kill_midway(server, &mut client, &started);
 
     let server = home.serve();
     let mut client = server.client();
