@@ -1,19 +1,22 @@
 //! What is published: events, their topics, and who they are for.
 
+mod data;
 mod enrich;
 pub mod pointer;
+mod random;
 pub mod redact;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use serde::{Serialize, de::IgnoredAny};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
     clock::Timestamp,
     error::{Fault, Invalid},
 };
+pub(crate) use data::{Data, depth};
 
 /// Longest event data, in bytes.
 pub const MAX_DATA_BYTES: usize = 1 << 20;
@@ -96,12 +99,8 @@ impl EventId {
 
 /// `prefix_` and a UUID version 7 (RFC 9562) of `now`.
 pub(crate) fn new_id(prefix: &str, now: Timestamp) -> String {
-    let mut random = [0; 10];
-    if getrandom::fill(&mut random).is_err() {
-        fastrand::fill(&mut random);
-    }
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-    let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &random::bytes()).into_uuid();
     format!("{prefix}_{}", id.simple())
 }
 
@@ -201,7 +200,7 @@ pub struct Event {
     pub(crate) key: Option<String>,
     pub(crate) source: Option<String>,
     pub(crate) timestamp: Option<Timestamp>,
-    pub(crate) data: Bytes,
+    pub(crate) data: Data,
     pub(crate) metadata: Map<String, Value>,
 }
 
@@ -212,11 +211,15 @@ impl Event {
     /// When `data` cannot be written as JSON. All other rules are checked when the event is published.
     pub fn new(topic: impl Into<String>, data: &(impl Serialize + ?Sized)) -> Result<Self, Invalid> {
         let data = serde_json::to_vec(data).map_err(|error| Invalid::at("#/data", error.to_string()))?;
-        Ok(Self::from_json(topic, data))
+        Ok(Self::with(topic, Data::parsed(data.into())))
     }
 
     /// An event about `topic` with `data` that is JSON already; these very bytes are delivered.
     pub fn from_json(topic: impl Into<String>, data: impl Into<Bytes>) -> Self {
+        Self::with(topic, Data::given(data.into()))
+    }
+
+    fn with(topic: impl Into<String>, data: Data) -> Self {
         Self {
             id: None,
             topic: topic.into(),
@@ -224,7 +227,7 @@ impl Event {
             key: None,
             source: None,
             timestamp: None,
-            data: data.into(),
+            data,
             metadata: Map::new(),
         }
     }
@@ -297,11 +300,12 @@ impl Event {
                 check.fault(pointer, "must be 1 to 256 bytes");
             }
         }
-        if let Err(detail) = check_data(&self.data) {
+        if let Err(detail) = self.data.check() {
             check.fault("#/data", detail);
         }
-        let metadata = serde_json::to_string(&self.metadata).unwrap_or_default();
-        if metadata.len() > MAX_METADATA_BYTES {
+        let metadata: Option<Arc<str>> =
+            (!self.metadata.is_empty()).then(|| serde_json::to_string(&self.metadata).unwrap_or_default().into());
+        if metadata.as_ref().is_some_and(|metadata| metadata.len() > MAX_METADATA_BYTES) {
             check.fault("#/metadata", "must be 16 KiB at most");
         }
         Invalid::unless_empty(check.0)?;
@@ -314,8 +318,8 @@ impl Event {
             key: self.key.as_deref().map(Into::into),
             source: self.source.as_deref().map(Into::into),
             timestamp: self.timestamp.unwrap_or(now),
-            data: self.data.clone(),
-            metadata: (!self.metadata.is_empty()).then(|| metadata.into()),
+            data: Bytes::clone(&self.data),
+            metadata,
         })
     }
 }
@@ -325,7 +329,7 @@ impl Event {
 /// # Errors
 /// What is wrong, with its place in the data.
 pub(crate) fn expect_data(data: &[u8]) -> Result<(), Invalid> {
-    check_data(data).map_err(|detail| Invalid::at("#", detail))
+    data::check(data).map_err(|detail| Invalid::at("#", detail))
 }
 
 struct Check(Vec<Fault>);
@@ -338,39 +342,6 @@ impl Check {
     fn parse<T: FromStr<Err = NameError>>(&mut self, pointer: &str, text: &str) -> Option<T> {
         text.parse().map_err(|error: NameError| self.fault(pointer, error.to_string())).ok()
     }
-}
-
-fn check_data(data: &[u8]) -> Result<(), String> {
-    if data.len() > MAX_DATA_BYTES {
-        return Err(format!("has {} bytes; {MAX_DATA_BYTES} at most", data.len()));
-    }
-    if depth(data) > MAX_DATA_DEPTH {
-        return Err(format!("is nested deeper than {MAX_DATA_DEPTH} levels"));
-    }
-    let text = std::str::from_utf8(data).map_err(|error| format!("is not UTF-8: {error}"))?;
-    match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("is not JSON: {error}")),
-    }
-}
-
-/// The deepest nesting of arrays and objects in a JSON text.
-pub(crate) fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// An event that keeps every rule and has its id: ready to be accepted.

@@ -83,7 +83,7 @@ fn member_event(json: &RawValue, place: &str, faults: &mut Vec<Fault>, keep: imp
     };
     let (mut attributes, mut data) = (Attributes::new(), None);
     for (name, value) in members {
-        match name.as_str() {
+        match name.as_ref() {
             "data" if data.is_none() => data = Some(value),
             "data" => faults.push(Fault::new(below(place, "data"), "is given twice")),
             "data_base64" => {
@@ -92,7 +92,7 @@ fn member_event(json: &RawValue, place: &str, faults: &mut Vec<Fault>, keep: imp
             }
             _ => match attribute(value.get()) {
                 Some(Value::Null) => {}
-                Some(value) => attributes.push((name, value)),
+                Some(value) => attributes.push((name.into_owned(), value)),
                 None => {
                     faults.push(Fault::new(below(place, &name), "must be a string, a boolean or a whole number"));
                 }

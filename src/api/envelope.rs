@@ -1,17 +1,19 @@
 //! Events from the JSON of a publisher: every mistake at once, and the data's very bytes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    json::{Items, MAX_EVENTS, Members, below, strict, text},
+    json::{Items, MAX_EVENTS, Members, Node, below, strict, text},
     problem::{Kind, Problem},
 };
 use crate::{
     clock::Timestamp,
     config::{fields::MAX_FAULTS, nearest::nearest},
     error::{Fault, Invalid},
-    event::{Event, MAX_METADATA_BYTES},
+    event::{Data, Event, MAX_METADATA_BYTES},
 };
 
 /// Metadata written with more white space than this is not even read.
@@ -36,12 +38,12 @@ pub(super) fn read(body: &Bytes, now: Timestamp) -> Result<Published, Problem> {
     let text = text(body)?;
     if !text.trim_start().starts_with('[') {
         let mut faults = Vec::new();
-        let whole: &RawValue = syntax(text)?;
+        let whole = Node::read(text).map_err(not_json)?;
         let event = event(whole, "#", now, &mut faults, |data| kept(body, data));
         Invalid::unless_empty(faults)?;
         return Ok(Published::One(event));
     }
-    Ok(Published::Several(several(&items(text)?, now)?))
+    Ok(Published::Several(several(items(text)?.into_iter().map(Node::of), now)?))
 }
 
 /// A part of `body`, held without a copy only when it is at least half of that: an event that waits is weighed by its data,
@@ -73,9 +75,12 @@ pub(super) fn expect_some(count: usize) -> Result<(), Problem> {
 ///
 /// # Errors
 /// Every mistake in their form, up to a bound.
-pub(super) fn several(items: &[&RawValue], now: Timestamp) -> Result<Vec<Event>, Problem> {
+pub(super) fn several<'a>(
+    items: impl ExactSizeIterator<Item = Node<'a>>,
+    now: Timestamp,
+) -> Result<Vec<Event>, Problem> {
     let (mut events, mut faults) = (Vec::with_capacity(items.len()), Vec::new());
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in items.enumerate() {
         // Copied: one event that waits must not hold the whole array in memory.
         events.push(event(item, &format!("#/{index}"), now, &mut faults, Bytes::copy_from_slice));
         if faults.len() >= MAX_FAULTS {
@@ -97,22 +102,25 @@ pub(super) fn several(items: &[&RawValue], now: Timestamp) -> Result<Vec<Event>,
 /// # Errors
 /// Malformed: what is wrong with the syntax.
 pub(super) fn syntax<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|error| Problem::malformed("#", format!("is not JSON: {error}")))
+    serde_json::from_str(text).map_err(not_json)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "passed to `map_err`")]
+fn not_json(error: serde_json::Error) -> Problem {
+    Problem::malformed("#", format!("is not JSON: {error}"))
 }
 
 /// Reads one event at `place`. What is wrong goes to `faults`, and the event is of no use then.
 fn event(
-    json: &RawValue,
+    json: Node<'_>,
     place: &str,
     now: Timestamp,
     faults: &mut Vec<Fault>,
     keep: impl FnOnce(&[u8]) -> Bytes,
 ) -> Event {
-    let Members(members) = match serde_json::from_str(json.get()) {
-        Ok(members) => members,
-        Err(error) => {
-            let named = json.get().starts_with('{').then(|| format!("has a name that is no text: {error}"));
-            let detail = named.unwrap_or_else(|| "must be an object, or an array of objects".to_owned());
+    let members = match json {
+        Node::Object(Members(members)) => members,
+        Node::Other(detail) => {
             faults.push(Fault::new(place, detail));
             return Event::from_json("", "null");
         }
@@ -130,7 +138,7 @@ fn event(
     event.metadata = reader.metadata();
     reader.require("topic");
     match reader.member("data") {
-        Some(data) => event.data = keep(data.get().as_bytes()),
+        Some(data) => event.data = Data::parsed(keep(data.get().as_bytes())),
         None => reader.fault("data", "is missing"),
     }
     if faults.len() > before && place == "#" {
@@ -150,11 +158,12 @@ fn add_broken_rules(event: &Event, place: &str, now: Timestamp, faults: &mut Vec
     }
 }
 
-fn check_names(members: &[(String, &RawValue)], place: &str, faults: &mut Vec<Fault>) {
+fn check_names(members: &[(Cow<'_, str>, &RawValue)], place: &str, faults: &mut Vec<Fault>) {
     let mut seen: Vec<&str> = Vec::with_capacity(NAMES.len());
     for (name, _) in members {
-        let known = NAMES.contains(&name.as_str());
-        let detail = if seen.contains(&name.as_str()) {
+        let name = name.as_ref();
+        let known = NAMES.contains(&name);
+        let detail = if seen.contains(&name) {
             "is given twice".to_owned()
         } else if known {
             seen.push(name);
@@ -170,7 +179,7 @@ fn check_names(members: &[(String, &RawValue)], place: &str, faults: &mut Vec<Fa
 }
 
 struct Reader<'a> {
-    members: &'a [(String, &'a RawValue)],
+    members: &'a [(Cow<'a, str>, &'a RawValue)],
     place: &'a str,
     faults: &'a mut Vec<Fault>,
 }

@@ -2,7 +2,7 @@
 //!
 //! A name given twice is a mistake, not the last one wins, and every such mistake is named with its place.
 
-use std::{cell::RefCell, fmt};
+use std::{borrow::Cow, cell::RefCell, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, value::RawValue};
@@ -94,7 +94,59 @@ impl<'a> serde::Deserialize<'a> for Items<'a> {
 
 /// The members of a JSON object, unread, in their order.
 #[derive(Debug)]
-pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
+pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// A JSON text, read as far as the members of an object.
+#[derive(Debug)]
+pub(super) enum Node<'a> {
+    Object(Members<'a>),
+    /// What keeps it from being one.
+    Other(String),
+}
+
+impl<'a> Node<'a> {
+    /// Reads a text, in one go where it is an object.
+    ///
+    /// # Errors
+    /// What is wrong with the syntax.
+    pub(super) fn read(json: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str(json).map(Self::Object).or_else(|error| {
+            let other: &RawValue = serde_json::from_str(json)?;
+            let named = other.get().starts_with('{').then(|| format!("has a name that is no text: {error}"));
+            Ok(Self::Other(named.unwrap_or_else(|| "must be an object, or an array of objects".to_owned())))
+        })
+    }
+
+    /// The same of what has been parsed.
+    pub(super) fn of(json: &'a RawValue) -> Self {
+        Self::read(json.get()).unwrap_or_else(|error| Self::Other(error.to_string()))
+    }
+}
+
+/// A name, borrowed where it is written as it is.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'a> serde::Deserialize<'a> for Name<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'a> Visitor<'a> for Read {
+            type Value = Name<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'a str) -> Result<Name<'a>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Name<'a>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Read)
+    }
+}
 
 impl<'a> serde::Deserialize<'a> for Members<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
@@ -108,9 +160,9 @@ impl<'a> serde::Deserialize<'a> for Members<'a> {
 
             fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Members<'a>, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
+                while let Some((Name(name), value)) = map.next_entry()? {
                     if members.len() < MAX_MEMBERS {
-                        members.push(member);
+                        members.push((name, value));
                     }
                 }
                 Ok(Members(members))

@@ -1,10 +1,8 @@
 //! Events as lines: [NDJSON](https://github.com/ndjson/ndjson-spec), one event to a line.
 
-use serde_json::value::RawValue;
-
 use super::{
     envelope,
-    json::{MAX_EVENTS, text},
+    json::{MAX_EVENTS, Node, text},
     problem::{Kind, Problem},
 };
 use crate::{clock::Timestamp, config::fields::MAX_FAULTS, event::Event};
@@ -19,13 +17,13 @@ pub(super) fn read(body: &[u8], now: Timestamp) -> Result<Vec<Event>, Problem> {
     envelope::expect_some(lines()?.take(MAX_EVENTS + 1).count())?;
     let (mut items, mut problem) = (Vec::new(), Ok(()));
     for (index, line) in lines()?.enumerate() {
-        match serde_json::from_str::<&RawValue>(line) {
+        match Node::read(line) {
             Ok(item) => items.push(item),
             Err(error) => problem = Err(not_json(problem, index, &error)),
         }
     }
     problem?;
-    envelope::several(&items, now)
+    envelope::several(items.into_iter(), now)
 }
 
 fn not_json(others: Result<(), Problem>, index: usize, error: &serde_json::Error) -> Problem {

@@ -70,7 +70,7 @@ pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
             Doc::new("listEvents", "Events, newest first").query(page()).query(of_events())
                 .query([("state", json!({"enum": events::STATES.map(|(name, _)| name)}))])
                 .answers(200, "EventList").refuses(&[Invalid])),
-        is(Route::post("/v1/events", Own(Publish), publish::publish),
+        is(Route::post("/v1/events", Own(Publish), publish::publish).waited(),
             Doc::new("publishEvents", "Publish one event or several, all or none; durable when this is answered")
                 .query([("tenant", id())])
                 .body_as(JSON, json!({"anyOf": [named("NewEvent"), {"type": "array", "items": named("NewEvent"), "minItems": 1, "maxItems": MAX_EVENTS}]}))

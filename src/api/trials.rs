@@ -57,7 +57,7 @@ fn trial(body: &Bytes) -> Result<Trial, Problem> {
     let mut faults = Vec::new();
     for (name, value) in members {
         let place = super::json::below("#", &name);
-        match name.as_str() {
+        match name.as_ref() {
             "topic" if trial.topic.is_none() => match serde_json::from_str(value.get()) {
                 Ok(topic) => trial.topic = topic,
                 Err(_) => faults.push(Fault::new(place, "must be a string")),

@@ -46,11 +46,11 @@ fn nobody_publishes_our_own_topics() {
 #[test]
 fn data_is_bounded_in_size_and_depth() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-    assert!(check_data(nested(MAX_DATA_DEPTH).as_bytes()).is_ok());
-    assert!(check_data(nested(MAX_DATA_DEPTH + 1).as_bytes()).is_err());
-    assert!(check_data(format!("\"{}\"", "[".repeat(100)).as_bytes()).is_ok());
-    assert!(check_data(format!("\"{}\"", "x".repeat(MAX_DATA_BYTES)).as_bytes()).is_err());
-    assert!(check_data(b"\"\xff\"").is_err());
+    assert!(data::check(nested(MAX_DATA_DEPTH).as_bytes()).is_ok());
+    assert!(data::check(nested(MAX_DATA_DEPTH + 1).as_bytes()).is_err());
+    assert!(data::check(format!("\"{}\"", "[".repeat(100)).as_bytes()).is_ok());
+    assert!(data::check(format!("\"{}\"", "x".repeat(MAX_DATA_BYTES)).as_bytes()).is_err());
+    assert!(data::check(b"\"\xff\"").is_err());
 }
 
 #[test]

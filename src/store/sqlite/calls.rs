@@ -63,27 +63,27 @@ impl Store for SqliteStore {
     }
 
     fn append(&self, group: Vec<Submission>, reply: AppendReply) {
-        self.tell(Message::Append(group, reply));
+        self.tell_events(group.len(), Message::Append(group, reply));
     }
 
     fn record(&self, verdicts: Vec<Verdict>) {
-        self.tell(Message::Record(verdicts));
+        self.leave(Message::Record(verdicts));
     }
 
     fn keep_debounced(&self, debounced: Debounced) {
-        self.tell(Message::Debounced(debounced));
+        self.leave(Message::Debounced(debounced));
     }
 
     fn settle(&self, settlement: Settlement) {
-        self.tell(Message::Settle(settlement));
+        self.leave(Message::Settle(settlement));
     }
 
     fn settle_batch(&self, settlements: Vec<Settlement>) {
-        self.tell(Message::SettleBatch(settlements));
+        self.leave(Message::SettleBatch(settlements));
     }
 
     fn keep_breaker(&self, endpoint: EndpointKey, breaker: BreakerRecord) {
-        self.tell(Message::Breaker(endpoint, breaker));
+        self.leave(Message::Breaker(endpoint, breaker));
     }
 
     fn page(&self, request: PageRequest, reply: PageReply) {
@@ -265,14 +265,14 @@ impl Store for SqliteStore {
 
     fn flush(&self) -> Reply<()> {
         let (reply, result) = oneshot::channel();
-        self.tell(Message::Fence(Box::new(move |written| drop(reply.send(written)))));
+        self.tell_events(0, Message::Fence(Box::new(move |written| drop(reply.send(written)))));
         awaited(result)
     }
 
     fn close(&self) -> Reply<()> {
         let (reply, result) = oneshot::channel();
         let answer: Answer = Box::new(move |written| drop(reply.send(written)));
-        self.tell(Message::Close(answer));
+        self.tell_events(0, Message::Close(answer));
         awaited(result)
     }
 }

@@ -17,6 +17,7 @@ use super::{
     codes::drop_reason,
     configure::{Answer, Change},
     failed,
+    inbox::Receiver,
     space::Lookout,
     write::{Cache, Judged, Writer},
 };
@@ -47,8 +48,8 @@ pub(super) enum Message {
     Close(Answer),
 }
 
-/// Messages that one transaction takes at most.
-const GROUP: usize = 4096;
+/// Beyond so many, verdicts no longer wait for outcomes.
+const HELD: usize = 4096;
 /// Between two tries to write what could not be written.
 const RETRY: Duration = Duration::from_millis(250);
 /// Rough bytes of a row beside its payload, for the checkpoint's pace.
@@ -138,32 +139,24 @@ impl Committer {
     }
 
     /// Serves until it is closed or nobody can ask it for anything any more. Tells whom to answer that, and what.
-    pub(super) fn run(mut self, messages: &mpsc::Receiver<Message>) -> Option<(Answer, Result<(), StoreError>)> {
+    pub(super) fn run(mut self, inbox: &Receiver<Message>) -> Option<(Answer, Result<(), StoreError>)> {
         loop {
             let mut waiting = Waiting::default();
-            match messages.recv_timeout(self.patience()) {
-                Ok(first) => {
-                    self.take(first, &mut waiting);
-                    for message in messages.try_iter().take(GROUP) {
-                        self.take(message, &mut waiting);
-                    }
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    let _nobody_asks = self.commit(Waiting::default(), true);
-                    return None;
-                }
-            }
+            let Ok(messages) = inbox.take(self.patience()) else {
+                let _nobody_asks = self.commit(waiting, true);
+                return None;
+            };
+            messages.into_iter().for_each(|message| self.take(message, &mut waiting));
             let close = waiting.close.take();
             let now = self.clock.now().mono;
             if now >= self.lookout.due() {
                 self.lookout.look(now, &self.shared.room);
             }
             let due = self.ledger.due().is_some_and(|due| now >= due) || now >= self.chores.due();
-            let full = self.ledger.len() >= GROUP;
+            let all = close.is_some() || self.ledger.len() >= HELD;
             let mut result = Ok(());
-            if close.is_some() || !waiting.is_empty() || due || full || !self.shared.writable.load(Ordering::Acquire) {
-                result = self.commit(waiting, close.is_some());
+            if all || !waiting.is_empty() || due || !self.shared.writable.load(Ordering::Acquire) {
+                result = self.commit(waiting, all);
             }
             if let Some(close) = close {
                 return Some((close, result));
@@ -205,10 +198,10 @@ impl Committer {
     }
 
     /// One transaction over everything that waits, and the answers.
-    fn commit(&mut self, waiting: Waiting, closing: bool) -> Result<(), StoreError> {
+    fn commit(&mut self, waiting: Waiting, all: bool) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Waiting { appends, changes, fences, .. } = waiting;
-        let everything = closing || !fences.is_empty() || !changes.is_empty();
+        let everything = all || !fences.is_empty() || !changes.is_empty();
         let mut group = self.unsaved.take().unwrap_or_default();
         group.append(self.ledger.take(now.mono, everything));
         let changed = !changes.is_empty();

@@ -15,6 +15,7 @@ mod committer;
 mod configure;
 mod dead_letters;
 mod debounce;
+mod inbox;
 mod jobs;
 mod limits;
 mod lists;
@@ -32,7 +33,7 @@ mod write;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, atomic::AtomicBool, mpsc},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     thread,
 };
 
@@ -51,7 +52,7 @@ use write::Writer;
 
 /// The durable [`Store`](super::Store).
 pub struct SqliteStore {
-    messages: mpsc::Sender<Message>,
+    messages: inbox::Sender<Message>,
     shared: Arc<Shared>,
     pages: Reader,
     lists: Reader,
@@ -127,11 +128,10 @@ impl SqliteStore {
         let chores = Chores::new(retention, clock.now().mono);
         let committer =
             Committer::new(db, clock, Arc::clone(&shared), Watches { chores, lookout }, checkpoint).map_err(failed)?;
-        let (messages, receiver) = mpsc::channel();
+        let (messages, receiver) = inbox::new();
         let run = move || {
             let close = committer.run(&receiver);
-            receiver.try_iter().for_each(refuse);
-            drop(receiver);
+            receiver.close().into_iter().for_each(refuse);
             let _panicked = checkpointer.join();
             // Only now may another process have the directory: two would count the same events twice.
             drop(lock);
@@ -145,9 +145,17 @@ impl SqliteStore {
     }
 
     fn tell(&self, message: Message) {
-        if let Err(mpsc::SendError(message)) = self.messages.send(message) {
-            refuse(message);
-        }
+        self.messages.send(message).unwrap_or_else(refuse);
+    }
+
+    /// Tells what nobody waits for.
+    fn leave(&self, message: Message) {
+        self.messages.leave(message).unwrap_or_else(refuse);
+    }
+
+    /// Tells so many events, or what has to come after all of them.
+    fn tell_events(&self, count: usize, message: Message) {
+        self.messages.send_events(count, message).unwrap_or_else(refuse);
     }
 
     fn change<T: Send + 'static>(
@@ -233,8 +241,7 @@ fn refuse(message: Message) {
 impl Drop for SqliteStore {
     /// Waits until what was asked for has been written and the file is closed.
     fn drop(&mut self) {
-        let (nobody, _) = mpsc::channel();
-        drop(std::mem::replace(&mut self.messages, nobody));
+        self.messages.hang_up();
         if let Some(committer) = self.committer.take() {
             let _panicked = committer.join();
         }

@@ -1,6 +1,6 @@
 //! The contract every store keeps, the model, and what only a file can be asked: what it says after it was closed.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, atomic::Ordering, mpsc};
 
 use proptest::prelude::*;
 
