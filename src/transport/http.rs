@@ -27,9 +27,10 @@ const LONGEST_CONTENT_TYPE: usize = 256;
 ///   passed, or the future is dropped, the connection is closed and nothing more is sent.
 /// - Only addresses that the endpoint's guard allows are connected to, whatever its URL says and its name resolves to.
 /// - Redirects are answers like others. Bodies are not decompressed.
-/// - Connections are kept for the next request of the same tenant to the same host under the same guard for up to 15 seconds, and reused only when the
-///   answer before was complete and came to a clear end. An attempt is sent once: a kept connection that the receiver
-///   closes at that moment is a [`FailureKind::Protocol`] failure, because what it has read of the request is unknown.
+/// - Connections are kept for the next request of the same tenant to the same host under the same guard for up to 15 seconds,
+///   and reused only when the answer before was complete and came to a clear end. An attempt is sent once: a kept connection
+///   that the receiver closes at that moment is a [`FailureKind::Protocol`] failure, because what it has read of the request is
+///   unknown.
 /// - The head of an answer is read up to 16 KiB and 96 headers, its body as far as it is kept.
 /// - An interim answer (1xx) is a failure: nothing was asked that would call for one, and awc cannot read the final one.
 ///   The connection is closed.

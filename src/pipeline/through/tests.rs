@@ -260,3 +260,19 @@ fn whenever_a_caller_goes_away_what_is_stored_is_what_is_in_force() {
     }
     assert_eq!(failed, BTreeSet::new());
 }
+
+#[test]
+fn a_shutdown_waits_for_the_change_that_has_begun() {
+    paused(async {
+        let receiver = receiver();
+        let hooks = testing::start_here(Hookmill::builder().transport(receiver.factory())).await.unwrap();
+        let file = |count: usize| {
+            let endpoint = |n| json!({"id": format!("e{n}"), "url": "https://example.org/"});
+            Declared::parse(&json!({"endpoints": (0..count).map(endpoint).collect::<Vec<_>>()})).unwrap()
+        };
+        assert!(!gone_after(2, does(hooks.apply(file(500)))).await);
+        hooks.shutdown(Duration::from_secs(5)).await;
+        assert_eq!(hooks.endpoints().len(), 500);
+        assert!(matches!(hooks.apply(file(501)).await, Err(ManageError::Store(crate::StoreError::Closed))));
+    });
+}

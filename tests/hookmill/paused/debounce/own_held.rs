@@ -208,9 +208,9 @@ fn what_is_dropped_while_it_is_held_leaves_its_count_to_the_next() {
             }
             routed(&hooks).await;
             if cancelled {
-                cancel(&hooks).await
+                cancel(&hooks).await;
             } else {
-                disable(&hooks).await
+                disable(&hooks).await;
             }
             pass(seconds(30)).await;
             assert_eq!(receiver.made().len(), 0);
