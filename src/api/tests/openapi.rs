@@ -193,6 +193,14 @@ async fn agree(client: &Client, path: &str, schema: &str, cases: &[(Value, bool)
 fn bodies_are_refused_by_the_schema_where_they_are_by_the_server() {
     run(async {
         let client = Client::new(200).await;
+        let with = |number: Value| json!({"url": "http://127.0.0.1:9/", "in_flight": number});
+        let numbers = [
+            (with(json!(264.0)), true),
+            (with(json!(1e3)), true),
+            (with(json!(0.5)), false),
+            (with(json!(5e3)), false),
+        ];
+        agree(&client, "/v1/endpoints", "NewEndpoint", &numbers).await;
         let some = [
             (json!({}), false),
             (json!({"all": false}), false),
