@@ -80,6 +80,7 @@ const URL: Target = Target {
         "http://2130706433/",
         "https://user:pass@localhost./",
         "http://0x7f.1/%2e%2e/#f",
+        "http:/10.0.0.11..",
         "http://[64:ff9b::7f00:1]/",
         "ftp://[fe80::1]:99999\\169.254.169.254:0",
     ],
