@@ -62,7 +62,7 @@ def furnish(server, receiver, token=None):
         settings = {"url": f"{receiver}/{path}", "topics": ["a.*"], "retry": {"delays": []}}
         return call("POST", "/v1/endpoints", {**own, **settings})["id"]
 
-    there = {"endpoints": [endpoint("good"), endpoint("bad")]}
+    there = {"endpoints": [endpoint("good")], "failing endpoints": [endpoint("bad")]}
     there["events"] = [call("POST", "/v1/events", {"topic": "a.b", "data": {"n": n}, "id": f"e{n}"})["id"] for n in range(5)]
     deadline = time.monotonic() + PATIENCE
     while len(letters := call("GET", "/v1/dead-letters")["items"]) < 5:

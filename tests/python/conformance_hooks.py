@@ -53,7 +53,7 @@ def parameters(path, method, item, operation):
     if TOLD["valid"]:
         # To a tenant a cursor names a delivery, and a purge may have forgotten that.
         lasts = TOLD["whole"] or path != "/v1/dead-letters"
-        known = {"cursor": lasts and THERE["cursors"].get(path), "endpoint": THERE["endpoints"]}
+        known = {"cursor": lasts and THERE["cursors"].get(path), "endpoint": THERE["endpoints"] + THERE["failing endpoints"]}
         of_query = [{**one, "schema": {"enum": known[one["name"]]}} if known.get(one["name"]) else one for one in of_query]
         never = [name for name in never if not known.get(name)]
     return of_path + [one for one in of_query if not (TOLD["valid"] and one["name"] in never)]
@@ -104,6 +104,8 @@ def narrow(schemas):
     # What a secret looks like depends on the endpoint, and no more than a few may sign at once.
     secret = {"type": ["string", "null"], "pattern": "^whsec_[A-Za-z0-9+/]{32}$"}
     schemas["SecretRotation"].update(properties={"overlap": {"enum": ["0s"]}, "secret": secret}, required=["overlap"])
+    # What is forgotten cannot be replayed.
+    schemas["PurgeRequest"] = {"enum": [{"all": True, "dry_run": True}, {"filter": {"topic": "never.*"}}, {"filter": {"reason": "gone"}, "all": None}]}
     # A job that is slow is one of few that may run at once.
     schemas["ReplayRequest"]["properties"]["rate"]["minimum"] = schemas["EndpointReplay"]["properties"]["rate"]["minimum"] = 1000
     for name in ("DeadLetterFilter", "CancelRequest", "EventReplay"):
@@ -153,9 +155,9 @@ def without_a_token_nothing_but_the_open_routes_is_answered(context, response, c
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """What others are about is neither deleted nor made to sign otherwise, and a secret that is brought signs not yet."""
-    id = case.path_parameters.get("id")
-    if "/endpoints/" in case.path and case.method in ("DELETE", "PUT", "PATCH") and id in THERE["steady endpoints"] + THERE["endpoints"]:
+    """What others are about is neither deleted nor changed, and a secret that is brought signs not yet."""
+    id, needed = case.path_parameters.get("id"), THERE["steady endpoints"] + THERE["failing endpoints"]
+    if "/endpoints/" in case.path and (id in needed and case.method in ("PUT", "PATCH") or id in needed + THERE["endpoints"] and case.method == "DELETE"):
         case.path_parameters["id"] = RANDOM.choice(THERE["spare endpoints" if case.method == "DELETE" else "endpoints"])
     if TOLD["valid"] and case.operation.definition.raw["operationId"] == "rotateSecret" and case.body.get("secret"):
         case.body = {**case.body, "secret": f"whsec_{base64.b64encode(RANDOM.randbytes(24)).decode()}"}
