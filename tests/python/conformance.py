@@ -59,7 +59,7 @@ def furnish(server, receiver, token=None):
 
     def endpoint(path):
         own = {} if token else {"id": path}
-        settings = {"url": f"{receiver}/{path}", "topics": ["a.*"], "retry": {"delays": []}}
+        settings = {"url": f"{receiver}/{'bad' if path == 'bad' else 'good'}", "topics": ["a.*"], "retry": {"delays": []}}
         return call("POST", "/v1/endpoints", {**own, **settings})["id"]
 
     there = {"endpoints": [endpoint("good")], "failing endpoints": [endpoint("bad")]}
@@ -120,7 +120,7 @@ class Run:
     def __call__(self, name, there, token, *options):
         print(f"== {name}", flush=True)
         counts = os.path.join(self.directory, "counts.json")
-        told = {"counts": counts, "seed": self.seed, "there": there, "url": f"{self.receiver}/good", "token": bool(token), "valid": "positive" in options, "whole": token == self.server.token}
+        told = {"counts": counts, "seed": self.seed, "there": there, "url": f"{self.receiver}/good", "bad url": f"{self.receiver}/bad", "token": bool(token), "valid": "positive" in options, "whole": token == self.server.token}
         environment = {
             **os.environ, "SCHEMATHESIS_HOOKS": "conformance_hooks", "PYTHONPATH": HERE, "HOOKMILL_TOLD": json.dumps(told),
         }

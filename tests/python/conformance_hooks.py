@@ -80,7 +80,7 @@ def narrow(schemas):
     for name in ("NewEndpoint", "EndpointPatch"):
         settings = schemas[name]["properties"]
         settings.update({setting: {"enum": values} for setting, values in SETTINGS.items()})
-        settings["url"] = {"enum": [TOLD["url"]]}
+        settings["url"] = {"enum": [TOLD["url"], TOLD["bad url"]]}
         for other in ("file", "rotate", "id"):
             settings.pop(other, None)
         # One that is brought has no use where nothing is signed, and others are brought with `signing`.
