@@ -104,7 +104,9 @@ def narrow(schemas):
     # What a secret looks like depends on the endpoint, and no more than a few may sign at once.
     secret = {"type": ["string", "null"], "pattern": "^whsec_[A-Za-z0-9+/]{32}$"}
     schemas["SecretRotation"].update(properties={"overlap": {"enum": ["0s"]}, "secret": secret}, required=["overlap"])
-    # What is forgotten cannot be replayed.
+    # What is forgotten or replayed already cannot be replayed.
+    schemas["ReplayRequest"]["properties"]["dry_run"] = {"enum": [True]}
+    schemas["ReplayRequest"].setdefault("required", []).append("dry_run")
     schemas["PurgeRequest"] = {"enum": [{"all": True, "dry_run": True}, {"filter": {"topic": "never.*"}}, {"filter": {"reason": "gone"}, "all": None}]}
     # A job that is slow is one of few that may run at once.
     schemas["ReplayRequest"]["properties"]["rate"]["minimum"] = schemas["EndpointReplay"]["properties"]["rate"]["minimum"] = 1000
