@@ -161,6 +161,9 @@ def before_call(context, case, kwargs):
     id, needed = case.path_parameters.get("id"), THERE["steady endpoints"] + THERE["failing endpoints"]
     if "/endpoints/" in case.path and (id in needed and case.method in ("PUT", "PATCH") or id in needed + THERE["endpoints"] and case.method == "DELETE"):
         case.path_parameters["id"] = RANDOM.choice(THERE["spare endpoints" if case.method == "DELETE" else "endpoints"])
+    if TOLD["valid"] and isinstance(case.body, dict) and str(case.body.get("topic")).startswith("hookmill."):
+        # Those of chains, which only chains publish, come here by links.
+        case.body = {**case.body, "topic": "a.b"}
     if TOLD["valid"] and case.operation.definition.raw["operationId"] == "rotateSecret" and case.body.get("secret"):
         case.body = {**case.body, "secret": f"whsec_{base64.b64encode(RANDOM.randbytes(24)).decode()}"}
 
