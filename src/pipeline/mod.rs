@@ -87,7 +87,7 @@ pub(crate) use tokens::{LIFE, NAME};
 pub use trial::{Tested, Trial};
 pub use watch::EventStream;
 #[cfg(feature = "api")]
-pub(crate) use {tenants::reaches_further, tokens::Holder};
+pub(crate) use tokens::Holder;
 
 /// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
 /// store nothing is lost. [`Hookmill::shutdown`] ends it in good order.

@@ -13,6 +13,7 @@ mod keys;
 mod ledger;
 mod lists;
 pub mod memory;
+mod peer;
 mod reasons;
 mod rows;
 #[cfg(feature = "sqlite")]
@@ -43,6 +44,7 @@ pub use jobs::*;
 #[cfg(feature = "sqlite")]
 pub use keys::SecretKeys;
 pub use lists::*;
+pub use peer::Peer;
 pub use reasons::*;
 pub use rows::*;
 pub use space::*;

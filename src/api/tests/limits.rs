@@ -1,12 +1,12 @@
 //! Nobody keeps all places: jobs, test deliveries, answers that are read.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
 use super::{callers::call, *};
-use crate::{endpoint::policy::Guard, store::Scope};
+use crate::store::{Peer, Scope};
 
 /// Answers nothing, and tells how many attempts there are and how long each may take at most.
 #[derive(Clone, Default)]
@@ -159,59 +159,56 @@ fn calls_at_the_same_time_start_no_more_jobs_than_one_after_another() {
     });
 }
 
-/// What a tenant's token shows of what the endpoint `e` answered: to its attempts, newest first, and to a test delivery.
-async fn shown(client: &Client, token: &str) -> (Vec<Value>, Value) {
-    let attempts = client.with(token, request(Method::GET, "/v1/endpoints/e/attempts")).await.value(StatusCode::OK);
-    let attempts = attempts["items"].as_array().unwrap().iter().map(|attempt| attempt["response"].clone()).collect();
-    let tested = client.with(token, request(Method::POST, "/v1/endpoints/e/test")).await.value(StatusCode::OK);
-    (attempts, tested["response"].clone())
-}
+/// Answers 500 as this one.
+#[derive(Clone, Default)]
+struct Reached(Arc<Mutex<Option<Peer>>>);
 
-async fn attempted(client: &Client, count: u64) {
-    client.post("/v1/events", &json!({"topic": "t", "data": 1, "tenant": "acme"})).await.value(StatusCode::ACCEPTED);
-    client.until("/v1/stats", |stats| stats["deliveries"]["dead_lettered"] == count).await;
-}
-
-#[test]
-fn a_tenant_reads_no_answer_that_may_have_come_from_a_private_address() {
-    run(async {
-        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(|| Scripted(500));
-        let open = Client { hooks: builder.start().await.unwrap(), access: Access::unguarded() };
-        let client = Client { hooks: open.hooks.clone(), access: Access::tokens() };
-        let token = client.token([Scope::Read, Scope::Admin], Some("acme")).await;
-        open.endpoint_of("e", Some("acme")).await;
-        attempted(&open, 1).await;
-        assert_eq!(
-            shown(&client, &token).await,
-            (vec![json!("said")], json!("said")),
-            "it was never anything but public"
-        );
-
-        let guard = async |guard: &str| {
-            let patched = open.json(Method::PATCH, "/v1/endpoints/e", &json!({"guard": guard})).await;
-            patched.value(StatusCode::OK);
+impl Transport for Reached {
+    fn send(&self, _: Attempt) -> LocalBoxFuture<'static, Answer> {
+        let peer = *self.0.lock().unwrap();
+        let said = Response {
+            status: 500,
+            retry_after: None,
+            body: Bytes::from_static(b"said"),
+            complete: true,
+            content_type: None,
+            peer,
         };
-        guard("private").await;
-        attempted(&open, 2).await;
-        guard("public").await;
-        assert_eq!(open.hooks.endpoint(&"e".parse().unwrap()).unwrap().settings.guard, Guard::Public);
-        let hidden = (vec![Value::Null, Value::Null], Value::Null);
-        assert_eq!(shown(&client, &token).await, hidden, "made before the endpoint was as it is");
-        let operator = open.get("/v1/endpoints/e/attempts").await.value(StatusCode::OK);
-        assert_eq!(operator["items"][0]["response"], "said");
-    });
+        std::future::ready(Ok(said.into())).boxed_local()
+    }
 }
 
 #[test]
-fn a_tenant_reads_no_answers_while_the_operator_lets_endpoints_reach_more() {
+fn a_tenant_reads_what_public_addresses_answered_and_nothing_else() {
     run(async {
-        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(|| Scripted(500));
+        let from = Reached::default();
+        let made = from.clone();
+        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(move || made.clone());
         let builder = builder.guard_allow("10.1.0.0/16:443".parse().unwrap());
         let open = Client { hooks: builder.start().await.unwrap(), access: Access::unguarded() };
         let client = Client { hooks: open.hooks.clone(), access: Access::tokens() };
         let token = client.token([Scope::Read, Scope::Admin], Some("acme")).await;
         open.endpoint_of("e", Some("acme")).await;
-        attempted(&open, 1).await;
-        assert_eq!(shown(&client, &token).await, (vec![Value::Null], Value::Null));
+        let peer = |address: &str, public| Some(Peer { address: address.parse().unwrap(), public });
+        let peers = [peer("203.0.113.9:443", true), peer("10.1.2.3:443", false), None];
+        for (count, peer) in (1..).zip(peers) {
+            *from.0.lock().unwrap() = peer;
+            let event = json!({"topic": "t", "data": 1, "tenant": "acme"});
+            open.post("/v1/events", &event).await.value(StatusCode::ACCEPTED);
+            open.until("/v1/stats", |stats| stats["deliveries"]["dead_lettered"] == count).await;
+            let tested = client.with(&token, request(Method::POST, "/v1/endpoints/e/test")).await;
+            let said = tested.value(StatusCode::OK)["response"].clone();
+            assert_eq!(said == "said", peer.is_some_and(|peer| peer.public), "{peer:?}: {said}");
+        }
+        let path = "/v1/endpoints/e/attempts";
+        let shown = |list: Value, name: &str| -> Vec<Value> {
+            list["items"].as_array().unwrap().iter().map(|attempt| attempt[name].clone()).collect()
+        };
+        let own = client.with(&token, request(Method::GET, path)).await.value(StatusCode::OK);
+        assert_eq!(shown(own.clone(), "response"), [Value::Null, Value::Null, json!("said")]);
+        assert_eq!(shown(own, "address"), [Value::Null, Value::Null, Value::Null]);
+        let operators = open.get(path).await.value(StatusCode::OK);
+        assert_eq!(shown(operators.clone(), "response"), [json!("said"), json!("said"), json!("said")]);
+        assert_eq!(shown(operators, "address"), [Value::Null, json!("10.1.2.3:443"), json!("203.0.113.9:443")]);
     });
 }

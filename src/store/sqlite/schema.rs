@@ -8,8 +8,21 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] =
-    &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS, HOLDING, FORGOTTEN, TOKENS, BY_TENANT];
+const MIGRATIONS: &[&str] = &[
+    VERSION_1,
+    BATCHES,
+    QUEUES,
+    KEYS,
+    DEAD_LETTERS,
+    JOBS,
+    DEBOUNCING,
+    CHAINS,
+    HOLDING,
+    FORGOTTEN,
+    TOKENS,
+    BY_TENANT,
+    ADDRESSES,
+];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -240,6 +253,14 @@ CREATE INDEX endpoints_by_tenant ON endpoints (tenant) WHERE tenant IS NOT NULL;
 /// A tenant's events are found without a look at those of others. The rest, without a tenant, cost nothing here.
 const BY_TENANT: &str = "
 CREATE INDEX events_by_tenant ON events (tenant, seq) WHERE tenant <> '';
+";
+
+/// Which address an attempt reached, and whether that was a public one. Of a delivery, that of its last attempt.
+const ADDRESSES: &str = "
+ALTER TABLE attempts ADD COLUMN address TEXT;
+ALTER TABLE attempts ADD COLUMN public INTEGER;
+ALTER TABLE deliveries ADD COLUMN last_address TEXT;
+ALTER TABLE deliveries ADD COLUMN last_public INTEGER;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema, if `check` lets it.
