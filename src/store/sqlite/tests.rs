@@ -14,6 +14,8 @@ use crate::{
     },
 };
 
+mod tenants;
+
 fn open() -> (Arc<dyn Store>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap();
