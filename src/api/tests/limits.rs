@@ -5,8 +5,15 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::{callers::call, *};
-use crate::store::{Peer, Scope};
+use super::{
+    super::{Shared, call::ok, mount::otherwise, rights::Need},
+    callers::call,
+    *,
+};
+use crate::{
+    event::Tenant,
+    store::{Peer, Scope, caller},
+};
 
 /// Answers nothing, and tells how many attempts there are and how long each may take at most.
 #[derive(Clone, Default)]
@@ -124,6 +131,24 @@ fn a_test_delivery_ends_when_its_client_hangs_up() {
         hung.until(0).await;
         let _third = client.test("a");
         hung.until(1).await;
+    });
+}
+
+#[test]
+fn what_a_call_reads_is_read_for_the_tenant_of_its_token() {
+    run(async {
+        let client = Client::of_tokens(200).await;
+        let tokens = [client.token([Scope::Read], Some("acme")).await, client.token([Scope::Read], None).await];
+        let shared = Arc::new(Shared::new(&client.hooks, Access::tokens()));
+        let told = otherwise(&shared, Need::Token, |_| async { ok(&json!(caller().as_ref().map(Tenant::as_str))) });
+        let app = init_service(App::new().default_service(told)).await;
+        for method in [Method::GET, Method::POST] {
+            for (token, tenant) in tokens.iter().zip([json!("acme"), Value::Null]) {
+                let request = request(method.clone(), "/").insert_header(("authorization", format!("Bearer {token}")));
+                let body = to_bytes(call_service(&app, request.to_request()).await.into_body()).await.unwrap();
+                assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), tenant, "{method}");
+            }
+        }
     });
 }
 

@@ -1,4 +1,6 @@
-//! What a tenant looks at costs the same, however much others have.
+//! What a tenant looks at costs the same, however much others have; and nobody's readings keep those of others waiting.
+
+use futures_util::future::lazy;
 
 use super::*;
 use crate::{
@@ -7,6 +9,7 @@ use crate::{
         AttemptPage, CancelFilter, CancelStep, CountStep, DeadLetterFilter, DeadLetterSelection, DeliveryFilter,
         DeliveryId, DeliveryState, EventFilter, JobKind, Next,
         contract::bench::{DEAD, at, attempt, delivery, event, success, target},
+        on_behalf_of,
         rows::Ruling,
     },
 };
@@ -134,4 +137,30 @@ fn what_a_tenant_looks_at_costs_the_same_however_much_others_have() {
     world.publish("globex", world.others, 6..1000);
     let beside_much = world.steps();
     assert_eq!(alone, beside_much);
+}
+
+#[test]
+fn a_tenant_has_some_places_for_readings_tenants_have_many_and_others_always_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap();
+    let list = || store.events(EventFilter { limit: 1, ..EventFilter::default() });
+    let list_of = |tenant: &str| wait(on_behalf_of(tenant.parse().ok(), lazy(|_| list())));
+    let refused = |reply| matches!(wait(reply), Err(StoreError::Busy));
+    let (release, first) = busy(&store);
+    let mut waiting: Vec<_> = (0..readings::OF_A_TENANT).map(|_| list_of(ACME)).collect();
+    assert!(refused(list_of(ACME)));
+    // Whose callers hang up holds the places until the readings would have been made.
+    waiting.clear();
+    assert!(refused(list_of(ACME)));
+    let tenants = readings::OF_TENANTS / readings::OF_A_TENANT;
+    for other in 1..tenants {
+        waiting.extend((0..readings::OF_A_TENANT).map(|_| list_of(&format!("t{other}"))));
+    }
+    assert!(refused(list_of("late")));
+    waiting.extend((readings::OF_TENANTS..readings::PLACES).map(|_| list()));
+    assert!(refused(list()), "all are taken");
+    drop(release);
+    get(first);
+    waiting.into_iter().for_each(|list| assert!(get(list).is_empty()));
+    assert!(get(list_of(ACME)).is_empty() && get(list_of("late")).is_empty());
 }
