@@ -226,6 +226,7 @@ mod tests {
         "drain",
         "retention",
         "chain_bytes",
+        "max_endpoints_per_tenant",
         "endpoints",
         "debounce_rules",
         "chains",

@@ -184,6 +184,48 @@ fn calls_at_the_same_time_start_no_more_jobs_than_one_after_another() {
     });
 }
 
+#[test]
+fn a_tenant_has_no_more_endpoints_than_it_may() {
+    run(async {
+        let own = crate::Endpoint::http("own", "https://example.org/").tenant("acme");
+        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(|| Scripted(200));
+        let hooks = builder.endpoint(own).max_endpoints_per_tenant(3).start().await.unwrap();
+        let open = Client { hooks: hooks.clone(), access: Access::unguarded() };
+        let client = Client { hooks: hooks.clone(), access: Access::tokens() };
+        let [acme, globex] = [
+            client.token([Scope::Read, Scope::Admin], Some("acme")).await,
+            client.token([Scope::Read, Scope::Admin], Some("globex")).await,
+        ];
+        let url = json!({"url": "https://example.org/"});
+        let make = async |token: &str| client.with(token, call(&Method::POST, "/v1/endpoints", Some(&url))).await;
+        let first = make(&acme).await.value(StatusCode::CREATED)["id"].as_str().unwrap().to_owned();
+        make(&acme).await.value(StatusCode::CREATED);
+        let refused = make(&acme).await;
+        refused.problem(409, "conflict");
+        let said = String::from_utf8_lossy(&refused.body).into_owned();
+        assert!(said.contains("`max_endpoints_per_tenant`") && said.contains("acme"), "{said}");
+
+        let of = |tenant: &str| json!({"url": "https://example.org/", "tenant": tenant});
+        open.post("/v1/endpoints", &of("acme")).await.problem(409, "conflict");
+        open.json(Method::PUT, "/v1/endpoints/new", &of("acme")).await.problem(409, "conflict");
+        open.json(Method::PUT, "/v1/endpoints/new", &of("*")).await.value(StatusCode::CREATED);
+        open.json(Method::PATCH, "/v1/endpoints/new", &json!({"tenant": "acme"})).await.problem(409, "conflict");
+        make(&globex).await.value(StatusCode::CREATED);
+        // What is there can be changed, and set to what it is.
+        let path = format!("/v1/endpoints/{first}");
+        open.json(Method::PUT, &path, &of("acme")).await.value(StatusCode::OK);
+        let named = call(&Method::PATCH, &path, Some(&json!({"name": "mine"})));
+        client.with(&acme, named).await.value(StatusCode::OK);
+        // The program's own count, and are not refused.
+        hooks.set_endpoint(crate::Endpoint::http("further", "https://example.org/").tenant("acme")).await.unwrap();
+        open.delete(&path).await;
+        make(&acme).await.problem(409, "conflict");
+        hooks.set_max_endpoints_per_tenant(4);
+        make(&acme).await.value(StatusCode::CREATED);
+        make(&acme).await.problem(409, "conflict");
+    });
+}
+
 /// Answers 500 as this one.
 #[derive(Clone, Default)]
 struct Reached(Arc<Mutex<Option<Peer>>>);
