@@ -135,13 +135,23 @@ impl Transport for Far {
         let mut seen = self.seen.lock().unwrap();
         seen.first.get_or_insert_with(Instant::now);
         if !self.works {
-            return Box::pin(ready(Err(Failure { kind: FailureKind::Connect, detail: "refused".to_owned() })));
+            return Box::pin(ready(Err(Failure {
+                kind: FailureKind::Connect,
+                detail: "refused".to_owned(),
+                peer: None,
+            })));
         }
         seen.note(usize::try_from(attempt.event().seq).unwrap());
         let body = Bytes::new();
-        Box::pin(ready(
-            Ok(Response { status: 200, retry_after: None, body, complete: true, content_type: None }.into()),
-        ))
+        Box::pin(ready(Ok(Response {
+            status: 200,
+            retry_after: None,
+            body,
+            complete: true,
+            content_type: None,
+            peer: None,
+        }
+        .into())))
     }
 }
 

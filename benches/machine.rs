@@ -115,7 +115,8 @@ impl Bed {
 }
 
 fn answer(status: u16) -> Answer {
-    Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None }.into())
+    Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None, peer: None }
+        .into())
 }
 
 fn machine(criterion: &mut Criterion) {

@@ -59,8 +59,14 @@ impl Transport for Taker {
     fn send(&self, attempt: Attempt) -> LocalBoxFuture<'static, Answer> {
         self.taken.fetch_add(attempt.events.len() as u64, Ordering::AcqRel);
         self.changed.send_replace(());
-        let response =
-            Response { status: 200, retry_after: None, body: Bytes::new(), complete: true, content_type: None };
+        let response = Response {
+            status: 200,
+            retry_after: None,
+            body: Bytes::new(),
+            complete: true,
+            content_type: None,
+            peer: None,
+        };
         Box::pin(ready(Ok(response.into())))
     }
 }

@@ -107,7 +107,7 @@ const CONFIG: Target = Target {
         "drain: 5s\nendpoints:\n  - {id: a, url: \"https://a.example\", retry: {delays: [1s, 2s]}}\n",
         "webhooks:\n  enabled: true\n  config:\n    A:\n      - &x {name: s, url: \"http://a\", timeout: 3}\n",
         "[tls]\ncert = \"a\"\nkey = \"b\"\n[debounce_rules.a]\ntopics = [\"*\"]\nwindow = \"1m\"\n",
-        "chain_bytes = 1.5\nhosts = ['a']\n[retention]\nevents = 1979-05-27\n[chains]\na = ~\n",
+        "chain_bytes = 1.5\nmax_endpoints_per_tenant = 10\nhosts = ['a']\n[retention]\nevents = 1979-05-27\n[chains]\na = ~\n",
     ],
 };
 const FILTER_AND_MAP: Target = Target {

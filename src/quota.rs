@@ -1,8 +1,12 @@
 //! A bound that many share: bytes in windows, attempts in flight, request bodies being read.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// So much in all.
@@ -54,6 +58,26 @@ impl Quota {
     }
 }
 
+/// A [`Quota`] of the same size for each of many.
+#[derive(Debug)]
+pub struct Quotas<K> {
+    max: usize,
+    of: HashMap<K, Arc<Quota>>,
+}
+
+impl<K: Clone + Eq + Hash> Quotas<K> {
+    /// `max` for each.
+    pub fn new(max: usize) -> Self {
+        Self { max, of: HashMap::new() }
+    }
+
+    /// One of those that `of` may have, if one is free. Whoever has none is not remembered.
+    pub fn take(&mut self, of: &K) -> Option<Share> {
+        self.of.retain(|_, quota| quota.used() > 0);
+        self.of.entry(of.clone()).or_insert_with(|| Quota::new(self.max)).take(1)
+    }
+}
+
 impl Share {
     /// Takes `by` more if so much is free; tells whether it was.
     pub fn grow(&mut self, by: usize) -> bool {
@@ -82,5 +106,15 @@ mod tests {
         assert_eq!(quota.used(), 10);
         drop(share);
         assert_eq!(quota.used(), 0);
+    }
+
+    #[test]
+    fn each_has_as_much_as_the_others_and_who_has_none_is_forgotten() {
+        let mut quotas = Quotas::new(2);
+        let taken: Vec<_> = ["a", "a", "a", "b"].iter().map(|of| quotas.take(of)).collect();
+        assert_eq!(taken.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false, true]);
+        drop(taken);
+        assert!(quotas.take(&"c").is_some());
+        assert_eq!(quotas.of.len(), 1);
     }
 }

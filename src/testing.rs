@@ -150,6 +150,7 @@ impl Script {
             body: Bytes::new(),
             complete: true,
             content_type: None,
+            peer: None,
         }
         .into())))
     }
@@ -162,6 +163,7 @@ impl Script {
             body: body.into(),
             complete: true,
             content_type: None,
+            peer: None,
         }
         .into())))
     }
@@ -183,6 +185,7 @@ impl Script {
             body: Bytes::new(),
             complete: true,
             content_type: None,
+            peer: None,
         }
         .into())))
     }

@@ -129,6 +129,7 @@ fn delivered(seq: u64, endpoint: EndpointKey, at: hookmill::Timestamp) -> Settle
         outcome: "2xx",
         error: None,
         response: Bytes::new(),
+        peer: None,
         batch: None,
     };
     let delivery = DeliveryId { seq, endpoint, run: 0 };

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Hookmill,
     event::{is_identifier, new_id},
+    store::on_behalf_of,
 };
 
 /// What a handler answers.
@@ -64,8 +65,9 @@ where
     let unread = Unread::new(payload);
     let answer = match shared.admit(&request, expected.need) {
         Ok(rights) => {
-            let waited = expected.waited || request.method().is_safe();
-            run(waited, handler(Call { request, unread: unread.clone(), shared, rights })).await
+            let (waited, tenant) = (expected.waited || request.method().is_safe(), rights.tenant.clone());
+            let handling = handler(Call { request, unread: unread.clone(), shared, rights });
+            run(waited, on_behalf_of(tenant, handling)).await
         }
         Err(problem) => Err(problem),
     };

@@ -49,8 +49,7 @@ async fn page(
 }
 
 fn show(call: &Call, attempt: &AttemptRow) -> Value {
-    let (endpoint, at) = (attempt.delivery.endpoint, attempt.at);
-    let shown = !attempt.response.is_empty() && call.may_see_answers_of(&attempt.endpoint, endpoint, at);
+    let shown = !attempt.response.is_empty() && call.may_read_answer_of(attempt.peer);
     let response = shown.then(|| String::from_utf8_lossy(&attempt.response));
     json!({
         "delivery": call.name_of(attempt.delivery, attempt.event.as_ref(), &attempt.endpoint),
@@ -64,6 +63,7 @@ fn show(call: &Call, attempt: &AttemptRow) -> Value {
         "error": attempt.error,
         "response": response,
         "batch": attempt.batch,
+        "address": call.address_of(attempt.peer),
     })
 }
 
@@ -86,6 +86,10 @@ pub(super) fn schemas(all: &mut Schemas) {
         "error": text_or_null(),
         "response": text_or_null(),
         "batch": batch,
+        "address": {
+            "type": ["string", "null"],
+            "description": "Address and port that were connected to, or tried last. Not shown to tenants.",
+        },
     });
     all.add("Attempt", answer(&[], attempt));
     all.add("AttemptList", list_of("Attempt"));

@@ -59,6 +59,7 @@ impl Transport for Scripted {
                 body: Bytes::from_static(b"said"),
                 complete: true,
                 content_type: None,
+                peer: None,
             }
             .into())
         }

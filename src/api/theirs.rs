@@ -3,7 +3,7 @@
 //! Seqs and the numbers of endpoints count what all tenants have. So a tenant is shown no seq, its deliveries are named by its
 //! own event and endpoint, and its lists go on after its own events.
 
-use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, str::FromStr, sync::Arc};
 
 use super::{
     call::Call,
@@ -11,15 +11,10 @@ use super::{
 };
 use crate::{
     Endpoint, EndpointId, Timestamp,
-    endpoint::{EndpointKey, policy::Guard},
     error::{Invalid, StoreError},
     event::{Accepted, EventId, Tenant},
-    pipeline::reaches_further,
-    store::{AttemptPlace, AttemptRow, DeliveryId},
+    store::{AttemptPlace, AttemptRow, DeliveryId, Peer},
 };
-
-/// So long after a change an attempt may still be made as before it.
-const SETTLING: Duration = Duration::from_secs(5);
 
 /// How a caller names a delivery; see [`Call::name_of`].
 pub(super) struct DeliveryName(String);
@@ -93,14 +88,14 @@ impl Call {
         self.known_endpoint(id).ok_or_else(|| Problem::not_found(format_args!("endpoint {id}")))
     }
 
-    /// Whether the caller may read what an endpoint answered to an attempt that began `at`. A tenant reads what public addresses
-    /// said: others may be the operator's. So nothing is shown while the operator lets any endpoint reach more, and nothing that
-    /// was answered before the endpoint was as it is.
-    pub(super) fn may_see_answers_of(&self, id: &EndpointId, key: EndpointKey, at: Timestamp) -> bool {
-        let hooks = &self.hooks().0;
-        let widened = || hooks.allow_loopback || !hooks.perimeter.allow.is_empty();
-        let known = || self.known_endpoint(id).filter(|endpoint| endpoint.key == key);
-        self.tenant().is_none() || !widened() && known().is_some_and(|endpoint| was_public(&endpoint, at))
+    /// Whether the caller may read what this one answered. A tenant reads what public addresses said: others may be the operator's.
+    pub(super) fn may_read_answer_of(&self, peer: Option<Peer>) -> bool {
+        self.tenant().is_none() || peer.is_some_and(|peer| peer.public)
+    }
+
+    /// The address of this one, for callers who may know what names mean inside.
+    pub(super) fn address_of(&self, peer: Option<Peer>) -> Option<SocketAddr> {
+        peer.filter(|_| self.tenant().is_none()).map(|peer| peer.address)
     }
 
     /// The name of a delivery: its id; for a tenant `dlv_<event>.<endpoint>.<run>`.
@@ -178,12 +173,6 @@ impl Call {
         let found = self.hooks().store().event(Some(tenant.clone()), id).await?;
         found.map(|found| Some(found.event.seq)).ok_or_else(unknown)
     }
-}
-
-/// Whether an attempt that began `at` can have reached public addresses only, if the process lets no endpoint reach more.
-fn was_public(endpoint: &Endpoint, at: Timestamp) -> bool {
-    let unchanged = endpoint.version == 1 || at > endpoint.updated_at.after(SETTLING);
-    unchanged && !reaches_further(endpoint) && endpoint.settings.guard == Guard::Public
 }
 
 fn attempt_parts(place: &str) -> Option<(Timestamp, u32, String)> {

@@ -16,7 +16,7 @@ use crate::{
     error::{Fault, Invalid},
     event::MAX_DATA_BYTES,
     pipeline::{Tested, Trial},
-    transport::Reply,
+    transport::{Reply, peer_of},
 };
 
 const LIMIT: usize = MAX_DATA_BYTES + (4 << 10);
@@ -28,13 +28,12 @@ pub(super) async fn test(call: Call) -> Answer {
     if !body.bytes.is_empty() && kind != "application/json" {
         return Err(Problem::new(Kind::UnsupportedMediaType, "send application/json, or no body"));
     }
-    let endpoint = call.endpoint(&id)?;
+    call.endpoint(&id)?;
     let trial = trial(&body.bytes)?;
     drop(body);
-    let at = call.hooks().clock().now().wall;
     let Tested { delivered, answer, duration, .. } = call.hooks().test_endpoint(&id, trial).await?;
     let (response, failure) = (answer.as_ref().ok().and_then(Reply::response), answer.as_ref().err());
-    let seen = call.may_see_answers_of(&id, endpoint.key, at);
+    let seen = call.may_read_answer_of(peer_of(&answer));
     let error = failure.map(|failure| failure.detail.clone());
     ok(&json!({
         "outcome": if delivered { "delivered" } else { "failed" },

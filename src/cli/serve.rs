@@ -85,6 +85,7 @@ async fn reload(options: &Options, hooks: &Hookmill, in_force: &mut InForce) {
     match hooks.apply(read.declared).await {
         Ok(Applied { created, changed, unchanged, released, removed, .. }) => {
             in_force.drain = read.drain;
+            hooks.set_max_endpoints_per_tenant(whole(read.max_endpoints_per_tenant));
             info!(event = "config.reloaded", created, changed, unchanged, released, removed, "the file is in force");
         }
         Err(error) => error!(event = "config.refused", %error, "the file could not be followed"),
@@ -117,7 +118,8 @@ impl Running {
         let builder = allow.into_iter().fold(builder, Builder::guard_allow);
         let builder = file_roots.into_iter().fold(builder, Builder::file_root);
         let builder = builder.retention(settings.retention);
-        let builder = builder.chain_bytes(usize::try_from(settings.chain_bytes).unwrap_or(usize::MAX));
+        let builder = builder.chain_bytes(whole(settings.chain_bytes));
+        let builder = builder.max_endpoints_per_tenant(whole(settings.max_endpoints_per_tenant));
         let builder = disk_reserve.into_iter().fold(builder, Builder::disk_reserve);
         let builder = secret_key_file.into_iter().fold(builder, Builder::secret_key_file);
         let builder = secret_keys()?.into_iter().fold(builder, Builder::secret_keys);
@@ -144,6 +146,10 @@ impl Running {
         self.server.stop(false).await;
         report
     }
+}
+
+fn whole(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// The variable with the key itself: not among the options, as these are for everybody on the machine to see.

@@ -116,9 +116,7 @@ impl Parts {
 /// Makes one attempt. The transport may be a host's own code: its panic is an answer like others.
 pub(crate) async fn exchange(transport: &dyn Transport, attempt: Attempt) -> Answer {
     let exchange = AssertUnwindSafe(async { transport.send(attempt).await }).catch_unwind();
-    exchange
-        .await
-        .unwrap_or_else(|_| Err(Failure { kind: FailureKind::Internal, detail: "the transport panicked".to_owned() }))
+    exchange.await.unwrap_or_else(|_| Err(Failure::new(FailureKind::Internal, "the transport panicked")))
 }
 
 impl Delivery {

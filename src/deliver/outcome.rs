@@ -136,7 +136,8 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &'static str) -> Answer {
-        Ok(Response { status, retry_after: None, body: body.into(), complete: true, content_type: None }.into())
+        Ok(Response { status, retry_after: None, body: body.into(), complete: true, content_type: None, peer: None }
+            .into())
     }
 
     #[test]
@@ -191,9 +192,15 @@ mod tests {
 
     #[test]
     fn a_cut_body_is_not_valid_json() {
-        let cut =
-            Ok(Response { status: 200, retry_after: None, body: "1".into(), complete: false, content_type: None }
-                .into());
+        let cut = Ok(Response {
+            status: 200,
+            retry_after: None,
+            body: "1".into(),
+            complete: false,
+            content_type: None,
+            peer: None,
+        }
+        .into());
         assert_ne!(Outcome::of(&cut, Success::Json200), Outcome::Success);
     }
 
@@ -201,7 +208,8 @@ mod tests {
     fn asking_for_time_is_no_fault_and_only_with_a_time() {
         let asked = |status| {
             let retry_after = Some(RetryAfter::Delay(Duration::from_secs(1)));
-            let response = Response { status, retry_after, body: "".into(), complete: true, content_type: None };
+            let response =
+                Response { status, retry_after, body: "".into(), complete: true, content_type: None, peer: None };
             Outcome::of(&Ok(response.into()), Success::Status2xx)
         };
         assert_eq!(asked(429).health(), Health::Neutral);

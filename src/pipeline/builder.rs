@@ -24,6 +24,7 @@ use super::{
     enrich::{self, Enricher, Hook},
     found::{Own, endpoints, known, recover, rules, stored_chains},
     operational::Listeners,
+    room::ENDPOINTS_OF_A_TENANT,
     tokens::Keyring,
 };
 use crate::{
@@ -77,6 +78,7 @@ pub struct Builder {
     file_roots: Vec<PathBuf>,
     intake: (usize, usize),
     chain_bytes: usize,
+    max_endpoints_per_tenant: usize,
     retention: Retention,
     seed: u64,
     #[cfg(feature = "sqlite")]
@@ -109,6 +111,7 @@ impl Default for Builder {
             file_roots: Vec::new(),
             intake: (INTAKE_EVENTS, INTAKE_BYTES),
             chain_bytes: CHAIN_BYTES,
+            max_endpoints_per_tenant: ENDPOINTS_OF_A_TENANT,
             retention: Retention::default(),
             seed: fastrand::u64(..),
             #[cfg(feature = "sqlite")]
@@ -182,6 +185,13 @@ impl Builder {
     /// when no other does.
     pub fn chain_bytes(mut self, bytes: usize) -> Self {
         self.chain_bytes = bytes.max(1);
+        self
+    }
+
+    /// Sets how many endpoints each tenant may have, 1000 otherwise. A further one is refused, whoever asks for it; those of the
+    /// program and of the operator's file count too, and never are.
+    pub fn max_endpoints_per_tenant(mut self, most: usize) -> Self {
+        self.max_endpoints_per_tenant = most;
         self
     }
 
@@ -375,6 +385,7 @@ impl Builder {
             job_places: Arc::default(),
             ends: super::rotation::Ends::default(),
             allow_loopback: self.allow_loopback,
+            max_endpoints_per_tenant: self.max_endpoints_per_tenant.into(),
             perimeter,
             file_root: self.file_roots.first().cloned(),
             data_dir: self.dir(),

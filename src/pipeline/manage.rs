@@ -71,7 +71,7 @@ impl Hookmill {
     /// Creates an endpoint from its JSON form; one without `id` gets an id, and one that signs without a secret gets a secret.
     ///
     /// # Errors
-    /// Every mistake at once; a conflict when the id is taken.
+    /// Every mistake at once; a conflict when the id is taken, or its tenant has as many endpoints as it may.
     pub async fn create_endpoint(
         &self,
         id: Option<EndpointId>,
@@ -95,6 +95,7 @@ impl Hookmill {
             if hooks.endpoint(&id).is_some() {
                 return Err(ManageError::Conflict(format!("an endpoint with the id {id} exists")));
             }
+            hooks.expect_room_for(&settings)?;
             hooks.expect_undisturbed(&id, &settings)?;
             hooks.insert(id, settings).await
         })
@@ -120,7 +121,7 @@ impl Hookmill {
     ///
     /// # Errors
     /// Every mistake at once; [`ManageError::Stale`]; a conflict when the endpoint belongs to the program or the file and
-    /// more than its state would change, or it would be disabled.
+    /// more than its state would change, or it would be disabled; or its tenant would be a new one that has as many as it may.
     pub async fn replace_endpoint(
         &self,
         id: EndpointId,
@@ -145,6 +146,7 @@ impl Hookmill {
                 None if version.is_some() => Err(not_found(&id)),
                 None => {
                     expect_free_id(&id)?;
+                    hooks.expect_room_for(&settings)?;
                     hooks.expect_undisturbed(&id, &settings)?;
                     Ok(Changed { old: None, new: hooks.insert(id, settings).await? })
                 }
@@ -228,6 +230,9 @@ impl Hookmill {
 
     pub(super) async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         self.expect_changeable(old, &settings)?;
+        if settings.tenant != old.settings.tenant {
+            self.expect_room_for(&settings)?;
+        }
         if settings.target != old.settings.target {
             self.expect_undisturbed(&old.id, &settings)?;
         }

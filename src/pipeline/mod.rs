@@ -17,6 +17,7 @@ mod operational;
 mod owner;
 mod publish;
 mod replay;
+mod room;
 mod rotation;
 mod scrape;
 #[cfg(feature = "sqlite")]
@@ -34,7 +35,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, Weak, atomic::Ordering},
+    sync::{
+        Arc, PoisonError, RwLock, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -82,14 +86,16 @@ pub(crate) use owner::Owners;
 pub use publish::{Acceptance, Emitted};
 use publish::{Counters, Shut, append_error};
 pub use replay::{EndpointReplay, Only};
+#[cfg(feature = "cli")]
+pub(crate) use room::ENDPOINTS_OF_A_TENANT;
 pub(crate) use through::{Turn, turn};
+#[cfg(feature = "api")]
+pub(crate) use tokens::Holder;
 use tokens::Keyring;
 pub use tokens::NewToken;
 pub(crate) use tokens::{LIFE, NAME};
 pub use trial::{Tested, Trial};
 pub use watch::EventStream;
-#[cfg(feature = "api")]
-pub(crate) use {tenants::reaches_further, tokens::Holder};
 
 /// A running Hookmill. Clones are handles to the same one; when the last is gone, it ends as after a crash: with a durable
 /// store nothing is lost. [`Hookmill::shutdown`] ends it in good order.
@@ -120,6 +126,7 @@ pub(crate) struct Inner {
     /// When old signing secrets end.
     pub(crate) ends: rotation::Ends,
     pub(crate) allow_loopback: bool,
+    pub(crate) max_endpoints_per_tenant: AtomicUsize,
     /// What may be reached.
     pub(crate) perimeter: Arc<Perimeter>,
     /// Below which files may be made through the API.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Whether an endpoint may reach what a tenant's may not: it was made by somebody who may more.
-pub(crate) fn reaches_further(endpoint: &Endpoint) -> bool {
+fn reaches_further(endpoint: &Endpoint) -> bool {
     let settings = &endpoint.settings;
     settings.target.file().is_some() || !matches!(settings.guard, Guard::Public | Guard::PublicAndLoopback)
 }

@@ -125,6 +125,7 @@ macro_rules! contract {
             pages_of_one_key,
         );
         $crate::store::contract::contract!($open, tenants;
+            an_attempt_tells_whom_it_reached,
             a_tenant_finds_its_own_events_and_deliveries,
             a_tenant_finds_its_own_dead_letters,
             a_tenant_finds_the_attempts_of_its_own_events,

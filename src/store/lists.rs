@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{DeadLetterSelection, DeliveryId};
+use super::{DeadLetterSelection, DeliveryId, Peer};
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey},
@@ -165,6 +165,8 @@ pub struct AttemptRow {
     pub error: Option<String>,
     /// The beginning of the answer, for failures.
     pub response: Bytes,
+    /// Whom it reached.
+    pub peer: Option<Peer>,
     /// The batch it was a part of.
     pub batch: Option<InBatch>,
 }

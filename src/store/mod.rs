@@ -4,6 +4,8 @@
 //! was accepted, [`Store::record`] and [`Store::settle`] are written behind it. Calls made one after another take effect in
 //! that order, and whatever is read or paged sees every write called for before it.
 
+#[cfg(any(test, feature = "api", feature = "sqlite"))]
+mod caller;
 #[cfg(test)]
 mod contract;
 mod flights;
@@ -13,6 +15,7 @@ mod keys;
 mod ledger;
 mod lists;
 pub mod memory;
+mod peer;
 mod reasons;
 mod rows;
 #[cfg(feature = "sqlite")]
@@ -38,11 +41,16 @@ use crate::{
     intake::Permit,
     metrics::StoreMetrics,
 };
+#[cfg(any(test, feature = "sqlite"))]
+pub(crate) use caller::caller;
+#[cfg(any(test, feature = "api"))]
+pub(crate) use caller::on_behalf_of;
 pub use flights::{Flight, Flights};
 pub use jobs::*;
 #[cfg(feature = "sqlite")]
 pub use keys::SecretKeys;
 pub use lists::*;
+pub use peer::Peer;
 pub use reasons::*;
 pub use rows::*;
 pub use space::*;

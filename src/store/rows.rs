@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{DeadReason, Debounced, DropReason, HeldDelivery, WindowChange};
+use super::{DeadReason, Debounced, DropReason, HeldDelivery, Peer, WindowChange};
 use crate::{
     clock::Timestamp,
     config::duration,
@@ -194,6 +194,8 @@ pub struct AttemptRecord {
     pub error: Option<String>,
     /// The beginning of the answer; kept for failures.
     pub response: Bytes,
+    /// Whom it reached.
+    pub peer: Option<Peer>,
     /// The request that was for several deliveries, where the endpoint has batches. All its attempts have the same error and
     /// response.
     pub batch: Option<Arc<BatchRequest>>,

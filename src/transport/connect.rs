@@ -55,14 +55,18 @@ async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Str
     for address in &addresses {
         dialer.judge(host, *address)?;
     }
-    let tcp = connect(addresses).await?;
+    let tcp = connect(addresses).await.map_err(|(failure, tried)| {
+        let peer = tried.map(|address| dialer.perimeter.peer(address, None));
+        Failure { peer, ..failure }
+    })?;
     let ends = tcp.set_nodelay(true).and_then(|()| Ok((tcp.peer_addr()?, tcp.local_addr()?)));
     let (peer, local) = ends.map_err(|error| Failure::new(FailureKind::Connect, error.to_string()))?;
     dialer.judge(host, peer)?;
     if peer.ip() == local.ip() {
         dialer.judge_this_machine(host, peer)?;
     }
-    Ok(Connection::new(uri, Stream::new(tcp)))
+    let peer = dialer.perimeter.peer(peer, Some(local.ip()));
+    Ok(Connection::new(uri, Stream::new(tcp, peer)))
 }
 
 impl Dialer {
@@ -83,18 +87,19 @@ impl Dialer {
     }
 }
 
-/// A connection to the first address that answers in its share of the time.
-async fn connect(mut addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
+/// A connection to the first address that answers in its share of the time; or why there is none, and the last one that was
+/// tried. What is said names no address: it would tell its reader what names mean inside.
+async fn connect(mut addresses: Vec<SocketAddr>) -> Result<TcpStream, (Failure, Option<SocketAddr>)> {
     addresses.truncate(TRIED);
     let share = CONNECT / u32::try_from(addresses.len()).unwrap_or(1).max(1);
-    let mut failure = Failure::new(FailureKind::Connect, "no address to connect to");
+    let (mut why, mut tried) = ("no address to connect to".to_owned(), None);
     for address in addresses {
-        let why = match timeout(share, TcpStream::connect(address)).await {
+        why = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no connection within {} ms", share.as_millis()),
         };
-        failure.detail = format!("{address}: {why}");
+        tried = Some(address);
     }
-    Err(failure)
+    Err((Failure::new(FailureKind::Connect, why), tried))
 }

@@ -15,7 +15,7 @@ use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport, retry_after, stream::Used};
+use super::{Answer, Attempt, Failure, FailureKind, Network, Peer, Response, Transport, retry_after, stream::Used};
 use pools::Pools;
 
 /// Longest `Content-Type` that is kept, in bytes.
@@ -74,13 +74,21 @@ impl Transport for HttpTransport {
             if let Some(socket) = used.socket() {
                 pools.keep(&socket, &pool);
             }
-            let answer = answer.unwrap_or_else(|_| Err(late())).map(Reply::from);
-            if let Err(Failure { kind: FailureKind::Blocked, detail }) = &answer {
+            let answer = of_peer(answer.unwrap_or_else(|_| Err(late())), used.peer());
+            if let Err(Failure { kind: FailureKind::Blocked, detail, .. }) = &answer {
                 warn!(event = "guard.blocked", endpoint = %attempt.endpoint.id, reason = detail, "address refused");
             }
             answer
         }
         .boxed_local()
+    }
+}
+
+/// With whom it was.
+fn of_peer(answer: Result<Response, Failure>, peer: Option<Peer>) -> Answer {
+    match answer {
+        Ok(response) => Ok(Response { peer, ..response }.into()),
+        Err(failure) => Err(Failure { peer: peer.or(failure.peer), ..failure }),
     }
 }
 
@@ -97,7 +105,7 @@ async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Result<Res
         head.headers().get(header::RETRY_AFTER).and_then(|value| retry_after::parse(value.to_str().ok()?));
     let content_type = content_type(&head);
     let (body, complete) = read(head, used, attempt.keep).await?;
-    Ok(Response { status, retry_after, body, complete, content_type })
+    Ok(Response { status, retry_after, body, complete, content_type, peer: None })
 }
 
 fn content_type<S>(head: &ClientResponse<S>) -> Option<String> {

@@ -21,6 +21,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
+pub use crate::store::Peer;
 use crate::{clock::Timestamp, endpoint::Endpoint, event::Accepted};
 pub use batch::batch_id;
 #[cfg(unix)]
@@ -65,6 +66,14 @@ impl Attempt {
 /// What came back.
 pub type Answer = Result<Reply, Failure>;
 
+/// Whom an answer is from, or a failure was with.
+pub(crate) fn peer_of(answer: &Answer) -> Option<Peer> {
+    match answer {
+        Ok(reply) => reply.response().and_then(|response| response.peer),
+        Err(failure) => failure.peer,
+    }
+}
+
 /// What the receiver did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -103,6 +112,8 @@ pub struct Response {
     pub complete: bool,
     /// What the receiver calls it: `Content-Type`, up to 256 bytes.
     pub content_type: Option<String>,
+    /// Whom it is from, where the transport knows. Tenants are shown the body only where this is public.
+    pub peer: Option<Peer>,
 }
 
 /// Bytes of an answer to a delivery that are read and kept; the rest is never read.
@@ -123,8 +134,10 @@ pub enum RetryAfter {
 pub struct Failure {
     /// Where it broke.
     pub kind: FailureKind,
-    /// What happened, for people; without secrets.
+    /// What happened, for people; without secrets, and without addresses that a name leads to.
     pub detail: String,
+    /// Whom it was with, where the transport knows.
+    pub peer: Option<Peer>,
 }
 
 impl Failure {
@@ -132,7 +145,7 @@ impl Failure {
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         let detail: String = detail.into();
         let detail = if detail.contains(char::is_control) { printable(&detail) } else { detail };
-        Self { kind, detail }
+        Self { kind, detail, peer: None }
     }
 }
 

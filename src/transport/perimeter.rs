@@ -14,6 +14,7 @@ use super::guard::{self, Allowed, Blocked, Surroundings};
 use crate::{
     clock::{Clock, Mono},
     endpoint::policy::Guard,
+    store::Peer,
 };
 
 /// How long the addresses of the interfaces are believed.
@@ -56,6 +57,15 @@ impl Perimeter {
     /// The same for an address that is this machine's, whether one of its interfaces has it or not.
     pub(super) fn judge_as_own(&self, address: SocketAddr, guard: Guard) -> Result<(), Blocked> {
         guard::judge(address, guard, &self.surroundings(&[address.ip().to_canonical()]))
+    }
+
+    /// What is recorded of a connection to `address` whose own end is `local`. Nothing that the operator allows makes an address
+    /// public, and none of this machine's is.
+    pub(super) fn peer(&self, address: SocketAddr, local: Option<IpAddr>) -> Peer {
+        let own = self.interfaces.addresses();
+        let around = Surroundings { allow: &[], ..self.surroundings(&own) };
+        let public = local != Some(address.ip()) && guard::judge(address, Guard::Public, &around).is_ok();
+        Peer { address: SocketAddr::new(address.ip().to_canonical(), address.port()), public }
     }
 
     /// Whether `guard` lets an endpoint have `url`, as far as can be told without asking for its name.
@@ -140,6 +150,36 @@ mod tests {
     fn the_interfaces_of_this_machine_are_found() {
         let found = list().unwrap();
         assert!(found.iter().any(IpAddr::is_loopback), "{found:?}");
+    }
+
+    #[test]
+    fn a_peer_is_public_whatever_is_allowed_only_where_it_is_a_global_address_of_another_machine() {
+        const OWN: &[IpAddr] = &[IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 114, 7))];
+        let mut perimeter = Perimeter::on_a_machine_with(OWN);
+        perimeter.allow = ["10.0.0.0/8:*", "127.0.0.0/8:*", "203.0.114.7/32:*", "169.254.169.254/32:*", "8.8.8.8/32:*"]
+            .map(|network| network.parse().unwrap())
+            .to_vec();
+        let public = |address: &str, local: Option<&str>| {
+            perimeter.peer(address.parse().unwrap(), local.map(|local| local.parse().unwrap())).public
+        };
+        for address in ["8.8.8.8:443", "1.1.1.1:80", "[2606:4700::1111]:443", "[::ffff:1.1.1.1]:80"] {
+            assert!(public(address, Some("10.0.0.7")), "{address}");
+        }
+        for address in [
+            "10.0.0.1:443",
+            "127.0.0.1:80",
+            "169.254.169.254:80",
+            "203.0.114.7:443",
+            "[::1]:80",
+            "[fd00::1]:80",
+            "[::ffff:10.0.0.1]:80",
+            "[64:ff9b::a00:1]:80",
+        ] {
+            assert!(!public(address, None), "{address}");
+        }
+        assert!(!public("8.8.8.8:443", Some("8.8.8.8")), "a connection that has not left this machine");
+        let mapped = perimeter.peer("[::ffff:1.1.1.1]:80".parse().unwrap(), None);
+        assert_eq!(mapped.address.to_string(), "1.1.1.1:80");
     }
 
     #[test]

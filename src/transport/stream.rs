@@ -18,7 +18,7 @@ use std::{
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::clock::Mono;
+use crate::{clock::Mono, store::Peer};
 
 /// A TCP connection until it is closed, and since when nobody uses it.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(super) struct Socket {
     pub(super) idle_since: Cell<Option<Mono>>,
     /// Whether it stands among those that may be idle.
     pub(super) listed: Cell<bool>,
+    peer: Peer,
 }
 
 impl Socket {
@@ -57,6 +58,8 @@ pub(super) struct Used(Rc<Exchange>);
 #[derive(Default)]
 struct Exchange {
     socket: RefCell<Weak<Socket>>,
+    /// Its other end, also once it is closed.
+    peer: Cell<Option<Peer>>,
     /// Bytes that came since the last were sent, or since the head of the answer is there.
     came: Cell<usize>,
     /// How many may come after the head; `None` before it is there.
@@ -111,6 +114,11 @@ impl Used {
         held && self.socket().is_none()
     }
 
+    /// Whom it was with; `None` when nothing was written.
+    pub(super) fn peer(&self) -> Option<Peer> {
+        self.0.peer.get()
+    }
+
     /// The connection, if it is still there.
     pub(super) fn socket(&self) -> Option<Rc<Socket>> {
         self.0.socket.borrow().upgrade()
@@ -121,8 +129,9 @@ impl Used {
 pub(super) struct Stream(Rc<Socket>);
 
 impl Stream {
-    pub(super) fn new(tcp: TcpStream) -> Self {
-        Self(Rc::new(Socket { tcp: RefCell::new(Some(tcp)), idle_since: Cell::default(), listed: Cell::default() }))
+    pub(super) fn new(tcp: TcpStream, peer: Peer) -> Self {
+        let tcp = RefCell::new(Some(tcp));
+        Self(Rc::new(Socket { tcp, idle_since: Cell::default(), listed: Cell::default(), peer }))
     }
 
     fn with<T>(&self, closed: T, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
@@ -151,6 +160,7 @@ impl AsyncWrite for Stream {
         // Outside an exchange, such as in a farewell of TLS, there is nobody to tell.
         let _ = CURRENT.try_with(|used| {
             used.0.socket.replace(Rc::downgrade(&self.0));
+            used.0.peer.set(Some(self.0.peer));
             used.0.sent();
         });
         self.0.idle_since.set(None);

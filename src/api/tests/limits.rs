@@ -1,12 +1,19 @@
 //! Nobody keeps all places: jobs, test deliveries, answers that are read.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::{callers::call, *};
-use crate::{endpoint::policy::Guard, store::Scope};
+use super::{
+    super::{Shared, call::ok, mount::otherwise, rights::Need},
+    callers::call,
+    *,
+};
+use crate::{
+    event::Tenant,
+    store::{Peer, Scope, caller},
+};
 
 /// Answers nothing, and tells how many attempts there are and how long each may take at most.
 #[derive(Clone, Default)]
@@ -127,6 +134,24 @@ fn a_test_delivery_ends_when_its_client_hangs_up() {
     });
 }
 
+#[test]
+fn what_a_call_reads_is_read_for_the_tenant_of_its_token() {
+    run(async {
+        let client = Client::of_tokens(200).await;
+        let tokens = [client.token([Scope::Read], Some("acme")).await, client.token([Scope::Read], None).await];
+        let shared = Arc::new(Shared::new(&client.hooks, Access::tokens()));
+        let told = otherwise(&shared, Need::Token, |_| async { ok(&json!(caller().as_ref().map(Tenant::as_str))) });
+        let app = init_service(App::new().default_service(told)).await;
+        for method in [Method::GET, Method::POST] {
+            for (token, tenant) in tokens.iter().zip([json!("acme"), Value::Null]) {
+                let request = request(method.clone(), "/").insert_header(("authorization", format!("Bearer {token}")));
+                let body = to_bytes(call_service(&app, request.to_request()).await.into_body()).await.unwrap();
+                assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), tenant, "{method}");
+            }
+        }
+    });
+}
+
 #[cfg(feature = "sqlite")]
 #[test]
 fn calls_at_the_same_time_start_no_more_jobs_than_one_after_another() {
@@ -159,59 +184,98 @@ fn calls_at_the_same_time_start_no_more_jobs_than_one_after_another() {
     });
 }
 
-/// What a tenant's token shows of what the endpoint `e` answered: to its attempts, newest first, and to a test delivery.
-async fn shown(client: &Client, token: &str) -> (Vec<Value>, Value) {
-    let attempts = client.with(token, request(Method::GET, "/v1/endpoints/e/attempts")).await.value(StatusCode::OK);
-    let attempts = attempts["items"].as_array().unwrap().iter().map(|attempt| attempt["response"].clone()).collect();
-    let tested = client.with(token, request(Method::POST, "/v1/endpoints/e/test")).await.value(StatusCode::OK);
-    (attempts, tested["response"].clone())
-}
-
-async fn attempted(client: &Client, count: u64) {
-    client.post("/v1/events", &json!({"topic": "t", "data": 1, "tenant": "acme"})).await.value(StatusCode::ACCEPTED);
-    client.until("/v1/stats", |stats| stats["deliveries"]["dead_lettered"] == count).await;
-}
-
 #[test]
-fn a_tenant_reads_no_answer_that_may_have_come_from_a_private_address() {
+fn a_tenant_has_no_more_endpoints_than_it_may() {
     run(async {
-        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(|| Scripted(500));
-        let open = Client { hooks: builder.start().await.unwrap(), access: Access::unguarded() };
-        let client = Client { hooks: open.hooks.clone(), access: Access::tokens() };
-        let token = client.token([Scope::Read, Scope::Admin], Some("acme")).await;
-        open.endpoint_of("e", Some("acme")).await;
-        attempted(&open, 1).await;
-        assert_eq!(
-            shown(&client, &token).await,
-            (vec![json!("said")], json!("said")),
-            "it was never anything but public"
-        );
+        let own = crate::Endpoint::http("own", "https://example.org/").tenant("acme");
+        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(|| Scripted(200));
+        let hooks = builder.endpoint(own).max_endpoints_per_tenant(3).start().await.unwrap();
+        let open = Client { hooks: hooks.clone(), access: Access::unguarded() };
+        let client = Client { hooks: hooks.clone(), access: Access::tokens() };
+        let [acme, globex] = [
+            client.token([Scope::Read, Scope::Admin], Some("acme")).await,
+            client.token([Scope::Read, Scope::Admin], Some("globex")).await,
+        ];
+        let url = json!({"url": "https://example.org/"});
+        let make = async |token: &str| client.with(token, call(&Method::POST, "/v1/endpoints", Some(&url))).await;
+        let first = make(&acme).await.value(StatusCode::CREATED)["id"].as_str().unwrap().to_owned();
+        make(&acme).await.value(StatusCode::CREATED);
+        let refused = make(&acme).await;
+        refused.problem(409, "conflict");
+        let said = String::from_utf8_lossy(&refused.body).into_owned();
+        assert!(said.contains("`max_endpoints_per_tenant`") && said.contains("acme"), "{said}");
 
-        let guard = async |guard: &str| {
-            let patched = open.json(Method::PATCH, "/v1/endpoints/e", &json!({"guard": guard})).await;
-            patched.value(StatusCode::OK);
-        };
-        guard("private").await;
-        attempted(&open, 2).await;
-        guard("public").await;
-        assert_eq!(open.hooks.endpoint(&"e".parse().unwrap()).unwrap().settings.guard, Guard::Public);
-        let hidden = (vec![Value::Null, Value::Null], Value::Null);
-        assert_eq!(shown(&client, &token).await, hidden, "made before the endpoint was as it is");
-        let operator = open.get("/v1/endpoints/e/attempts").await.value(StatusCode::OK);
-        assert_eq!(operator["items"][0]["response"], "said");
+        let of = |tenant: &str| json!({"url": "https://example.org/", "tenant": tenant});
+        open.post("/v1/endpoints", &of("acme")).await.problem(409, "conflict");
+        open.json(Method::PUT, "/v1/endpoints/new", &of("acme")).await.problem(409, "conflict");
+        open.json(Method::PUT, "/v1/endpoints/new", &of("*")).await.value(StatusCode::CREATED);
+        open.json(Method::PATCH, "/v1/endpoints/new", &json!({"tenant": "acme"})).await.problem(409, "conflict");
+        make(&globex).await.value(StatusCode::CREATED);
+        // What is there can be changed, and set to what it is.
+        let path = format!("/v1/endpoints/{first}");
+        open.json(Method::PUT, &path, &of("acme")).await.value(StatusCode::OK);
+        let named = call(&Method::PATCH, &path, Some(&json!({"name": "mine"})));
+        client.with(&acme, named).await.value(StatusCode::OK);
+        // The program's own count, and are not refused.
+        hooks.set_endpoint(crate::Endpoint::http("further", "https://example.org/").tenant("acme")).await.unwrap();
+        open.delete(&path).await;
+        make(&acme).await.problem(409, "conflict");
+        hooks.set_max_endpoints_per_tenant(4);
+        make(&acme).await.value(StatusCode::CREATED);
+        make(&acme).await.problem(409, "conflict");
     });
 }
 
+/// Answers 500 as this one.
+#[derive(Clone, Default)]
+struct Reached(Arc<Mutex<Option<Peer>>>);
+
+impl Transport for Reached {
+    fn send(&self, _: Attempt) -> LocalBoxFuture<'static, Answer> {
+        let peer = *self.0.lock().unwrap();
+        let said = Response {
+            status: 500,
+            retry_after: None,
+            body: Bytes::from_static(b"said"),
+            complete: true,
+            content_type: None,
+            peer,
+        };
+        std::future::ready(Ok(said.into())).boxed_local()
+    }
+}
+
 #[test]
-fn a_tenant_reads_no_answers_while_the_operator_lets_endpoints_reach_more() {
+fn a_tenant_reads_what_public_addresses_answered_and_nothing_else() {
     run(async {
-        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(|| Scripted(500));
+        let from = Reached::default();
+        let made = from.clone();
+        let builder = Hookmill::builder().in_memory().delivery_threads(1).transport(move || made.clone());
         let builder = builder.guard_allow("10.1.0.0/16:443".parse().unwrap());
         let open = Client { hooks: builder.start().await.unwrap(), access: Access::unguarded() };
         let client = Client { hooks: open.hooks.clone(), access: Access::tokens() };
         let token = client.token([Scope::Read, Scope::Admin], Some("acme")).await;
         open.endpoint_of("e", Some("acme")).await;
-        attempted(&open, 1).await;
-        assert_eq!(shown(&client, &token).await, (vec![Value::Null], Value::Null));
+        let peer = |address: &str, public| Some(Peer { address: address.parse().unwrap(), public });
+        let peers = [peer("203.0.113.9:443", true), peer("10.1.2.3:443", false), None];
+        for (count, peer) in (1..).zip(peers) {
+            *from.0.lock().unwrap() = peer;
+            let event = json!({"topic": "t", "data": 1, "tenant": "acme"});
+            open.post("/v1/events", &event).await.value(StatusCode::ACCEPTED);
+            open.until("/v1/stats", |stats| stats["deliveries"]["dead_lettered"] == count).await;
+            let tested = client.with(&token, request(Method::POST, "/v1/endpoints/e/test")).await;
+            let said = tested.value(StatusCode::OK)["response"].clone();
+            assert_eq!(said == "said", peer.is_some_and(|peer| peer.public), "{peer:?}: {said}");
+        }
+        let path = "/v1/endpoints/e/attempts";
+        let shown = |list: Value, name: &str| -> Vec<Value> {
+            list["items"].as_array().unwrap().iter().map(|attempt| attempt[name].clone()).collect()
+        };
+        let own = client.with(&token, request(Method::GET, path)).await.value(StatusCode::OK);
+        assert_eq!(shown(own.clone(), "response"), [Value::Null, Value::Null, json!("said")]);
+        assert_eq!(shown(own, "address"), [Value::Null, Value::Null, Value::Null]);
+        let operators = open.get(path).await.value(StatusCode::OK);
+        assert_eq!(shown(operators.clone(), "response"), [json!("said"), json!("said"), json!("said")]);
+        assert_eq!(shown(operators, "address"), [Value::Null, json!("10.1.2.3:443"), json!("203.0.113.9:443")]);
     });
 }

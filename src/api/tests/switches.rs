@@ -107,8 +107,15 @@ fn a_test_may_bring_its_topic_and_data() {
             let event = attempt.event();
             let said = format!("{} {} {}", event.id, event.topic, String::from_utf8_lossy(&event.data));
             async move {
-                Ok(Response { status: 200, retry_after: None, body: said.into(), complete: true, content_type: None }
-                    .into())
+                Ok(Response {
+                    status: 200,
+                    retry_after: None,
+                    body: said.into(),
+                    complete: true,
+                    content_type: None,
+                    peer: None,
+                }
+                .into())
             }
             .boxed_local()
         }

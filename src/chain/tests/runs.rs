@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn answer(status: u16, body: impl Into<Bytes>) -> Answer {
-    Ok(Response { status, retry_after: None, body: body.into(), complete: true, content_type: None }.into())
+    Ok(Response { status, retry_after: None, body: body.into(), complete: true, content_type: None, peer: None }.into())
 }
 
 fn at(millis: u64) -> Mono {
@@ -151,7 +151,15 @@ fn success_is_a_2xx_or_200_with_json() {
 #[test]
 fn an_answer_that_is_too_long_fails_the_step() {
     let cut = |body: &'static str| {
-        Ok(Response { status: 200, retry_after: None, body: body.into(), complete: false, content_type: None }.into())
+        Ok(Response {
+            status: 200,
+            retry_after: None,
+            body: body.into(),
+            complete: false,
+            content_type: None,
+            peer: None,
+        }
+        .into())
     };
     let more = json!({"final_response": true, "attempts": 1, "max_response_bytes": 4});
     let (mut run, _) = start(&[step("a", &more)]);

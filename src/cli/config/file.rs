@@ -41,6 +41,9 @@ const RETENTION: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::
 /// Bytes that chains may hold: up to 1 TiB.
 pub(super) const CHAIN_BYTES: RangeInclusive<u64> = 1..=1 << 40;
 
+/// The most endpoints of one tenant.
+pub(super) const ENDPOINTS_PER_TENANT: RangeInclusive<u64> = 1..=1_000_000;
+
 /// The most connections at once.
 pub(super) const MOST_CONNECTIONS: usize = 1_000_000;
 
@@ -56,6 +59,7 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) disk_reserve: Option<u64>,
     pub(super) retention: RetentionOptions,
     pub(super) chain_bytes: Option<u64>,
+    pub(super) max_endpoints_per_tenant: Option<u64>,
     pub(super) tls: Option<TlsFiles>,
     pub(super) hosts: Vec<Host>,
     pub(super) max_connections: Option<usize>,
@@ -146,6 +150,9 @@ fn config(fields: &mut Fields<'_>, over: &GuardOptions) -> ConfigFile {
         disk_reserve: fields.take("disk_reserve").and_then(|field| field.whole(0..=LARGEST_DISK)),
         retention: fields.take("retention").and_then(|field| retention(&field)).unwrap_or_default(),
         chain_bytes: fields.take("chain_bytes").and_then(|field| field.whole(CHAIN_BYTES)),
+        max_endpoints_per_tenant: fields
+            .take("max_endpoints_per_tenant")
+            .and_then(|field| field.whole(ENDPOINTS_PER_TENANT)),
         tls: fields.take("tls").and_then(|field| tls(&field)),
         hosts: fields.take("hosts").and_then(|field| hosts::read(&field)).unwrap_or_default(),
         max_connections: fields.take("max_connections").and_then(|field| field.whole(1..=MOST_CONNECTIONS)),
@@ -246,7 +253,7 @@ mod tests {
             "listen": "localhost", "data_dir": "", "allow_loopback": "yes", "drain": "1d", "endpoint": [],
             "guard_allow": ["10.1.0.0/16:443", "10.1.0.1/16:443"], "https_only": 1,
             "file_roots": ["/var/log", "logs", 7],
-            "retention": {"events": "0s", "outcome": "1d"}, "chain_bytes": 0,
+            "retention": {"events": "0s", "outcome": "1d"}, "chain_bytes": 0, "max_endpoints_per_tenant": 0,
             "tls": {"cert": "a.pem", "keys": "b.pem"}, "hosts": ["a.example", "b:1", "x y"], "max_connections": 0,
             "endpoints": [
                 {"id": "a", "url": "https://a.example"},
@@ -274,6 +281,7 @@ mod tests {
                 "#/retention/events",
                 "#/retention/outcome",
                 "#/chain_bytes",
+                "#/max_endpoints_per_tenant",
                 "#/tls/key",
                 "#/tls/keys",
                 "#/hosts/1",

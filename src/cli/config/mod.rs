@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Failed, Outcome};
 use file::GuardOptions;
 pub(super) use file::{ConfigFile, FileError};
-pub(super) use options::{CHAINS_HOLD, InForce, Options};
+pub(super) use options::{CHAINS_HOLD, ENDPOINTS_OF_A_TENANT, InForce, Options};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Config {

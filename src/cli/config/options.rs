@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     ConfigFile, FileError,
-    file::{CHAIN_BYTES, GuardOptions, MOST_CONNECTIONS, RetentionOptions},
+    file::{CHAIN_BYTES, ENDPOINTS_PER_TENANT, GuardOptions, MOST_CONNECTIONS, RetentionOptions},
 };
 use crate::{
     Declared,
@@ -63,6 +63,12 @@ pub(in crate::cli) struct Options {
     /// Bytes that all invocations of chains may hold in memory [default: 1 GiB]
     #[arg(long, value_name = "BYTES", env = "HOOKMILL_CHAIN_BYTES", value_parser = clap::value_parser!(u64).range(CHAIN_BYTES))]
     chain_bytes: Option<u64>,
+    /// Endpoints that each tenant may have; further ones are refused [default: 1000]
+    #[arg(
+        long, value_name = "N", env = "HOOKMILL_MAX_ENDPOINTS_PER_TENANT",
+        value_parser = clap::value_parser!(u64).range(ENDPOINTS_PER_TENANT)
+    )]
+    max_endpoints_per_tenant: Option<u64>,
     /// File with the key that secrets are sealed with in the data directory, outside of it; or give the key itself in the variable
     /// HOOKMILL_SECRET_KEY
     #[arg(long, value_name = "FILE", env = "HOOKMILL_SECRET_KEY_FILE")]
@@ -93,6 +99,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// Bytes that chains may hold, unless said otherwise.
 pub(in crate::cli) const CHAINS_HOLD: u64 = pipeline::CHAIN_BYTES as u64;
 
+/// Endpoints of one tenant, unless said otherwise.
+pub(in crate::cli) const ENDPOINTS_OF_A_TENANT: u64 = pipeline::ENDPOINTS_OF_A_TENANT as u64;
+
 /// Every setting of the server as it is to be.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::cli) struct InForce {
@@ -107,6 +116,7 @@ pub(in crate::cli) struct InForce {
     pub(in crate::cli) disk_reserve: Option<u64>,
     pub(in crate::cli) retention: Retention,
     pub(in crate::cli) chain_bytes: u64,
+    pub(in crate::cli) max_endpoints_per_tenant: u64,
     pub(in crate::cli) tls: Option<TlsFiles>,
     /// Empty for the usual ones.
     pub(in crate::cli) hosts: Vec<Host>,
@@ -137,6 +147,10 @@ impl Options {
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
             retention: retention.or(file.retention).in_force(),
             chain_bytes: self.chain_bytes.or(file.chain_bytes).unwrap_or(CHAINS_HOLD),
+            max_endpoints_per_tenant: self
+                .max_endpoints_per_tenant
+                .or(file.max_endpoints_per_tenant)
+                .unwrap_or(ENDPOINTS_OF_A_TENANT),
             tls: tls.or(file.tls),
             hosts: if self.hosts.is_empty() { file.hosts } else { self.hosts.clone() },
             max_connections: self.max_connections.or(file.max_connections),
@@ -163,6 +177,7 @@ impl InForce {
                 "outcomes": duration::print(self.retention.outcomes),
             },
             "chain_bytes": self.chain_bytes,
+            "max_endpoints_per_tenant": self.max_endpoints_per_tenant,
             "tls": self.tls.as_ref().map(|files| json!({"cert": files.cert, "key": files.key})),
             "hosts": self.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "max_connections": self.max_connections,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Failed, Outcome, block_on,
     client::Api,
-    config::{CHAINS_HOLD, InForce},
+    config::{CHAINS_HOLD, ENDPOINTS_OF_A_TENANT, InForce},
     scratch::Scratch,
     serve::Running,
 };
@@ -73,6 +73,7 @@ impl Demo {
                 disk_reserve: Some(0),
                 retention: Retention::default(),
                 chain_bytes: CHAINS_HOLD,
+                max_endpoints_per_tenant: ENDPOINTS_OF_A_TENANT,
                 tls: None,
                 hosts: Vec::new(),
                 max_connections: None,

@@ -5,7 +5,7 @@ use crate::{
     clock::Now,
     deliver::outcome::{Health, Outcome, label},
     store::AttemptRecord,
-    transport::{Answer, Reply},
+    transport::{Answer, Reply, peer_of},
 };
 
 /// The attempt that has ended now, for the store, as its first delivery counts it.
@@ -24,6 +24,7 @@ pub(super) fn record(flight: &InFlight, outcome: Outcome, answer: &Answer, now: 
         status: response.map(|response| response.status),
         outcome: label(answer),
         error,
+        peer: peer_of(answer),
         batch: flight.batch.clone(),
         response: response.filter(|_| failed).map(|response| response.body.clone()).unwrap_or_default(),
     }

@@ -1,11 +1,11 @@
 //! How many test deliveries are made at once, and for whom: nobody keeps the others from theirs.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     endpoint::{Endpoint, EndpointKey, TenantScope},
     event::Tenant,
-    quota::{Quota, Share},
+    quota::{Quota, Quotas, Share},
 };
 
 /// Test deliveries at once.
@@ -21,8 +21,8 @@ const TO_AN_ENDPOINT: usize = 2;
 pub(super) struct Places {
     all: Arc<Quota>,
     tenants: Arc<Quota>,
-    of_tenants: HashMap<Tenant, Arc<Quota>>,
-    of_endpoints: HashMap<EndpointKey, Arc<Quota>>,
+    of_tenants: Quotas<Tenant>,
+    of_endpoints: Quotas<EndpointKey>,
 }
 
 impl Default for Places {
@@ -30,8 +30,8 @@ impl Default for Places {
         Self {
             all: Quota::new(AT_ONCE),
             tenants: Quota::new(TO_TENANTS),
-            of_tenants: HashMap::new(),
-            of_endpoints: HashMap::new(),
+            of_tenants: Quotas::new(TO_A_TENANT),
+            of_endpoints: Quotas::new(TO_AN_ENDPOINT),
         }
     }
 }
@@ -39,18 +39,12 @@ impl Default for Places {
 impl Places {
     /// What a test delivery to `endpoint` holds until it has ended; `None` when one of its bounds is reached.
     pub(super) fn take(&mut self, endpoint: &Endpoint) -> Option<Vec<Share>> {
-        let mut shares = vec![share(&mut self.of_endpoints, &endpoint.key, TO_AN_ENDPOINT)?];
+        let mut shares = vec![self.of_endpoints.take(&endpoint.key)?];
         if let TenantScope::Of(tenant) = &endpoint.settings.tenant {
-            shares.push(share(&mut self.of_tenants, tenant, TO_A_TENANT)?);
+            shares.push(self.of_tenants.take(tenant)?);
             shares.push(self.tenants.take(1)?);
         }
         shares.push(self.all.take(1)?);
         Some(shares)
     }
-}
-
-/// One of `most` that `of` may have. Whoever has none is not remembered.
-fn share<K: Clone + Eq + Hash>(quotas: &mut HashMap<K, Arc<Quota>>, of: &K, most: usize) -> Option<Share> {
-    quotas.retain(|_, quota| quota.used() > 0);
-    quotas.entry(of.clone()).or_insert_with(|| Quota::new(most)).take(1)
 }

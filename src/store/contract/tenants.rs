@@ -62,6 +62,20 @@ pub(in crate::store) fn a_tenant_finds_its_own_events_and_deliveries(bench: &Ben
     assert_eq!((attempts.len(), &attempts[0].of), (1, &acme()));
 }
 
+pub(in crate::store) fn an_attempt_tells_whom_it_reached(bench: &Bench) {
+    let (one, two) = (bench.endpoint("one"), bench.endpoint("two"));
+    let event = bench.routed("a", &[one, two]);
+    bench.settle(delivery(&event, one), success(1, 5), Next::Delivered);
+    for number in 1..4 {
+        bench.settle(delivery(&event, two), attempt(number, i64::from(number) + 9), retry(20));
+    }
+    bench.settle(delivery(&event, two), success(4, 25), Next::Delivered);
+    let attempts = get(bench.store.event_attempts(event.seq, AttemptPage::of(9)));
+    let reached: Vec<_> = attempts.iter().map(|row| (row.number, row.peer)).collect();
+    assert_eq!(reached, [1, 1, 2, 3, 4].map(|number| (number, peer(number))));
+    assert_eq!(reached.iter().filter(|(_, peer)| peer.is_some_and(|peer| peer.public)).count(), 3);
+}
+
 pub(in crate::store) fn a_tenant_finds_its_own_dead_letters(bench: &Bench) {
     let shop = Shop::open(bench);
     shop.each(|bench, id| bench.settle(id, attempt(1, 5), DEAD));

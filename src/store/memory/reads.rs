@@ -133,6 +133,7 @@ impl State {
                 outcome: attempt.outcome.to_owned(),
                 error: attempt.error.clone(),
                 response: attempt.response.clone(),
+                peer: attempt.peer,
                 batch: attempt.batch.as_ref().map(|batch| InBatch { id: batch.id.clone(), size: batch.size }),
             })
         })

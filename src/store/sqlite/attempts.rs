@@ -6,26 +6,27 @@ use bytes::Bytes;
 use rusqlite::{Connection, Params, Row, params};
 
 use super::{
-    codes::{signed, unsigned},
+    codes::{signed, text_error, unsigned},
     lists::delivery_id,
     read::{Sql, limit, moment, named, parsed, tenant},
 };
 use crate::{
     endpoint::{EndpointId, EndpointKey},
     event::Tenant,
-    store::{AttemptPage, AttemptRow, DeliveryId, InBatch},
+    store::{AttemptPage, AttemptRow, DeliveryId, InBatch, Peer},
 };
 
 /// Attempts: a delivery's own row stands for a first attempt that succeeded.
 const ATTEMPTS: &str = "
     SELECT d.seq, d.endpoint, d.run, p.id, e.id, a.number, a.at, a.micros, a.status, a.outcome,
-        coalesce(a.error, b.error), coalesce(a.response, b.response), b.id, b.size, p.tenant
+        coalesce(a.error, b.error), coalesce(a.response, b.response), b.id, b.size, p.tenant,
+        a.address, a.public
     FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
     JOIN attempts a ON a.seq = d.seq AND a.endpoint = d.endpoint AND a.run = d.run
     LEFT JOIN batches b ON b.endpoint = d.endpoint AND b.name = a.batch
     UNION ALL
     SELECT d.seq, d.endpoint, d.run, p.id, e.id, 1, d.last_at, d.last_micros, d.last_status, d.last_outcome, NULL, NULL,
-        b.id, b.size, p.tenant
+        b.id, b.size, p.tenant, d.last_address, d.last_public
     FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
     LEFT JOIN batches b ON b.endpoint = d.endpoint AND b.name = d.batch
     WHERE d.state = 1 AND d.attempts = 1";
@@ -47,7 +48,14 @@ fn attempt_row(row: &Row<'_>) -> Sql<AttemptRow> {
             Some(id) => Some(InBatch { id, size: row.get(13)? }),
             None => None,
         },
+        peer: peer(row)?,
     })
+}
+
+fn peer(row: &Row<'_>) -> Sql<Option<Peer>> {
+    let Some(address) = row.get_ref(15)?.as_str_or_null()? else { return Ok(None) };
+    let address = address.parse().map_err(|error| text_error(format!("{address} is no address: {error}")))?;
+    Ok(Some(Peer { address, public: row.get::<_, Option<bool>>(16)?.unwrap_or(false) }))
 }
 
 /// The places of attempts, and what lists are ordered by. A delivery with nothing in `attempts` has its one attempt in its own row.

@@ -219,7 +219,7 @@ mod tests {
                 params![seq, state, at],
             )
             .unwrap();
-            db.execute("INSERT INTO attempts VALUES (?1, 1, 0, 1, ?2, 0, 500, '5xx', NULL, NULL, NULL)", [seq, at])
+            db.execute("INSERT INTO attempts (seq, endpoint, run, number, at, micros, status, outcome) VALUES (?1, 1, 0, 1, ?2, 0, 500, '5xx')", [seq, at])
                 .unwrap();
         }
         db.execute("UPDATE meta SET value = ?1 WHERE name IN ('last_seq', 'judged_through')", [count]).unwrap();

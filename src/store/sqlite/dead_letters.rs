@@ -10,7 +10,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointKey, policy::DeadLetters},
-    event::{Tenant, Topic},
+    event::Topic,
     store::{
         DeadLetterSelection, DeliveryId, Job, LetterPlace,
         jobs::{LETTER_STEP, Letter},
@@ -20,36 +20,50 @@ use crate::{
 /// Dead letters that fall off at most when another one comes; the rest falls off in steps.
 const AT_ONCE: usize = 100;
 
-/// Dead letters that a walk looked at, oldest first within each endpoint, each with whether it is one of those meant.
+/// Dead letters that a walk looked at, oldest first within each endpoint, each with whether it is one of those meant. For a
+/// tenant only those of its endpoints are looked at.
 pub(super) fn look(
     db: &Connection,
     selection: &DeadLetterSelection,
     at: Timestamp,
     after: Option<LetterPlace>,
 ) -> rusqlite::Result<Vec<(LetterPlace, bool)>> {
+    let (first, last) = selection.endpoint.map_or((i64::MIN, i64::MAX), |EndpointKey(key)| (key, key));
+    let first = after.map_or(first, |place| first.max(place.endpoint.0));
+    let Some(tenant) = &selection.within else { return look_at(db, selection, at, after, (first, last), LETTER_STEP) };
+    let mut own =
+        db.prepare_cached("SELECT key FROM endpoints WHERE tenant = ?1 AND key BETWEEN ?2 AND ?3 ORDER BY key")?;
+    let mut own = own.query(params![tenant.as_str(), first, last])?;
+    let mut found = Vec::new();
+    while found.len() < LETTER_STEP {
+        let Some(row) = own.next()? else { break };
+        let key = row.get(0)?;
+        found.extend(look_at(db, selection, at, after, (key, key), LETTER_STEP - found.len())?);
+    }
+    Ok(found)
+}
+
+/// The same of the endpoints from `first` to `last`, at most so many.
+fn look_at(
+    db: &Connection,
+    selection: &DeadLetterSelection,
+    at: Timestamp,
+    after: Option<LetterPlace>,
+    (first, last): (i64, i64),
+    most: usize,
+) -> rusqlite::Result<Vec<(LetterPlace, bool)>> {
     let mut select = db.prepare_cached(
         "SELECT d.endpoint, d.settled_at, d.seq, d.run, d.created_at, d.reason, e.topic, e.tenant, p.tenant
-         FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
+         FROM deliveries d CROSS JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq
          WHERE d.state = 2 AND d.replayed_as IS NULL AND d.endpoint >= ?1 AND d.endpoint <= ?2
              AND (d.endpoint, d.settled_at, d.seq, d.run) > (?3, ?4, ?5, ?6)
-             AND (?8 IS NULL OR d.endpoint IN (SELECT key FROM endpoints WHERE tenant = ?8))
          ORDER BY d.endpoint, d.settled_at, d.seq, d.run LIMIT ?7",
     )?;
-    let (first, last) = selection.endpoint.map_or((i64::MIN, i64::MAX), |EndpointKey(key)| (key, key));
     let after = after.map_or((i64::MIN, i64::MIN, 0, 0), |place| {
         (place.endpoint.0, place.since.as_millis(), signed(place.seq), i64::from(place.run))
     });
-    let limit = i64::try_from(LETTER_STEP).unwrap_or(i64::MAX);
-    let mut rows = select.query(params![
-        first.max(after.0),
-        last,
-        after.0,
-        after.1,
-        after.2,
-        after.3,
-        limit,
-        selection.within.as_ref().map(Tenant::as_str)
-    ])?;
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut rows = select.query(params![first, last, after.0, after.1, after.2, after.3, limit])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (endpoint, since) = (EndpointKey(row.get(0)?), moment(row, 1)?);
@@ -69,7 +83,8 @@ impl Writer<'_> {
     pub(super) fn bury(&mut self, id: DeliveryId) -> rusqlite::Result<()> {
         let mut update = self.db.prepare_cached(
             "UPDATE deliveries SET weight = 256 + coalesce(
-                 (SELECT length(data) + coalesce(octet_length(metadata), 0) FROM events WHERE events.seq = ?1), 0)
+                 (SELECT length(data) + coalesce(octet_length(metadata), 0) FROM events WHERE events.seq = ?1), 0),
+                 tenant = (SELECT nullif(e.tenant, '') FROM events e WHERE e.seq = ?1)
              WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 RETURNING weight",
         )?;
         let weight = update.query_row(params![signed(id.seq), id.endpoint.0, id.run], |row| row.get(0))?;

@@ -210,10 +210,13 @@ pub(super) fn delivery_id(row: &Row<'_>) -> Sql<DeliveryId> {
     Ok(DeliveryId { seq: unsigned(row.get(0)?), endpoint: EndpointKey(row.get(1)?), run: row.get(2)? })
 }
 
-const DEAD_LETTERS: &str = "
-    SELECT d.seq, d.endpoint, d.run, p.id, e.id, e.topic, d.reason, d.attempts, d.last_status, d.last_error, d.first_at,
-        d.settled_at, d.replayed_as, p.tenant
-    FROM deliveries d JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq WHERE d.state = 2";
+/// The columns that [`dead_letter_row`] reads.
+const DEAD_LETTER: &str =
+    "d.seq, d.endpoint, d.run, p.id, e.id, e.topic, d.reason, d.attempts, d.last_status, d.last_error,
+    d.first_at, d.settled_at, d.replayed_as, p.tenant";
+
+/// What belongs to a row of the deliveries `d`.
+const BELONGINGS: &str = "CROSS JOIN endpoints p ON p.key = d.endpoint LEFT JOIN events e ON e.seq = d.seq";
 
 fn dead_letter_row(row: &Row<'_>) -> Sql<DeadLetterRow> {
     Ok(DeadLetterRow {
@@ -232,37 +235,57 @@ fn dead_letter_row(row: &Row<'_>) -> Sql<DeadLetterRow> {
     })
 }
 
+/// Where a tenant is named, its index is used: so the dead letters of others are not looked at.
+fn dead_letters_query(filter: &DeadLetterFilter) -> String {
+    let DeadLetterSelection { tenant, within, .. } = &filter.selection;
+    let (replayed, by_tenant) =
+        if filter.replayed { ("NOT NULL", "replayed_by_tenant") } else { ("NULL", "letters_by_tenant") };
+    let named = within.is_some() || tenant.is_some();
+    let index = if named { format!("INDEXED BY {by_tenant}") } else { String::new() };
+    let of = tenant.as_ref().map_or("", |_| "AND d.tenant = :tenant AND e.tenant = :tenant");
+    let whose = within.as_ref().map_or("", |_| "AND d.tenant = :within AND e.tenant = :within AND p.tenant = :within");
+    format!(
+        "SELECT {DEAD_LETTER} FROM deliveries d {index} {BELONGINGS}
+         WHERE d.state = 2 AND d.replayed_as IS {replayed} {of} {whose} AND (:endpoint IS NULL OR d.endpoint = :endpoint)
+             AND (d.seq, d.endpoint, d.run) < (:seq, :key, :run) AND (:reason IS NULL OR d.reason = :reason)
+             AND (:since IS NULL OR d.settled_at >= :since) AND (:until IS NULL OR d.settled_at < :until)
+             AND (:exact IS NULL OR e.topic = :exact) AND (:below IS NULL OR e.topic GLOB :below)
+         ORDER BY d.seq DESC, d.endpoint DESC, d.run DESC LIMIT :count"
+    )
+}
+
 pub(super) fn dead_letters(db: &Connection, filter: &DeadLetterFilter) -> Sql<Vec<DeadLetterRow>> {
     let DeadLetterSelection { endpoint, topic, reason, tenant, within, since, until } = &filter.selection;
-    let replayed = if filter.replayed { "NOT NULL" } else { "NULL" };
     let (exact, below) = topic_conditions(topic.as_ref());
-    let sql = format!(
-        "{DEAD_LETTERS} AND d.replayed_as IS {replayed} AND (?1 IS NULL OR d.endpoint = ?1)
-         AND (d.seq, d.endpoint, d.run) < (?2, ?3, ?4) AND (?6 IS NULL OR d.reason = ?6) AND (?7 IS NULL OR e.tenant = ?7)
-         AND (?8 IS NULL OR d.settled_at >= ?8) AND (?9 IS NULL OR d.settled_at < ?9) AND (?10 IS NULL OR e.topic = ?10)
-         AND (?11 IS NULL OR e.topic GLOB ?11) AND (?12 IS NULL OR e.tenant = ?12 AND p.tenant = ?12) ORDER BY d.seq DESC, d.endpoint DESC, d.run DESC LIMIT ?5"
-    );
     let before = filter.before.map_or((i64::MAX, 0, 0), |id| (signed(id.seq), id.endpoint.0, id.run));
-    let mut select = db.prepare_cached(&sql)?;
-    let values = params![
-        endpoint.map(|key| key.0),
-        before.0,
-        before.1,
-        before.2,
-        limit(filter.limit),
-        reason.map(DeadReason::as_str),
-        tenant.as_ref().map(Tenant::as_str),
-        since.map(Timestamp::as_millis),
-        until.map(Timestamp::as_millis),
-        exact,
-        below,
-        within.as_ref().map(Tenant::as_str),
+    let (endpoint, reason) = (endpoint.map(|key| key.0), reason.map(DeadReason::as_str));
+    let (tenant, within) = (tenant.as_ref().map(Tenant::as_str), within.as_ref().map(Tenant::as_str));
+    let (since, until) = (since.map(Timestamp::as_millis), until.map(Timestamp::as_millis));
+    let count = limit(filter.limit);
+    let all: [(&str, &dyn ToSql); 12] = [
+        (":endpoint", &endpoint),
+        (":seq", &before.0),
+        (":key", &before.1),
+        (":run", &before.2),
+        (":reason", &reason),
+        (":since", &since),
+        (":until", &until),
+        (":exact", &exact),
+        (":below", &below),
+        (":count", &count),
+        (":tenant", &tenant),
+        (":within", &within),
     ];
-    select.query_map(values, dead_letter_row)?.collect()
+    let sql = dead_letters_query(filter);
+    let used: Vec<_> = all.into_iter().filter(|(name, _)| sql.contains(name)).collect();
+    db.prepare_cached(&sql)?.query_map(used.as_slice(), dead_letter_row)?.collect()
 }
 
 pub(super) fn dead_letter(db: &Connection, id: DeliveryId) -> Sql<Option<(DeadLetterRow, Option<Arc<Accepted>>)>> {
-    let sql = format!("{DEAD_LETTERS} AND d.seq = ?1 AND d.endpoint = ?2 AND d.run = ?3");
+    let sql = format!(
+        "SELECT {DEAD_LETTER} FROM deliveries d {BELONGINGS}
+         WHERE d.state = 2 AND d.seq = ?1 AND d.endpoint = ?2 AND d.run = ?3"
+    );
     let values = params![signed(id.seq), id.endpoint.0, id.run];
     let Some(letter) = db.prepare_cached(&sql)?.query_row(values, dead_letter_row).optional()? else {
         return Ok(None);

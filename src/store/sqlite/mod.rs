@@ -22,6 +22,7 @@ mod lists;
 mod place;
 mod read;
 mod reader;
+mod readings;
 mod replay;
 mod schema;
 mod sealed;
@@ -40,12 +41,13 @@ use std::{
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::{AcceptedSink, AppendError, Disk, Flights, FullSink, Reply, Reserve, Retention, SecretKeys};
-use crate::{clock::Clock, error::StoreError, metrics::StoreMetrics, quota::Share};
+use super::{AcceptedSink, AppendError, Disk, Flights, FullSink, Reply, Reserve, Retention, SecretKeys, caller};
+use crate::{clock::Clock, error::StoreError, metrics::StoreMetrics};
 use chores::Chores;
 use committer::{Committer, Message, Watches};
 use place::{keep_private, lock, make_dir};
 use reader::{Reader, read_error};
+use readings::Taken;
 use sealed::Seal;
 use space::Lookout;
 use write::Writer;
@@ -176,12 +178,12 @@ impl SqliteStore {
         awaited(result)
     }
 
-    /// Reads what a caller asks for, unless too many wait already.
+    /// Reads what a caller asks for, unless too many wait already, or too many of the tenant for whom it is asked.
     fn look<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Reply<T> {
-        match self.lists.place() {
+        match self.lists.place(caller().as_ref()) {
             Some(place) => self.read_in(Some(place), read),
             None => Box::pin(async { Err(StoreError::Busy) }),
         }
@@ -197,7 +199,7 @@ impl SqliteStore {
 
     fn read_in<T: Send + 'static>(
         &self,
-        place: Option<Share>,
+        place: Option<Taken>,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Reply<T> {
         let (reply, result) = oneshot::channel();

@@ -7,11 +7,15 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{failed, schema, spawn};
+use super::{
+    failed,
+    readings::{Places, Taken},
+    schema, spawn,
+};
 use crate::{
     clock::{Clock, Mono},
     error::StoreError,
-    quota::{Quota, Share},
+    event::Tenant,
 };
 
 /// What to read, and what to do with it.
@@ -21,11 +25,8 @@ pub(super) type Reading = Box<dyn FnOnce(&Connection) + Send>;
 #[derive(Clone)]
 pub(super) struct Reader {
     readings: mpsc::Sender<Reading>,
-    places: Arc<Quota>,
+    places: Arc<Places>,
 }
-
-/// Readings of callers that wait at once. Each may take as long as [`LIMIT`].
-pub(super) const PLACES: usize = 64;
 
 /// No reading takes longer: it would keep the log from being folded into the file.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -50,7 +51,7 @@ impl Reader {
             }
         };
         spawn(name, run)?;
-        Ok(Self { readings: sender, places: Quota::new(PLACES) })
+        Ok(Self { readings: sender, places: Arc::default() })
     }
 
     /// Makes a reading later. `reading` is dropped unmade when the store is closed.
@@ -58,9 +59,9 @@ impl Reader {
         let _closed = self.readings.send(reading);
     }
 
-    /// A place for a reading that a caller asks for, to be held until it has been made; `None` when too many wait.
-    pub(super) fn place(&self) -> Option<Share> {
-        self.places.take(1)
+    /// A place for a reading that a caller, or a tenant, asks for, to be held until it has been made; `None` when too many wait.
+    pub(super) fn place(&self, tenant: Option<&Tenant>) -> Option<Taken> {
+        self.places.take(tenant)
     }
 }
 

@@ -17,20 +17,25 @@ use crate::{
     },
 };
 
-/// Events with how the newest delivery to the endpoint `?2` stands, if there is one.
-const EVENTS: &str = "
-    SELECT e.seq, e.accepted_at, d.state, d.replayed_as, e.tenant
-    FROM (SELECT seq, accepted_at, tenant FROM events WHERE seq > ?1 AND seq <= ?4 ORDER BY seq LIMIT ?3) e
-    LEFT JOIN deliveries d ON d.seq = e.seq AND d.endpoint = ?2
-        AND d.run = (SELECT max(run) FROM deliveries n WHERE n.seq = e.seq AND n.endpoint = ?2)
-    ORDER BY e.seq";
+/// Events with how the newest delivery to the endpoint `?2` stands, if there is one: of the tenant `?5`, if one is named.
+fn events(within: Option<&Tenant>) -> String {
+    let whose = if within.is_some() { "AND tenant = ?5 AND tenant <> ''" } else { "AND ?5 IS NULL" };
+    format!(
+        "SELECT e.seq, e.accepted_at, d.state, d.replayed_as
+         FROM (SELECT seq, accepted_at FROM events WHERE seq > ?1 AND seq <= ?4 {whose} ORDER BY seq LIMIT ?3) e
+         LEFT JOIN deliveries d ON d.seq = e.seq AND d.endpoint = ?2
+             AND d.run = (SELECT max(run) FROM deliveries n WHERE n.seq = e.seq AND n.endpoint = ?2)
+         ORDER BY e.seq"
+    )
+}
 
 /// The same of events whose newest delivery is a dead letter: of no others such a one is left that was not replayed.
 const FAILED: &str = "
-    SELECT e.seq, e.accepted_at, d.state, d.replayed_as, e.tenant
-    FROM deliveries d JOIN events e ON e.seq = d.seq
-    WHERE d.endpoint = ?2 AND d.state = 2 AND d.replayed_as IS NULL AND e.seq > ?1 AND e.seq <= ?4
-    ORDER BY e.seq LIMIT ?3";
+    SELECT e.seq, e.accepted_at, d.state, d.replayed_as
+    FROM deliveries d CROSS JOIN events e ON e.seq = d.seq
+    WHERE d.endpoint = ?2 AND d.state = 2 AND d.replayed_as IS NULL AND d.seq > ?1 AND d.seq <= ?4
+        AND (?5 IS NULL OR e.tenant = ?5)
+    ORDER BY d.seq LIMIT ?3";
 
 /// The events behind the last one that was looked at, each with whether the job works on it.
 pub(super) fn look(db: &Connection, step: &CountStep) -> Sql<Vec<(LetterPlace, bool)>> {
@@ -42,15 +47,14 @@ pub(super) fn look(db: &Connection, step: &CountStep) -> Sql<Vec<(LetterPlace, b
     let wants = wants(db, endpoint)?;
     let after = step.after.map_or(-1, |place| signed(place.seq));
     let (limit, judged) = (i64::try_from(LETTER_STEP).unwrap_or(i64::MAX), signed(meta(db, "judged_through")?));
-    let mut select = db.prepare_cached(if step.kind == JobKind::ReplayFailed { FAILED } else { EVENTS })?;
-    let mut rows = select.query(params![after, endpoint.0, limit, judged])?;
+    let sql = if step.kind == JobKind::ReplayFailed { FAILED.to_owned() } else { events(within) };
+    let mut select = db.prepare_cached(&sql)?;
+    let mut rows = select.query(params![after, endpoint.0, limit, judged, within.map(Tenant::as_str)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let seq = unsigned(row.get(0)?);
-        // Those of others are looked at too: so a step is short, however few are the tenant's.
-        let meant = (within.is_none() || tenant(row, 4)?.as_ref() == within)
-            && step.selection.has_accepted(moment(row, 1)?, step.at)
-            && step.kind.means(newest(db, row, seq, &wants)?);
+        let meant =
+            step.selection.has_accepted(moment(row, 1)?, step.at) && step.kind.means(newest(db, row, seq, &wants)?);
         found.push((LetterPlace::of_event(endpoint, seq), meant));
     }
     Ok(found)

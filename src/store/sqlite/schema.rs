@@ -8,8 +8,22 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] =
-    &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS, HOLDING, FORGOTTEN, TOKENS, BY_TENANT];
+const MIGRATIONS: &[&str] = &[
+    VERSION_1,
+    BATCHES,
+    QUEUES,
+    KEYS,
+    DEAD_LETTERS,
+    JOBS,
+    DEBOUNCING,
+    CHAINS,
+    HOLDING,
+    FORGOTTEN,
+    TOKENS,
+    BY_TENANT,
+    ADDRESSES,
+    LETTERS_BY_TENANT,
+];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -242,6 +256,25 @@ const BY_TENANT: &str = "
 CREATE INDEX events_by_tenant ON events (tenant, seq) WHERE tenant <> '';
 ";
 
+/// Which address an attempt reached, and whether that was a public one. Of a delivery, that of its last attempt.
+const ADDRESSES: &str = "
+ALTER TABLE attempts ADD COLUMN address TEXT;
+ALTER TABLE attempts ADD COLUMN public INTEGER;
+ALTER TABLE deliveries ADD COLUMN last_address TEXT;
+ALTER TABLE deliveries ADD COLUMN last_public INTEGER;
+";
+
+/// A tenant's dead letters are found without a look at those of others: each says whose its event is. The rest, without a tenant,
+/// cost nothing here.
+const LETTERS_BY_TENANT: &str = "
+ALTER TABLE deliveries ADD COLUMN tenant TEXT;
+UPDATE deliveries SET tenant = (SELECT nullif(e.tenant, '') FROM events e WHERE e.seq = deliveries.seq) WHERE state = 2;
+CREATE INDEX letters_by_tenant ON deliveries (tenant, seq, endpoint, run)
+    WHERE state = 2 AND replayed_as IS NULL AND tenant IS NOT NULL;
+CREATE INDEX replayed_by_tenant ON deliveries (tenant, seq, endpoint, run)
+    WHERE state = 2 AND replayed_as IS NOT NULL AND tenant IS NOT NULL;
+";
+
 /// Opens the connection that writes, and brings the file to the present schema, if `check` lets it.
 pub(super) fn open_writer(
     path: &Path,
@@ -347,6 +380,29 @@ mod tests {
         let of = |name: &str, values: [i64; 3]| (0..).zip(values).map(|(key, n)| (key, name.to_owned(), n)).collect();
         let expected: [Vec<_>; 2] = [of("dead_kept", [2, 1, 1]), of("dead_bytes", [534, 267, 267])];
         assert_eq!(rows, expected.concat());
+    }
+
+    #[test]
+    fn dead_letters_of_an_older_file_say_whose_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(VERSION_1).unwrap();
+        db.execute_batch(
+            "INSERT INTO events VALUES (1, 'a', '', 't', NULL, NULL, 0, 0, x'31', NULL),
+                 (2, 'a', 'acme', 't', NULL, NULL, 0, 0, x'31', NULL);
+             INSERT INTO deliveries (seq, endpoint, run, state, created_at) VALUES
+                 (1, 1, 0, 2, 0), (2, 1, 0, 2, 0), (2, 2, 0, 1, 0);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(db);
+        let db = open_writer(&path, |_| Ok(())).unwrap();
+        let mut select = db.prepare("SELECT seq, endpoint FROM deliveries WHERE tenant = 'acme'").unwrap();
+        let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        let rows: Vec<(i64, i64)> = rows.unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [(2, 1)]);
+        assert_eq!(db.query_row("SELECT count(tenant) FROM deliveries", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
     }
 
     #[test]

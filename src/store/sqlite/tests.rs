@@ -14,6 +14,8 @@ use crate::{
     },
 };
 
+mod tenants;
+
 fn open() -> (Arc<dyn Store>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap();
@@ -341,7 +343,7 @@ fn so_many_readings_wait_and_no_more_but_what_hookmill_needs_is_read() {
     let store = SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap();
     let list = || store.events(crate::store::EventFilter { limit: 1, ..Default::default() });
     let (release, first) = busy(&store);
-    let waiting: Vec<_> = (0..reader::PLACES).map(|_| list()).collect();
+    let waiting: Vec<_> = (0..readings::PLACES).map(|_| list()).collect();
     let (refused, needed) = (wait(list()), store.totals());
     assert!(matches!(refused, Err(StoreError::Busy)), "{refused:?}");
     drop(release);
@@ -349,6 +351,6 @@ fn so_many_readings_wait_and_no_more_but_what_hookmill_needs_is_read() {
     waiting.into_iter().for_each(|list| assert!(get(list).is_empty()));
     assert_eq!(get(needed).accepted, 0);
     assert!(get(list()).is_empty());
-    let places: Vec<_> = (0..reader::PLACES).map_while(|_| store.lists.place()).collect();
-    assert_eq!(places.len(), reader::PLACES, "all came back");
+    let places: Vec<_> = (0..readings::PLACES).map_while(|_| store.lists.place(None)).collect();
+    assert_eq!(places.len(), readings::PLACES, "all came back");
 }

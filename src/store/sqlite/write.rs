@@ -278,8 +278,8 @@ impl<'a> Writer<'a> {
     ) -> rusqlite::Result<()> {
         let mut insert = self.db.prepare_cached(
             "INSERT INTO deliveries (seq, endpoint, run, state, created_at, attempts, spent, first_at, last_at,
-                 last_micros, last_status, last_outcome, settled_at, batch)
-             VALUES (?1, ?2, ?3, 1, ?4, 1, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 last_micros, last_status, last_outcome, settled_at, batch, last_address, last_public)
+             VALUES (?1, ?2, ?3, 1, ?4, 1, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?;
         insert.execute(params![
             signed(id.seq),
@@ -293,6 +293,8 @@ impl<'a> Writer<'a> {
             attempt.outcome,
             settlement.at.as_millis(),
             self.batch(id.endpoint, attempt, false)?,
+            address(attempt),
+            attempt.peer.map(|peer| peer.public),
         ])?;
         self.count_delivery(id.endpoint, "delivered", 1);
         Ok(())
@@ -309,12 +311,14 @@ impl<'a> Writer<'a> {
         };
         let settled_at = (state != PENDING).then_some(settlement.at.as_millis());
         let attempt = settlement.attempt.as_ref();
+        // Of the others, it is in a row of their own.
+        let only = attempt.filter(|attempt| state == DELIVERED && attempt.number == 1);
         let mut update = self.db.prepare_cached(
             "UPDATE deliveries SET state = ?4, reason = ?5, due = ?6, asked = ?7, settled_at = ?8, spent = ?9,
                  attempts = coalesce(?10, attempts), first_at = coalesce(first_at, ?11), last_at = coalesce(?11, last_at),
                  last_micros = coalesce(?12, last_micros), last_status = iif(?10 IS NULL, last_status, ?13),
                  last_outcome = coalesce(?14, last_outcome), last_error = iif(?10 IS NULL, last_error, ?15),
-                 batch = iif(?10 IS NULL, batch, ?16)
+                 batch = iif(?10 IS NULL, batch, ?16), last_address = ?17, last_public = ?18
              WHERE seq = ?1 AND endpoint = ?2 AND run = ?3 AND state = 0 RETURNING bytes",
         )?;
         let was_pending = params![
@@ -334,6 +338,8 @@ impl<'a> Writer<'a> {
             attempt.map(|attempt| attempt.outcome),
             attempt.and_then(|attempt| attempt.error.as_deref()),
             attempt.and_then(|attempt| attempt.batch.as_deref()).map(batches::name),
+            only.and_then(address),
+            only.and_then(|attempt| attempt.peer).map(|peer| peer.public),
         ];
         let bytes: Option<i64> = update.query_row(was_pending, |row| row.get(0)).optional()?;
         let Some(bytes) = bytes else {
@@ -368,9 +374,9 @@ impl<'a> Writer<'a> {
         // Of a batch, they are in its own row.
         let alone = batch.is_none();
         let response = (failed && alone && !attempt.response.is_empty()).then_some(&attempt.response[..]);
-        let mut insert = self
-            .db
-            .prepare_cached("INSERT OR REPLACE INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
+        let mut insert = self.db.prepare_cached(
+            "INSERT OR REPLACE INTO attempts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?;
         insert.execute(params![
             signed(id.seq),
             id.endpoint.0,
@@ -383,6 +389,8 @@ impl<'a> Writer<'a> {
             attempt.error.as_deref().filter(|_| alone),
             response,
             batch,
+            address(attempt),
+            attempt.peer.map(|peer| peer.public),
         ])?;
         Ok(())
     }
@@ -424,6 +432,10 @@ impl<'a> Writer<'a> {
         self.count(0, name.clone(), delta);
         self.count(endpoint.0, name, delta);
     }
+}
+
+fn address(attempt: &AttemptRecord) -> Option<String> {
+    attempt.peer.map(|peer| peer.address.to_string())
 }
 
 fn micros(attempt: &AttemptRecord) -> i64 {

@@ -18,7 +18,7 @@ use std::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::*;
-use crate::transport::KEPT_RESPONSE_BYTES;
+use crate::transport::{KEPT_RESPONSE_BYTES, Reply};
 use crate::{
     Accepted, Event, Timestamp,
     endpoint::{
@@ -94,9 +94,10 @@ async fn post(transport: &HttpTransport, url: &str) -> Result<Response, Failure>
     transport.send(attempt(settings(url))).await.map(response)
 }
 
+/// Without its other end.
 fn response(reply: Reply) -> Response {
     let Reply::Response(response) = reply else { panic!("written to a file") };
-    response
+    Response { peer: None, ..response }
 }
 
 fn kind<T: std::fmt::Debug>(answer: Result<T, Failure>) -> FailureKind {

@@ -32,11 +32,18 @@ impl Transport for Receiver {
         let Self { up, received } = self.clone();
         async move {
             if !up.load(Ordering::Acquire) {
-                return Err(Failure { kind: FailureKind::Connect, detail: "nobody listens".to_owned() });
+                return Err(Failure { kind: FailureKind::Connect, detail: "nobody listens".to_owned(), peer: None });
             }
             received.fetch_add(1, Ordering::AcqRel);
-            Ok(Response { status: 200, retry_after: None, body: Bytes::new(), complete: true, content_type: None }
-                .into())
+            Ok(Response {
+                status: 200,
+                retry_after: None,
+                body: Bytes::new(),
+                complete: true,
+                content_type: None,
+                peer: None,
+            }
+            .into())
         }
         .boxed_local()
     }

@@ -73,7 +73,7 @@ fn check_names_every_mistake_with_its_place() {
 #[test]
 fn show_prints_what_is_in_force_without_secrets() {
     let home = Home::new();
-    let text = "drain = \"5s\"\ndata_dir = \"from-the-file\"\nchain_bytes = 5\n[retention]\nevents = \"2d\"\n"
+    let text = "drain = \"5s\"\ndata_dir = \"from-the-file\"\nchain_bytes = 5\nmax_endpoints_per_tenant = 7\n[retention]\nevents = \"2d\"\n"
         .to_owned()
         + &endpoint("a", "https://a.example", "auth = { type = \"bearer\", token = \"hidden\" }");
     let file = ConfigFile::new(&home, "a.toml", &text);
@@ -83,8 +83,8 @@ fn show_prints_what_is_in_force_without_secrets() {
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let top = [&shown["drain"], &shown["data_dir"], &shown["listen"], &shown["allow_loopback"]];
     assert_eq!(json!(top), json!(["3s", "from-the-environment", "127.0.0.1:8700", false]));
-    let kept = [&shown["retention"], &shown["chain_bytes"]];
-    assert_eq!(json!(kept), json!([{"events": "2d", "outcomes": "3d"}, 6]));
+    let kept = [&shown["retention"], &shown["chain_bytes"], &shown["max_endpoints_per_tenant"]];
+    assert_eq!(json!(kept), json!([{"events": "2d", "outcomes": "3d"}, 6, 7]));
     let endpoint = &shown["endpoints"][0];
     assert_eq!(
         json!([endpoint["timeout"], endpoint["auth"]["token"], endpoint["guard"]]),
@@ -156,7 +156,8 @@ fn sighup_follows_the_file_and_loses_no_event() {
     for n in 0..50 {
         client.post("/v1/events", &json!({"topic": "x.y", "id": format!("before-{n}"), "data": n})).expect(202);
     }
-    file.write(&(endpoint("a", &new.url("/"), "") + &endpoint("c", &new.url("/"), "state = \"active\"")));
+    let followed = endpoint("a", &new.url("/"), "") + &endpoint("c", &new.url("/"), "state = \"active\"");
+    file.write(&("max_endpoints_per_tenant = 1\n".to_owned() + &followed));
     server.process().hang_up();
     until("the file is followed", PATIENCE, || {
         (client.get("/v1/endpoints/a")["url"] == json!(new.url("/"))).then_some(())
@@ -169,6 +170,11 @@ fn sighup_follows_the_file_and_loses_no_event() {
     }
     let stats = settled(&mut client);
     assert_eq!(stats["deliveries"]["delivered"], json!(50 * 2 + 50 * 3), "{stats}");
+
+    until("all of it is followed", PATIENCE, || server.process().log().contains("config.reloaded").then_some(()));
+    let of_acme = json!({"url": "https://example.org/", "tenant": "acme"});
+    client.post("/v1/endpoints", &of_acme).expect(201);
+    client.post("/v1/endpoints", &of_acme).expect(409);
 
     // A file with mistakes changes nothing, and each of them is logged.
     file.write(&(endpoint("a", "ftp://x", "") + "[[endpoints]]\nid = \"d\"\n"));

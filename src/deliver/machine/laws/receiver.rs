@@ -62,11 +62,11 @@ fn busy(roll: u8, now: Timestamp) -> Answer {
 
 /// A status, and what is asked for.
 pub(super) fn status(status: u16, retry_after: Option<RetryAfter>) -> Answer {
-    Ok(Response { status, retry_after, body: "".into(), complete: true, content_type: None }.into())
+    Ok(Response { status, retry_after, body: "".into(), complete: true, content_type: None, peer: None }.into())
 }
 
 fn failure(kind: FailureKind) -> Answer {
-    Err(Failure { kind, detail: "no answer".into() })
+    Err(Failure { kind, detail: "no answer".into(), peer: None })
 }
 
 fn response(answer: &Answer) -> Option<&Response> {

@@ -40,7 +40,14 @@ fn an_attempt_is_one_signed_request() {
         let answer = transport().send(attempt(settings)).await.unwrap();
         assert_eq!(
             response(answer),
-            Response { status: 200, retry_after: None, body: "ok".into(), complete: true, content_type: None }
+            Response {
+                status: 200,
+                retry_after: None,
+                body: "ok".into(),
+                complete: true,
+                content_type: None,
+                peer: None
+            }
         );
 
         let seen = seen.take();
@@ -126,7 +133,8 @@ fn every_final_status_is_an_answer_and_redirects_are_not_followed() {
             })
             .await;
             let retry_after = Some(RetryAfter::Delay(Duration::from_secs(7)));
-            let expected = Response { status, retry_after, body: Bytes::new(), complete: true, content_type: None };
+            let expected =
+                Response { status, retry_after, body: Bytes::new(), complete: true, content_type: None, peer: None };
             assert_eq!(post(&transport(), &server.url).await, Ok(expected));
             assert_eq!(server.accepted(), 1);
         }
@@ -216,8 +224,14 @@ fn a_body_that_ends_is_complete() {
             "HTTP/1.0 200 OK\r\n\r\ndone",
         ] {
             let server = Server::closing_after(answer).await;
-            let expected =
-                Response { status: 200, retry_after: None, body: "done".into(), complete: true, content_type: None };
+            let expected = Response {
+                status: 200,
+                retry_after: None,
+                body: "done".into(),
+                complete: true,
+                content_type: None,
+                peer: None,
+            };
             assert_eq!(post(&transport(), &server.url).await, Ok(expected), "{answer}");
         }
     });
@@ -236,8 +250,14 @@ fn an_old_answer_without_a_body_is_complete_whether_its_connection_ends_or_not()
             (304, "content-length: 4\r\n"),
         ] {
             let answer: &'static str = format!("HTTP/1.0 {status} x\r\n{headers}\r\n").leak();
-            let expected =
-                Response { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None };
+            let expected = Response {
+                status,
+                retry_after: None,
+                body: Bytes::new(),
+                complete: true,
+                content_type: None,
+                peer: None,
+            };
             for server in [Server::closing_after(answer).await, Server::answering(answer).await] {
                 let transport = transport();
                 for nth in [1, 2] {

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{server::Server, *};
+use crate::transport::peer_of;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -41,6 +42,33 @@ fn nobody_listening_is_a_connect_failure() {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let answer = post(&transport(), &format!("http://127.0.0.1:{port}")).await;
         assert_eq!(kind(answer), FailureKind::Connect);
+    });
+}
+
+#[test]
+fn an_answer_and_a_failure_tell_whom_they_were_with() {
+    run(async {
+        let here = |port: u16| Some(Peer { address: ([127, 0, 0, 1], port).into(), public: false });
+        let (transport, server) = (transport(), Server::answering(OK).await);
+        for _ in 0..2 {
+            let answer = transport.send(attempt(settings(&server.url))).await;
+            assert!(answer.is_ok(), "{answer:?}");
+            assert_eq!(peer_of(&answer), here(server.port));
+        }
+        assert_eq!(server.accepted(), 1, "a connection that was kept");
+        let silent = Server::start(|mut peer, _| async move { peer.closed().await }).await;
+        for scheme in ["http", "https"] {
+            let answer = transport.send(attempt(impatient(&silent.url.replace("http", scheme)))).await;
+            assert_eq!(peer_of(&answer), here(silent.port));
+            assert_eq!(kind(answer), FailureKind::Timeout);
+        }
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let answer = transport.send(attempt(settings(&format!("http://127.0.0.1:{port}")))).await;
+        assert_eq!(peer_of(&answer), here(port), "tried");
+        let failure = answer.unwrap_err();
+        assert!(failure.kind == FailureKind::Connect && !failure.detail.contains("127.0.0.1"), "{failure}");
+        let nowhere = transport.send(attempt(settings("http://nowhere.invalid"))).await;
+        assert_eq!(peer_of(&nowhere), None);
     });
 }
 
