@@ -21,18 +21,29 @@ use tokio::{
 
 use super::wire::{Wire, head, header};
 
+/// Paths where it does not simply work.
+pub const SLOW: &str = "/slow";
+pub const FLAPPING: &str = "/flapping";
+const SLOWNESS: Duration = Duration::from_secs(30);
+const FLAP: Duration = Duration::from_millis(100);
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Answers every request with 200 and writes down when which event came, on a thread of its own.
+/// Answers every request with 200 and writes down when which event came, on a thread of its own. Below [`SLOW`] it answers
+/// after [`SLOWNESS`]; below [`FLAPPING`] with 503 for a tenth of a second, and as always for the next, in turns. What it
+/// answers with 503 is not written down.
 pub struct Receiver {
     pub address: SocketAddr,
     seen: Arc<Seen>,
 }
 
-#[derive(Default)]
 struct Seen {
+    started: Instant,
     count: AtomicUsize,
     /// By the event's id: when it came first, and how often it came.
     events: Mutex<HashMap<String, (Instant, usize)>>,
@@ -40,7 +51,7 @@ struct Seen {
 
 impl Receiver {
     pub fn start() -> Self {
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(Seen { started: Instant::now(), count: AtomicUsize::new(0), events: Mutex::default() });
         let (sender, address) = mpsc::channel();
         let serving = Arc::clone(&seen);
         thread::spawn(move || runtime().block_on(serve(serving, sender)));
@@ -49,6 +60,10 @@ impl Receiver {
 
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    pub fn url_of(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     /// Requests so far.
@@ -95,12 +110,21 @@ async fn receive(stream: TcpStream, seen: &Seen) -> io::Result<()> {
     let mut wire = Wire::new(stream)?;
     while let Some(request) = wire.next().await? {
         let now = Instant::now();
+        let path = request.path();
+        if path.starts_with(FLAPPING) && seen.started.elapsed().as_millis() / FLAP.as_millis() % 2 == 0 {
+            wire.write(UNAVAILABLE).await?;
+            continue;
+        }
+        let slow = path.starts_with(SLOW);
         if let Some(id) = header(request.head, "webhook-id") {
             let mut events = seen.events.lock().unwrap();
             events.entry(id.to_owned()).or_insert((now, 0)).1 += 1;
         }
         seen.count.fetch_add(1, Ordering::AcqRel);
-        wire.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+        if slow {
+            tokio::time::sleep(SLOWNESS).await;
+        }
+        wire.write(OK).await?;
     }
     Ok(())
 }
