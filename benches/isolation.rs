@@ -80,7 +80,9 @@ struct Run {
 
 async fn among_sick() -> bool {
     let events = common::events_wanted(EVENTS) / 5;
-    println!("{ENDPOINTS} endpoints, {events} events of 1 KiB for all of them, by {TASKS} tasks; latency at 500 a second:");
+    println!(
+        "{ENDPOINTS} endpoints, {events} events of 1 KiB for all of them, by {TASKS} tasks; latency at 500 a second:"
+    );
     println!("{:<42} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "events/s", "CPU us", "p50 ms", "p99 ms", "max ms");
     let mut sound = true;
     let mut runs = Vec::new();
@@ -102,7 +104,11 @@ async fn among_sick() -> bool {
     }
     for ((what, _), run) in sick.iter().zip(&runs).skip(1) {
         let (rate, p99) = (run.per_second / runs[0].per_second, ratio(&run.latency, &runs[0].latency));
-        println!("{what:<42} {:>7.0} % of the rate of the {} others, p99 {p99:.2} times", rate * 100.0, ENDPOINTS - SICK);
+        println!(
+            "{what:<42} {:>7.0} % of the rate of the {} others, p99 {p99:.2} times",
+            rate * 100.0,
+            ENDPOINTS - SICK
+        );
     }
     sound
 }
@@ -125,7 +131,10 @@ impl Kind {
             Self::Slow => (receiver.url_of(SLOW), json!({"timeout": "40s"})),
             Self::Flapping => {
                 let retry = json!({"initial": "200ms", "factor": 1, "max_attempts": 1000});
-                (receiver.url_of(FLAPPING), json!({"retry": retry, "breaker": {"cooldown": "200ms", "max_cooldown": "1s"}}))
+                (
+                    receiver.url_of(FLAPPING),
+                    json!({"retry": retry, "breaker": {"cooldown": "200ms", "max_cooldown": "1s"}}),
+                )
             }
         }
     }
@@ -271,12 +280,17 @@ enum Beside {
     /// Posts straight to the receiver of the burst: the machine is busy, Hookmill is not.
     RawPosts,
     /// Events for one endpoint, published one by one or in such groups, by so many tasks.
-    Burst { tasks: usize, group: usize },
+    Burst {
+        tasks: usize,
+        group: usize,
+    },
 }
 
 async fn beside_burst() -> bool {
     let events = common::events_wanted(EVENTS);
-    println!("a trickle of 200 events a second to {QUIET} endpoints of others than the burst's tenant, accepted to received:");
+    println!(
+        "a trickle of 200 events a second to {QUIET} endpoints of others than the burst's tenant, accepted to received:"
+    );
     println!("{:<52} {:>9} {:>9} {:>9} {:>9}", "", "p50 ms", "p99 ms", "max ms", "p99 of 1");
     let singles = Beside::Burst { tasks: TASKS, group: 1 };
     let groups = Beside::Burst { tasks: 16, group: 500 };
@@ -366,7 +380,11 @@ fn load(
 fn say(beside: Beside, events: usize, accepted: Duration, delivered: Duration) {
     if let Beside::Burst { .. } = beside {
         let per_second = |took: Duration| events as f64 / took.as_secs_f64();
-        println!("    the burst: {:.0} accepted, {:.0} delivered a second", per_second(accepted), per_second(delivered));
+        println!(
+            "    the burst: {:.0} accepted, {:.0} delivered a second",
+            per_second(accepted),
+            per_second(delivered)
+        );
     }
 }
 

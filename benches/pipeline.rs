@@ -58,7 +58,10 @@ impl Bed {
         let (data, before) = (Bytes::from(payload()), self.taker.taken());
         let start = Instant::now();
         self.runtime.block_on(async {
-            common::publish(&self.hooks, TASKS, usize::try_from(events).unwrap(), |_| Event::from_json(TOPIC, data.clone())).await;
+            common::publish(&self.hooks, TASKS, usize::try_from(events).unwrap(), |_| {
+                Event::from_json(TOPIC, data.clone())
+            })
+            .await;
             self.taker.wait_for(before + events * self.fan_out).await;
         });
         start.elapsed()

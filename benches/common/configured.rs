@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use futures_util::future::join_all;
-use hookmill::{Clock, Retention, endpoint::EndpointBuilder, store::{Store, sqlite::SqliteStore}};
+use hookmill::{
+    Clock, Retention,
+    endpoint::EndpointBuilder,
+    store::{Store, sqlite::SqliteStore},
+};
 
 /// Endpoints made together.
 const GROUP: usize = 500;

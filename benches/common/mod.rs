@@ -46,6 +46,11 @@ pub fn events_wanted(usual: usize) -> usize {
     env::var("HOOKMILL_BENCH_EVENTS").map_or(usual, |text| text.parse().unwrap())
 }
 
+/// How many seconds a benchmark takes that watches something over time: `HOOKMILL_BENCH_SECONDS`, or what is usual for it.
+pub fn seconds_wanted(usual: u64) -> u64 {
+    env::var("HOOKMILL_BENCH_SECONDS").map_or(usual, |text| text.parse().unwrap())
+}
+
 /// 1 KiB of JSON.
 pub fn payload() -> String {
     let (head, tail) = (r#"{"order":4711,"state":"paid","lines":["#, r#""last"]}"#);
