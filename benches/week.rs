@@ -51,6 +51,8 @@ const KEPT: Retention = Retention { events: Duration::from_secs(5), outcomes: Du
 const SAMPLES: usize = 24;
 /// Between two visits of the operator.
 const VISIT: Duration = Duration::from_secs(4);
+/// Nobody of those that call is closed out while he waits.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long what is retried may take at the end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -69,7 +71,7 @@ fn main() {
 async fn serve(dir: &Path) {
     let hooks = Hookmill::builder().data_dir(dir).retention(KEPT).allow_loopback(true).start().await.unwrap();
     let api = hooks.api(Access::token(TOKEN));
-    let server = HttpServer::new(move || App::new().configure(api.clone())).workers(2).disable_signals();
+    let server = HttpServer::new(move || App::new().configure(api.clone())).workers(2).keep_alive(KEEP_ALIVE).disable_signals();
     let server = server.bind("127.0.0.1:0").unwrap();
     println!("{}", server.addrs()[0]);
     let server = server.run();
@@ -191,9 +193,9 @@ fn rule(window: &str) -> Value {
 /// Whom an event is for: of a hundred, so many for each.
 fn kind(index: usize) -> String {
     match index % 100 {
-        0..50 => format!("plain-{}", index % PLAIN),
-        50..70 => "batches".to_owned(),
-        70..80 => "flapping".to_owned(),
+        0..58 => format!("plain-{}", index % PLAIN),
+        58..78 => "batches".to_owned(),
+        78..80 => "flapping".to_owned(),
         80..84 => REFUSED.to_owned(),
         84..85 => "dead".to_owned(),
         85..95 => "debounced".to_owned(),
