@@ -71,7 +71,8 @@ fn main() {
 async fn serve(dir: &Path) {
     let hooks = Hookmill::builder().data_dir(dir).retention(KEPT).allow_loopback(true).start().await.unwrap();
     let api = hooks.api(Access::token(TOKEN));
-    let server = HttpServer::new(move || App::new().configure(api.clone())).workers(2).keep_alive(KEEP_ALIVE).disable_signals();
+    let server =
+        HttpServer::new(move || App::new().configure(api.clone())).workers(2).keep_alive(KEEP_ALIVE).disable_signals();
     let server = server.bind("127.0.0.1:0").unwrap();
     println!("{}", server.addrs()[0]);
     let server = server.run();
