@@ -91,6 +91,13 @@ impl Receiver {
     }
 }
 
+impl Seen {
+    /// Whether what flaps fails at this moment.
+    fn fails_now(&self) -> bool {
+        (self.started.elapsed().as_millis() / FLAP.as_millis()).is_multiple_of(2)
+    }
+}
+
 async fn serve(seen: Arc<Seen>, address: mpsc::Sender<SocketAddr>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     address.send(listener.local_addr().unwrap()).unwrap();
@@ -113,7 +120,7 @@ async fn receive(stream: TcpStream, seen: &Seen) -> io::Result<()> {
     while let Some(request) = wire.next().await? {
         let now = Instant::now();
         let path = request.path();
-        if path.starts_with(FLAPPING) && seen.started.elapsed().as_millis() / FLAP.as_millis() % 2 == 0 {
+        if path.starts_with(FLAPPING) && seen.fails_now() {
             wire.write(UNAVAILABLE).await?;
             continue;
         }

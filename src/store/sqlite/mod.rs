@@ -18,6 +18,7 @@ mod debounce;
 mod jobs;
 mod limits;
 mod lists;
+mod log;
 mod place;
 mod read;
 mod reader;
