@@ -145,7 +145,7 @@ impl Kind {
                 let retry = json!({"initial": "200ms", "factor": 1, "max_attempts": 1000});
                 (
                     receiver.url_of(FLAPPING),
-                    json!({"retry": retry, "breaker": {"cooldown": "200ms", "max_cooldown": "1s"}}),
+                    json!({"retry": retry, "breaker": {"cooldown": "70ms", "max_cooldown": "330ms"}}),
                 )
             }
         }
