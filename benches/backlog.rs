@@ -26,22 +26,19 @@ use std::{
 
 use bytes::Bytes;
 use common::{
-    TOPIC, bytes_in,
+    GROUP, TOPIC, bytes_in,
     process::{mib, resident},
 };
-use futures_util::future::{LocalBoxFuture, join_all, ready};
+use futures_util::future::{LocalBoxFuture, ready};
 use hookmill::{
-    Clock, Endpoint, Event, Hookmill, PublishError, Retention,
+    Endpoint, Event, Hookmill,
     endpoint::EndpointBuilder,
-    store::{Store, sqlite::SqliteStore},
     transport::{Answer, Attempt, Failure, FailureKind, Response, Transport},
 };
 use serde_json::json;
 
 const PHASE: &str = "HOOKMILL_BENCH_PHASE";
 const DIR: &str = "HOOKMILL_BENCH_DIR";
-/// Events published together.
-const GROUP: usize = 500;
 /// How long the breaker stays open after a failed probe: short, so that the start is measured and not the wait.
 const COOLDOWN: Duration = Duration::from_secs(1);
 const ENDPOINTS: usize = 100_000;
@@ -165,7 +162,7 @@ async fn publish(dir: &Path) {
     let event = common::event();
     while left > 0 {
         let count = left.min(GROUP);
-        publish_group(&hooks, vec![event.clone(); count]).await;
+        common::publish_group(&hooks, vec![event.clone(); count]).await;
         left -= count;
         most = most.max(resident());
     }
@@ -186,17 +183,6 @@ async fn publish(dir: &Path) {
     let report = hooks.shutdown(Duration::from_secs(10)).await;
     say_time("shut down in", start.elapsed());
     assert_eq!(report.kept, u64::try_from(events()).unwrap(), "what was accepted is kept");
-}
-
-async fn publish_group(hooks: &Hookmill, mut group: Vec<Event>) {
-    loop {
-        match hooks.publish_all(group).await {
-            Ok(_) => return,
-            Err(PublishError::Overloaded { events, .. }) => group = events,
-            Err(error) => panic!("{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 async fn drain(dir: &Path) {
@@ -231,16 +217,8 @@ async fn drain(dir: &Path) {
 }
 
 async fn configure(dir: &Path) {
-    let store = SqliteStore::open(dir, Clock::system(), Retention::default()).unwrap();
-    let endpoint = |index: usize| {
-        let builder = Endpoint::http(format!("endpoint-{index}"), "http://127.0.0.1:9/").topics([topic(index)]);
-        let (id, settings) = builder.build(|_, _| Ok(())).unwrap();
-        store.create_endpoint(id, settings.with_generated_secret().unwrap().to_json().to_string())
-    };
-    for first in (0..ENDPOINTS).step_by(GROUP) {
-        join_all((first..first + GROUP).map(endpoint)).await.into_iter().for_each(|row| drop(row.unwrap()));
-    }
-    store.close().await.unwrap();
+    let endpoint = |index| Endpoint::http(format!("endpoint-{index}"), "http://127.0.0.1:9/").topics([topic(index)]);
+    common::configured::configure(dir, ENDPOINTS, endpoint).await;
 }
 
 fn topic(index: usize) -> String {

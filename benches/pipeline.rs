@@ -12,65 +12,18 @@
 
 mod common;
 
-use std::{
-    cell::Cell,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{TOPIC, payload};
+use common::{TOPIC, payload, taker::Taker};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use futures_util::future::{LocalBoxFuture, join_all, ready};
-use hookmill::{
-    Endpoint, Event, Hookmill, PublishError,
-    transport::{Answer, Attempt, Response, Transport},
-};
+use hookmill::{Endpoint, Event, Hookmill};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::runtime::Runtime;
 
 /// Tasks that publish, each of which waits for its event to be accepted before it publishes the next.
 const TASKS: usize = 256;
-/// How long a run may stand still.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Takes everything, and counts events.
-#[derive(Clone)]
-struct Taker {
-    taken: Arc<AtomicU64>,
-    changed: watch::Sender<()>,
-}
-
-impl Taker {
-    async fn wait_for(&self, events: u64) {
-        let mut changes = self.changed.subscribe();
-        while self.taken.load(Ordering::Acquire) < events {
-            let change = tokio::time::timeout(PATIENCE, changes.changed()).await;
-            assert!(change.is_ok(), "{} of {events} deliveries were made", self.taken.load(Ordering::Acquire));
-        }
-    }
-}
-
-impl Transport for Taker {
-    fn send(&self, attempt: Attempt) -> LocalBoxFuture<'static, Answer> {
-        self.taken.fetch_add(attempt.events.len() as u64, Ordering::AcqRel);
-        self.changed.send_replace(());
-        let response = Response {
-            status: 200,
-            retry_after: None,
-            body: Bytes::new(),
-            complete: true,
-            content_type: None,
-            peer: None,
-        };
-        Box::pin(ready(Ok(response.into())))
-    }
-}
-
 /// A running Hookmill whose events each reach as many endpoints.
 struct Bed {
     hooks: Hookmill,
@@ -83,7 +36,7 @@ struct Bed {
 impl Bed {
     fn new(durable: bool, fan_out: u64, batch: Option<u32>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let taker = Taker { taken: Arc::default(), changed: watch::channel(()).0 };
+        let taker = Taker::default();
         let (transport, dir) = (taker.clone(), durable.then(common::scratch));
         let builder = Hookmill::builder().transport(move || transport.clone());
         let builder = match &dir {
@@ -102,26 +55,16 @@ impl Bed {
 
     /// Publishes events, and waits until each has been sent to every endpoint.
     fn publish(&self, events: u64) -> Duration {
-        let (left, data) = (Cell::new(events), Bytes::from(payload()));
-        let before = self.taker.taken.load(Ordering::Acquire);
+        let (data, before) = (Bytes::from(payload()), self.taker.taken());
         let start = Instant::now();
         self.runtime.block_on(async {
-            join_all((0..TASKS).map(|_| self.publisher(&left, &data))).await;
+            common::publish(&self.hooks, TASKS, usize::try_from(events).unwrap(), |_| {
+                Event::from_json(TOPIC, data.clone())
+            })
+            .await;
             self.taker.wait_for(before + events * self.fan_out).await;
         });
         start.elapsed()
-    }
-
-    async fn publisher(&self, left: &Cell<u64>, data: &Bytes) {
-        while let Some(rest) = left.get().checked_sub(1) {
-            left.set(rest);
-            let mut event = Event::from_json(TOPIC, data.clone());
-            while let Err(error) = self.hooks.publish(event).await {
-                assert!(matches!(error, PublishError::Overloaded { .. }), "{error}");
-                event = error.into_event().unwrap();
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        }
     }
 }
 

@@ -21,18 +21,31 @@ use tokio::{
 
 use super::wire::{Wire, head, header};
 
+/// Paths where it does not simply work.
+pub const SLOW: &str = "/slow";
+pub const FLAPPING: &str = "/flapping";
+pub const REFUSING: &str = "/refusing";
+const SLOWNESS: Duration = Duration::from_secs(30);
+const FLAP: Duration = Duration::from_millis(100);
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const BAD: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Answers every request with 200 and writes down when which event came, on a thread of its own.
+/// Answers every request with 200 and writes down when which event came, on a thread of its own. Below [`SLOW`] it answers
+/// after [`SLOWNESS`]; below [`FLAPPING`] with 503 for a tenth of a second, and as always for the next, in turns. What it
+/// answers with 503 is not written down. Below [`REFUSING`] it answers 400.
 pub struct Receiver {
     pub address: SocketAddr,
     seen: Arc<Seen>,
 }
 
-#[derive(Default)]
 struct Seen {
+    started: Instant,
     count: AtomicUsize,
     /// By the event's id: when it came first, and how often it came.
     events: Mutex<HashMap<String, (Instant, usize)>>,
@@ -40,7 +53,7 @@ struct Seen {
 
 impl Receiver {
     pub fn start() -> Self {
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(Seen { started: Instant::now(), count: AtomicUsize::new(0), events: Mutex::default() });
         let (sender, address) = mpsc::channel();
         let serving = Arc::clone(&seen);
         thread::spawn(move || runtime().block_on(serve(serving, sender)));
@@ -49,6 +62,10 @@ impl Receiver {
 
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
+    }
+
+    pub fn url_of(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     /// Requests so far.
@@ -74,6 +91,13 @@ impl Receiver {
     }
 }
 
+impl Seen {
+    /// Whether what flaps fails at this moment.
+    fn fails_now(&self) -> bool {
+        (self.started.elapsed().as_millis() / FLAP.as_millis()).is_multiple_of(2)
+    }
+}
+
 async fn serve(seen: Arc<Seen>, address: mpsc::Sender<SocketAddr>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     address.send(listener.local_addr().unwrap()).unwrap();
@@ -95,12 +119,25 @@ async fn receive(stream: TcpStream, seen: &Seen) -> io::Result<()> {
     let mut wire = Wire::new(stream)?;
     while let Some(request) = wire.next().await? {
         let now = Instant::now();
+        let path = request.path();
+        if path.starts_with(FLAPPING) && seen.fails_now() {
+            wire.write(UNAVAILABLE).await?;
+            continue;
+        }
+        if path.starts_with(REFUSING) {
+            wire.write(BAD).await?;
+            continue;
+        }
+        let slow = path.starts_with(SLOW);
         if let Some(id) = header(request.head, "webhook-id") {
             let mut events = seen.events.lock().unwrap();
             events.entry(id.to_owned()).or_insert((now, 0)).1 += 1;
         }
         seen.count.fetch_add(1, Ordering::AcqRel);
-        wire.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+        if slow {
+            tokio::time::sleep(SLOWNESS).await;
+        }
+        wire.write(OK).await?;
     }
     Ok(())
 }
@@ -181,7 +218,7 @@ async fn post_one(wire: &mut Wire, request: &[u8], posted: &mut Posted) {
 }
 
 /// The id in the JSON that answers a publisher.
-fn id_in(body: &[u8]) -> Option<String> {
+pub fn id_in(body: &[u8]) -> Option<String> {
     let (_, rest) = std::str::from_utf8(body).ok()?.split_once(r#""id":""#)?;
     Some(rest.split('"').next()?.to_owned())
 }
@@ -190,4 +227,28 @@ fn id_in(body: &[u8]) -> Option<String> {
 pub fn request(path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let headers = [&[("host", "127.0.0.1")], headers].concat();
     format!("{}{}\r\n\r\n{body}", head(path, &headers), body.len()).into_bytes()
+}
+
+/// A connection for calls of the API, with a token.
+pub struct Caller {
+    wire: Wire,
+    token: String,
+}
+
+impl Caller {
+    pub async fn connect(address: SocketAddr, token: &str) -> Self {
+        Self { wire: Wire::connect(address).await.unwrap(), token: token.to_owned() }
+    }
+
+    /// The status and the body of the answer.
+    pub async fn call(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let (token, length) = (&self.token, body.len());
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        self.wire.write(request.as_bytes()).await.unwrap();
+        let answer = self.wire.next().await.unwrap().unwrap();
+        (answer.status(), String::from_utf8(answer.body.to_vec()).unwrap())
+    }
 }

@@ -12,11 +12,11 @@ use tracing::warn;
 use super::{Shared, failed, spawn};
 use crate::error::StoreError;
 
-/// Bytes written between two checkpoints.
-pub(super) const EVERY: usize = 4 << 20;
+/// Pages written between two checkpoints.
+pub(super) const EVERY: i64 = 1024;
 
 /// Pages in the log beyond which writing waits a moment, so that the log can start anew.
-const RESTART_AT: i64 = 4096;
+pub(super) const RESTART_AT: i64 = 4096;
 
 /// Starts the thread; it checkpoints at each message and, one last time, when the sender has gone.
 pub(super) fn start(

@@ -18,6 +18,7 @@ use super::{
     configure::{Answer, Change},
     failed,
     inbox::Receiver,
+    log,
     space::Lookout,
     write::{Cache, Judged, Writer},
 };
@@ -52,8 +53,6 @@ pub(super) enum Message {
 const HELD: usize = 4096;
 /// Between two tries to write what could not be written.
 const RETRY: Duration = Duration::from_millis(250);
-/// Rough bytes of a row beside its payload, for the checkpoint's pace.
-const ROW: usize = 400;
 
 pub(super) struct Committer {
     db: Connection,
@@ -68,7 +67,8 @@ pub(super) struct Committer {
     lookout: Lookout,
     last_seq: u64,
     checkpoint: mpsc::SyncSender<()>,
-    unchecked: usize,
+    /// Pages in the log when a checkpoint was last asked for; 0 when it has started anew since.
+    checked: i64,
 }
 
 /// What is to be done now and then, whoever asks for what.
@@ -117,6 +117,7 @@ impl Committer {
         Watches { chores, lookout }: Watches,
         checkpoint: mpsc::SyncSender<()>,
     ) -> rusqlite::Result<Self> {
+        log::watch(&db);
         let last_seq = super::read::last_seq(&db)?;
         let dropping = super::read::dropping(&db)?
             .into_iter()
@@ -134,7 +135,7 @@ impl Committer {
             lookout,
             last_seq,
             checkpoint,
-            unchecked: 0,
+            checked: 0,
         })
     }
 
@@ -217,7 +218,7 @@ impl Committer {
                 if let Some((_, sink)) = self.shared.queues.get().filter(|_| !dropped.is_empty()) {
                     sink(dropped);
                 }
-                self.count_written(&appends, &group);
+                self.ask_for_checkpoint();
                 // With it go the places in the intake of what is recorded now.
                 drop(group);
                 answers.into_iter().chain(fences).for_each(|answer| answer(Ok(())));
@@ -318,12 +319,14 @@ impl Committer {
         }
     }
 
-    fn count_written(&mut self, appends: &[Append], group: &Group) {
-        let events = appends.iter().flat_map(|append| &append.events);
-        self.unchecked += events.map(|event| event.data.len() + ROW).sum::<usize>();
-        self.unchecked += (group.verdicts.len() + group.settlements.len()) * ROW;
-        if self.unchecked >= checkpoint::EVERY {
-            self.unchecked = 0;
+    /// Has the log folded into the file whenever it has grown by so much, whatever was written.
+    fn ask_for_checkpoint(&mut self) {
+        let pages = log::pages();
+        if pages < self.checked {
+            self.checked = 0;
+        }
+        if pages - self.checked >= checkpoint::EVERY {
+            self.checked = pages;
             // A checkpoint that is asked for already will see these pages too.
             let _asked = self.checkpoint.try_send(());
         }

@@ -19,6 +19,7 @@ mod inbox;
 mod jobs;
 mod limits;
 mod lists;
+mod log;
 mod place;
 mod read;
 mod reader;

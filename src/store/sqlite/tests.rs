@@ -76,6 +76,40 @@ fn a_job_goes_on_where_it_was_when_the_store_is_opened_again() {
     assert_eq!((last.job.done, last.job.state), (3, JobState::Finished));
 }
 
+/// So many events that are old enough to be forgotten, each delivered once.
+fn old_events(dir: &std::path::Path, count: i64) -> Connection {
+    let db = schema::open_writer(&dir.join(DATABASE), |_| Ok(())).unwrap();
+    let tx = db.unchecked_transaction().unwrap();
+    for seq in 1..=count {
+        let event = "INSERT INTO events VALUES (?1, ?1, '', 't', NULL, NULL, 0, 0, zeroblob(1000), NULL)";
+        let delivery = "INSERT INTO deliveries (seq, endpoint, run, state, created_at) VALUES (?1, ?1 % 100, 0, 1, 0)";
+        let attempt = "INSERT INTO attempts VALUES (?1, ?1 % 100, 0, 1, 0, 0, 200, '2xx', NULL, NULL, NULL)";
+        for insert in [event, delivery, attempt] {
+            tx.prepare_cached(insert).unwrap().execute([seq]).unwrap();
+        }
+    }
+    tx.execute("UPDATE meta SET value = ?1 WHERE name IN ('last_seq', 'judged_through')", [count]).unwrap();
+    tx.commit().unwrap();
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    db
+}
+
+#[test]
+fn the_log_does_not_grow_while_much_is_forgotten_and_nothing_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = old_events(dir.path(), 40_000);
+    let store = SqliteStore::open(dir.path(), Clock::system(), Retention::default()).unwrap();
+    let left = "SELECT EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM deliveries)";
+    let left = || db.query_row(left, [], |row| row.get::<_, bool>(0)).unwrap();
+    let mut longest = 0;
+    while left() {
+        get(store.flush());
+        longest = longest.max(std::fs::metadata(dir.path().join(format!("{DATABASE}-wal"))).unwrap().len());
+    }
+    let bound = 2 * 4096 * u64::try_from(checkpoint::RESTART_AT).unwrap();
+    assert!(longest < bound, "{longest} bytes");
+}
+
 /// Limits the file as a full disk would.
 pub(super) fn limit_pages(db: &Connection, shared: &Shared) {
     let pages = match shared.max_pages.load(Ordering::Acquire) {
