@@ -8,8 +8,21 @@ use super::failed;
 use crate::error::StoreError;
 
 /// Each step takes the schema from the version of its index to the next; steps are only ever added.
-const MIGRATIONS: &[&str] =
-    &[VERSION_1, BATCHES, QUEUES, KEYS, DEAD_LETTERS, JOBS, DEBOUNCING, CHAINS, HOLDING, FORGOTTEN, TOKENS, BY_TENANT];
+const MIGRATIONS: &[&str] = &[
+    VERSION_1,
+    BATCHES,
+    QUEUES,
+    KEYS,
+    DEAD_LETTERS,
+    JOBS,
+    DEBOUNCING,
+    CHAINS,
+    HOLDING,
+    FORGOTTEN,
+    TOKENS,
+    BY_TENANT,
+    SELDOM,
+];
 
 const VERSION_1: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -240,6 +253,13 @@ CREATE INDEX endpoints_by_tenant ON endpoints (tenant) WHERE tenant IS NOT NULL;
 /// A tenant's events are found without a look at those of others. The rest, without a tenant, cost nothing here.
 const BY_TENANT: &str = "
 CREATE INDEX events_by_tenant ON events (tenant, seq) WHERE tenant <> '';
+";
+
+/// What is asked of few endpoints is found without a look at the settings of all.
+const SELDOM: &str = "
+CREATE INDEX endpoints_dropping ON endpoints (dropping) WHERE dropping IS NOT NULL;
+CREATE INDEX endpoints_failed ON endpoints (key)
+    WHERE breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0 OR failing_since IS NOT NULL;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema, if `check` lets it.
