@@ -19,6 +19,7 @@ use crate::{
     Timestamp,
     endpoint::EndpointId,
     event::{Accepted, EventId, Tenant, Topic},
+    pipeline::ManageError,
     store::{DeadLetterFilter, DeadLetterRow, DeadLetterSelection, DeliveryId},
 };
 
@@ -103,17 +104,24 @@ pub(super) async fn show(call: Call) -> Answer {
 
 pub(super) async fn replay(call: Call) -> Answer {
     let (row, _) = find(&call).await?;
-    let delivery = call.hooks().replay(row.id).await?;
+    let delivery = call.hooks().replay(row.id).await.map_err(|error| match error {
+        // Gone in between: named as it was asked for.
+        ManageError::NotFound(_) => unknown(&call),
+        other => other.into(),
+    })?;
     let delivery = call.name_of(delivery, row.event.as_ref(), &row.endpoint);
     json(StatusCode::ACCEPTED, &json!({"delivery": delivery}))
 }
 
 /// The dead letter that the path names.
 async fn find(call: &Call) -> Result<(DeadLetterRow, Option<Arc<Accepted>>), Problem> {
-    let unknown = || Problem::not_found(format_args!("dead letter {}", call.segment("id")));
     let name: DeliveryName = call.named("id", "dead letter")?;
-    let id = call.delivery(&name).await?.ok_or_else(unknown)?;
-    call.hooks().store().dead_letter(id).await?.ok_or_else(unknown)
+    let id = call.delivery(&name).await?.ok_or_else(|| unknown(call))?;
+    call.hooks().store().dead_letter(id).await?.ok_or_else(|| unknown(call))
+}
+
+fn unknown(call: &Call) -> Problem {
+    Problem::not_found(format_args!("dead letter {}", call.segment("id")))
 }
 
 fn shown<'a>(call: &Call, row: &'a DeadLetterRow) -> Shown<'a> {

@@ -74,6 +74,8 @@ impl Handler<Full> for Dispatcher {
             let Some(endpoint) = of_one.first().map(|id| id.endpoint) else { continue };
             let count = u64::try_from(of_one.len()).unwrap_or(u64::MAX);
             of_one.iter().for_each(|id| self.parts.tell_failed(*id));
+            let now = self.parts.clock.now();
+            of_one.iter().for_each(|id| self.muting.dropped(*id, now));
             if self.bursts.add(endpoint, count) {
                 self.log_full(endpoint, count);
             }
@@ -81,6 +83,7 @@ impl Handler<Full> for Dispatcher {
                 delivery.do_send(deliver::Dropped(of_one.iter().map(|id| (id.seq, id.run)).collect()));
             }
         }
+        self.keep_debounced(ctx);
         if quiet && !self.bursts.0.is_empty() {
             ctx.run_later(EVERY, Self::log_bursts);
         }

@@ -109,8 +109,8 @@ impl Dispatcher {
         if !self.rounds.may_begin() {
             return;
         }
-        let takers: Vec<_> = self.muting.takers().collect();
-        let questions = takers.iter().flat_map(|(endpoint, seqs)| seqs.chunks(ASKED).map(|seqs| (*endpoint, seqs)));
+        let watched: Vec<_> = self.muting.watched().collect();
+        let questions = watched.iter().flat_map(|(endpoint, seqs)| seqs.chunks(ASKED).map(|seqs| (*endpoint, seqs)));
         self.rounds.begun(questions.clone().count());
         questions.for_each(|(endpoint, seqs)| self.look_for_failed(endpoint, seqs.to_vec(), true, ctx));
     }

@@ -157,6 +157,15 @@ impl Own {
         orphans.into_keys().collect()
     }
 
+    /// What was held was dropped: the next of its key that passes carries the count that it would have brought along.
+    fn dropped(&mut self, seq: u64, now: Now) {
+        let Some(carries) = self.held.remove(&seq) else { return };
+        if let Some((key, _)) = self.windows.holding().into_iter().find(|(_, held)| *held == seq) {
+            self.windows.add(&key, carries, now);
+            self.windows.let_go(&key, Some(seq), now);
+        }
+    }
+
     const fn delivery(&self, seq: u64) -> DeliveryId {
         DeliveryId { seq, endpoint: self.endpoint, run: 0 }
     }
@@ -263,13 +272,21 @@ impl Muting {
         }
     }
 
-    /// A delivery did not arrive: the window that it opened ends.
+    /// A delivery did not arrive: the window that it opened ends. One that was held is so no more.
     pub fn failed(&mut self, DeliveryId { seq, endpoint, .. }: DeliveryId, now: Now) {
         self.with(endpoint, |own, out| {
+            own.dropped(seq, now);
             if let Some(key) = own.windows.taken_by(seq).map(str::to_owned) {
                 own.end(&key, now, out);
             }
         });
+    }
+
+    /// A delivery was dropped for want of room; of one that was held, the count stays.
+    pub fn dropped(&mut self, DeliveryId { seq, endpoint, .. }: DeliveryId, now: Now) {
+        if self.endpoints.get(&endpoint).is_some_and(|own| own.held.contains_key(&seq)) {
+            self.with(endpoint, |own, _| own.dropped(seq, now));
+        }
     }
 
     /// Whether a window ends when this delivery fails.
@@ -277,10 +294,11 @@ impl Muting {
         self.endpoints.get(&endpoint).is_some_and(|own| own.windows.taken_by(seq).is_some())
     }
 
-    /// The events by whose failure a window ends, by endpoint.
-    pub fn takers(&self) -> impl Iterator<Item = (EndpointKey, Vec<u64>)> {
-        let takers = |(endpoint, own): (&EndpointKey, &Own)| (*endpoint, own.windows.takers().collect::<Vec<_>>());
-        self.endpoints.iter().map(takers).filter(|(_, seqs)| !seqs.is_empty())
+    /// The events by whose failure a window changes, by endpoint: those that opened one which ends then, and those that are held.
+    pub fn watched(&self) -> impl Iterator<Item = (EndpointKey, Vec<u64>)> {
+        let seqs = |own: &Own| own.windows.takers().chain(own.held.keys().copied()).collect::<Vec<_>>();
+        let watched = move |(endpoint, own): (&EndpointKey, &Own)| (*endpoint, seqs(own));
+        self.endpoints.iter().map(watched).filter(|(_, seqs)| !seqs.is_empty())
     }
 
     /// Whether any endpoint wants to know of failures.

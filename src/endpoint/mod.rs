@@ -94,7 +94,7 @@ pub enum State {
 }
 
 /// Whose events an endpoint gets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TenantScope {
     /// Events without a tenant.
     #[default]

@@ -159,7 +159,7 @@ impl Default for Batch {
 }
 
 /// Which addresses an endpoint may resolve to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
     /// All but link-local and cloud metadata addresses.
     Private,

@@ -7,7 +7,12 @@ pub struct QueuePolicy {
     pub max_items: u64,
     /// Bytes of their events: data and metadata, and 256 for the rest of each.
     pub max_bytes: u64,
-    /// What becomes of what is too much. A publisher is never refused because of it.
+    /// What becomes of what is too much. A publisher is never refused because of it. It is judged once in each step in which a store
+    /// writes new deliveries, at its end. On disk a step is a transaction, with many verdicts and outcomes of some
+    /// milliseconds: what was delivered in the same one has made room already, and of what is new and too much at once the
+    /// oldest (the newest) are dropped as they stand then. In memory each group of verdicts is a step. So which deliveries are
+    /// dropped, and whether a short excess is noticed, may differ between stores and from run to run; that the bounds hold after each
+    /// step, but for what is in flight, does not.
     pub when_full: WhenFull,
 }
 

@@ -48,9 +48,13 @@ impl Hookmill {
     ///
     /// [`Builder::declare`]: crate::Builder::declare
     pub async fn apply(&self, declared: Declared) -> Result<Applied, ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
+        let turn = self.turn().await;
         self.expect_not_of_the_program(&declared)?;
         declared.expect_undisturbing(|new| self.disturbing(new))?;
+        self.see_through(turn, |hooks| async move { hooks.follow_all(declared).await }).await
+    }
+
+    async fn follow_all(&self, declared: Declared) -> Result<Applied, ManageError> {
         let mut applied = Applied { released: self.take_over(&declared), ..Applied::default() };
         let Declared { endpoints, rules, chains } = declared;
         for endpoint in endpoints {
@@ -80,14 +84,16 @@ impl Hookmill {
     pub async fn set_endpoint(&self, endpoint: EndpointBuilder) -> Result<Arc<Endpoint>, ManageError> {
         let names_state = endpoint.names_state();
         let (id, settings) = endpoint.build(self.judge(Origin::Code))?;
-        let _one_at_a_time = self.0.changes.lock().await;
-        if self.endpoint_owner(&id) == Owner::File {
-            return Err(ManageError::Conflict(format!("{id} belongs to {}", Owner::File.in_words())));
-        }
-        self.expect_undisturbed(&id, &settings)?;
-        self.follow(DeclaredEndpoint { id: id.clone(), settings, names_state }).await?;
-        self.0.owners.write().unwrap_or_else(PoisonError::into_inner).endpoints.insert(id.clone(), Owner::Code);
-        self.endpoint(&id).ok_or_else(|| ManageError::NotFound(format!("endpoint {id}")))
+        self.change(|hooks| async move {
+            if hooks.endpoint_owner(&id) == Owner::File {
+                return Err(ManageError::Conflict(format!("{id} belongs to {}", Owner::File.in_words())));
+            }
+            hooks.expect_undisturbed(&id, &settings)?;
+            hooks.follow(DeclaredEndpoint { id: id.clone(), settings, names_state }).await?;
+            hooks.0.owners.write().unwrap_or_else(PoisonError::into_inner).endpoints.insert(id.clone(), Owner::Code);
+            hooks.endpoint(&id).ok_or_else(|| ManageError::NotFound(format!("endpoint {id}")))
+        })
+        .await
     }
 
     async fn follow(&self, declared: DeclaredEndpoint) -> Result<Became, ManageError> {

@@ -5,7 +5,8 @@ use tracing::info;
 use super::{Hookmill, ManageError};
 use crate::{
     debounce, dispatch,
-    store::{CancelFilter, CancelStep},
+    error::StoreError,
+    store::{CancelFilter, CancelStep, CancelledStep},
 };
 
 impl Hookmill {
@@ -21,18 +22,14 @@ impl Hookmill {
         self.routed().await;
         let (mut step, mut matched) = (CancelStep { filter, dry_run, after: None }, 0);
         loop {
-            let done = self.0.store.cancel(step.clone()).await?;
+            let done = self.cancel_step(step.clone()).await?;
             matched += done.matched;
-            if !dry_run && done.matched > 0 {
-                let _gone = self.0.dispatcher.send(dispatch::Forget(done.endpoints)).await;
-            }
             step.after = done.next;
             if step.after.is_none() {
                 break;
             }
         }
         if !dry_run && matched > 0 {
-            self.0.debouncer.do_send(debounce::LookAgain);
             info!(
                 event = "delivery.dropped",
                 reason = "cancelled",
@@ -41,5 +38,19 @@ impl Hookmill {
             );
         }
         Ok(matched)
+    }
+
+    /// One step, of which Deliveries hear whoever still waits for it.
+    async fn cancel_step(&self, step: CancelStep) -> Result<CancelledStep, StoreError> {
+        self.see_through((), |hooks| async move {
+            let dry_run = step.dry_run;
+            let done = hooks.0.store.cancel(step).await?;
+            if !dry_run && done.matched > 0 {
+                let _gone = hooks.0.dispatcher.send(dispatch::Forget(done.endpoints.clone())).await;
+                hooks.0.debouncer.do_send(debounce::LookAgain);
+            }
+            Ok(done)
+        })
+        .await
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Hookmill, Inner, ManageError};
+use super::{Hookmill, Inner, ManageError, turn};
 use crate::{
     clock::Timestamp,
     dispatch,
@@ -109,17 +109,16 @@ impl Hookmill {
         let id = new_id("job", created_at).parse().map_err(|_| StoreError::Failed("no id".to_owned()))?;
         let state = JobState::Running;
         let job = Job { id, kind, selection, rate, total, done: 0, failed: 0, state, created_at, ended_at: None };
-        self.create_job(&job).await?;
-        info!(event = "job.started", job = %job.id, kind = kind.as_str(), total, "job started");
-        self.run_job(&job);
-        Ok(job)
-    }
-
-    /// Creates a job in a place that nobody takes meanwhile.
-    async fn create_job(&self, job: &Job) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.job_places.lock().await;
-        self.expect_place(job.selection.within.as_ref()).await?;
-        Ok(self.0.store.create_job(job.clone()).await?)
+        // In a place that nobody takes meanwhile.
+        let turn = turn(&self.0.job_places).await;
+        self.see_through(turn, |hooks| async move {
+            hooks.expect_place(job.selection.within.as_ref()).await?;
+            hooks.0.store.create_job(job.clone()).await?;
+            info!(event = "job.started", job = %job.id, kind = kind.as_str(), total, "job started");
+            hooks.run_job(&job);
+            Ok(job)
+        })
+        .await
     }
 
     async fn expect_place(&self, within: Option<&Tenant>) -> Result<(), ManageError> {

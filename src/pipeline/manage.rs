@@ -1,4 +1,5 @@
-//! Changes of configuration while events flow. Each is checked, then stored, then put in force, and only then answered.
+//! Changes of configuration while events flow. Each is checked, then stored, then put in force, and only then answered. One that
+//! has begun is made to its end, whoever waits for it.
 
 use std::{
     collections::BTreeMap,
@@ -86,16 +87,18 @@ impl Hookmill {
         settings: Settings,
     ) -> Result<Arc<Endpoint>, ManageError> {
         id.as_ref().map_or(Ok(()), expect_free_id)?;
-        let _one_at_a_time = self.0.changes.lock().await;
-        let id = match id {
-            Some(id) => id,
-            None => new_endpoint_id(&self.0.clock).parse().map_err(|_| StoreError::Failed("no id".to_owned()))?,
-        };
-        if self.endpoint(&id).is_some() {
-            return Err(ManageError::Conflict(format!("an endpoint with the id {id} exists")));
-        }
-        self.expect_undisturbed(&id, &settings)?;
-        self.insert(id, settings).await
+        self.change(|hooks| async move {
+            let id = match id {
+                Some(id) => id,
+                None => new_endpoint_id(&hooks.0.clock).parse().map_err(|_| StoreError::Failed("no id".to_owned()))?,
+            };
+            if hooks.endpoint(&id).is_some() {
+                return Err(ManageError::Conflict(format!("an endpoint with the id {id} exists")));
+            }
+            hooks.expect_undisturbed(&id, &settings)?;
+            hooks.insert(id, settings).await
+        })
+        .await
     }
 
     /// Whether [`Hookmill::create_endpoint`] would take these settings.
@@ -134,23 +137,26 @@ impl Hookmill {
         settings: &Value,
         version: Option<u64>,
     ) -> Result<Changed, ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let origin = self.origin_for(&id);
-        let mut settings = Settings::parse(settings, origin, self.judge(origin))?;
-        match self.endpoint(&id) {
-            None if version.is_some() => Err(not_found(&id)),
-            None => {
-                expect_free_id(&id)?;
-                self.expect_undisturbed(&id, &settings)?;
-                Ok(Changed { old: None, new: self.insert(id, settings).await? })
+        let settings = settings.clone();
+        self.change(|hooks| async move {
+            let origin = hooks.origin_for(&id);
+            let mut settings = Settings::parse(&settings, origin, hooks.judge(origin))?;
+            match hooks.endpoint(&id) {
+                None if version.is_some() => Err(not_found(&id)),
+                None => {
+                    expect_free_id(&id)?;
+                    hooks.expect_undisturbed(&id, &settings)?;
+                    Ok(Changed { old: None, new: hooks.insert(id, settings).await? })
+                }
+                Some(old) => {
+                    expect_version(&old, version)?;
+                    settings.keep_secret_of(&old.settings);
+                    let new = hooks.update(&old, settings).await?;
+                    Ok(Changed { old: Some(old), new })
+                }
             }
-            Some(old) => {
-                expect_version(&old, version)?;
-                settings.keep_secret_of(&old.settings);
-                let new = self.update(&old, settings).await?;
-                Ok(Changed { old: Some(old), new })
-            }
-        }
+        })
+        .await
     }
 
     /// Changes an endpoint's settings by a JSON merge patch (RFC 7396). Another origin (scheme, host, port) of its URL drops the
@@ -173,13 +179,16 @@ impl Hookmill {
         patch: &Value,
         version: Option<u64>,
     ) -> Result<Changed, ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
-        expect_version(&old, version)?;
-        let origin = self.origin_for(id);
-        let settings = old.settings.patched(patch, origin, self.judge(origin))?;
-        let new = self.update(&old, settings).await?;
-        Ok(Changed { old: Some(old), new })
+        let (id, patch) = (id.clone(), patch.clone());
+        self.change(|hooks| async move {
+            let old = hooks.endpoint(&id).ok_or_else(|| not_found(&id))?;
+            expect_version(&old, version)?;
+            let origin = hooks.origin_for(&id);
+            let settings = old.settings.patched(&patch, origin, hooks.judge(origin))?;
+            let new = hooks.update(&old, settings).await?;
+            Ok(Changed { old: Some(old), new })
+        })
+        .await
     }
 
     /// Pauses, resumes, disables or enables an endpoint. One that is in that state already stays as it is.
@@ -193,9 +202,12 @@ impl Hookmill {
         switch: Switch,
         version: Option<u64>,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
-        self.switch(old, switch, version).await
+        let id = id.clone();
+        self.change(|hooks| async move {
+            let old = hooks.endpoint(&id).ok_or_else(|| not_found(&id))?;
+            hooks.switch(old, switch, version).await
+        })
+        .await
     }
 
     pub(super) async fn switch(
@@ -241,7 +253,7 @@ impl Hookmill {
     /// Disables an endpoint that wants no more, or has failed for too long.
     /// One that has changed since says so again, if it is still true.
     pub(super) async fn disable_for(&self, seen: &Endpoint, reason: Disabled) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
+        let _one_at_a_time = self.turn().await;
         let same = |old: &Arc<Endpoint>| old.key == seen.key && old.version == seen.version;
         let Some(old) = self.endpoint(&seen.id).filter(same) else { return Ok(()) };
         if old.settings.state == State::Disabled {
@@ -311,9 +323,12 @@ impl Hookmill {
     /// # Errors
     /// When there is none, it has changed, or it belongs to the program or the file.
     pub async fn delete_endpoint(&self, id: &EndpointId, version: Option<u64>) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
-        self.delete(&old, version).await
+        let id = id.clone();
+        self.change(|hooks| async move {
+            let old = hooks.endpoint(&id).ok_or_else(|| not_found(&id))?;
+            hooks.delete(&old, version).await
+        })
+        .await
     }
 
     pub(super) async fn delete(&self, old: &Endpoint, version: Option<u64>) -> Result<(), ManageError> {
@@ -326,7 +341,6 @@ impl Hookmill {
     pub(super) async fn erase(&self, old: &Endpoint) -> Result<(), StoreError> {
         self.0.store.delete_endpoint(old.key).await?;
         let gone = self.0.dispatcher.send(dispatch::Remove(old.key));
-        // Before anything is waited for: whoever breaks off leaves none that is stored no more.
         self.0.endpoints.write().unwrap_or_else(PoisonError::into_inner).remove(&old.id);
         self.0.listeners.remove(old.key);
         let _gone = gone.await;
@@ -355,11 +369,13 @@ impl Hookmill {
     /// Every mistake at once; a conflict when the rule belongs to the program or the file.
     pub async fn put_rule(&self, name: RuleName, rule: &Value) -> Result<(Rule, bool), ManageError> {
         let rule = Rule::parse(rule)?;
-        let _one_at_a_time = self.0.changes.lock().await;
-        expect_api(self.rule_owner(&name), &name)?;
-        let old = self.rules().remove(&name);
-        self.store_rule(name, rule.clone(), old.as_ref()).await?;
-        Ok((rule, old.is_none()))
+        self.change(|hooks| async move {
+            expect_api(hooks.rule_owner(&name), &name)?;
+            let old = hooks.rules().remove(&name);
+            hooks.store_rule(name, rule.clone(), old.as_ref()).await?;
+            Ok((rule, old.is_none()))
+        })
+        .await
     }
 
     /// What each debounce rule has come to since it was made.
@@ -387,14 +403,17 @@ impl Hookmill {
     /// # Errors
     /// When there is none; a conflict when it belongs to the program or the file.
     pub async fn delete_rule(&self, name: &RuleName) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        if !self.rules().contains_key(name) {
-            return Err(ManageError::NotFound(format!("debounce rule {name}")));
-        }
-        expect_api(self.rule_owner(name), name)?;
-        self.0.store.put_rule(name.to_string(), None).await?;
-        self.set_rule(name.clone(), None).await;
-        Ok(())
+        let name = name.clone();
+        self.change(|hooks| async move {
+            if !hooks.rules().contains_key(&name) {
+                return Err(ManageError::NotFound(format!("debounce rule {name}")));
+            }
+            expect_api(hooks.rule_owner(&name), &name)?;
+            hooks.0.store.put_rule(name.to_string(), None).await?;
+            hooks.set_rule(name, None).await;
+            Ok(())
+        })
+        .await
     }
 
     async fn set_rule(&self, name: RuleName, rule: Option<Rule>) {
@@ -418,11 +437,15 @@ impl Hookmill {
         if self.endpoints().iter().any(disabled) {
             return Err(ManageError::Conflict("the endpoint is disabled: enable it first".to_owned()));
         }
-        match self.0.store.replay(dead_letter).await? {
-            ReplayOutcome::Replayed(id) => {
-                self.0.dispatcher.do_send(dispatch::Replayed(id));
-                Ok(id)
+        let replay = |hooks: Self| async move {
+            let outcome = hooks.0.store.replay(dead_letter).await?;
+            if let ReplayOutcome::Replayed(id) = outcome {
+                hooks.0.dispatcher.do_send(dispatch::Replayed(id));
             }
+            Ok::<_, ManageError>(outcome)
+        };
+        match self.see_through((), replay).await? {
+            ReplayOutcome::Replayed(id) => Ok(id),
             ReplayOutcome::Unknown => Err(ManageError::NotFound(format!("dead letter {dead_letter}"))),
             ReplayOutcome::Already(run) => Err(ManageError::Conflict(format!("it was replayed before, as run {run}"))),
             ReplayOutcome::Waiting(run) => {

@@ -23,6 +23,7 @@ mod scrape;
 mod sealing;
 #[cfg(feature = "api")]
 mod tenants;
+mod through;
 mod tokens;
 mod trial;
 #[cfg(feature = "api")]
@@ -81,6 +82,7 @@ pub(crate) use owner::Owners;
 pub use publish::{Acceptance, Emitted};
 use publish::{Counters, Shut, append_error};
 pub use replay::{EndpointReplay, Only};
+pub(crate) use through::{Turn, turn};
 use tokens::Keyring;
 pub use tokens::NewToken;
 pub(crate) use tokens::{LIFE, NAME};
@@ -112,9 +114,9 @@ pub(crate) struct Inner {
     /// What does not belong to the callers of the API; changed only under `changes`.
     pub(crate) owners: RwLock<Owners>,
     /// Changes of configuration are made one after another: what is stored and what is in force agree.
-    pub(crate) changes: Mutex<()>,
+    pub(crate) changes: Arc<Mutex<()>>,
     /// Jobs are created one after another: each finds its place among all.
-    pub(crate) job_places: Mutex<()>,
+    pub(crate) job_places: Arc<Mutex<()>>,
     /// When old signing secrets end.
     pub(crate) ends: rotation::Ends,
     pub(crate) allow_loopback: bool,
@@ -160,6 +162,9 @@ pub struct Report {
     /// Deliveries, and events that are unrouted or debouncing, lost for want of a disk.
     pub abandoned: u64,
 }
+
+/// So long a shutdown waits for a change of the configuration that has begun. What is stored of it holds at the next start.
+const LAST_CHANGE: Duration = Duration::from_secs(1);
 
 /// Why nothing is accepted while what is free is kept for settling.
 const NO_ROOM: &str = "less than the reserve is free on the disk";
@@ -262,10 +267,13 @@ impl Hookmill {
             warn!(event = "server.draining", "deadline passed; what is in flight is cut off");
         }
         let cancelled = dispatcher.send(dispatch::Cancel).await.unwrap_or_default();
+        // Those that wait for a turn after this one find the store closed.
+        let last_change = tokio::time::timeout(LAST_CHANGE, self.turn()).await;
         let _closed = store.flush().await;
         let after = store.totals().await.unwrap_or_default();
         let left = after.deliveries.pending + after.unrouted + after.debouncing;
         let _closed = store.close().await;
+        drop(last_change);
         self.0.hub.do_send(hub::End);
         let report = Report {
             delivered: after.deliveries.delivered.saturating_sub(before.deliveries.delivered),

@@ -6,7 +6,8 @@ use super::{Hookmill, ManageError, jobs::expect_rate, manage::not_found};
 use crate::{
     clock::Timestamp,
     dispatch,
-    endpoint::{Endpoint, EndpointId, State},
+    endpoint::{Endpoint, EndpointId, EndpointKey, State},
+    error::StoreError,
     event::Tenant,
     store::{DeadLetterSelection, DeliveryId, DeliveryRow, DeliveryState, EventDetail, Job, JobKind, ReplayOutcome},
 };
@@ -127,11 +128,8 @@ impl Hookmill {
         };
         let (mut made, mut waiting) = (Vec::new(), false);
         for endpoint in endpoints {
-            match self.0.store.redeliver(event.event.seq, endpoint.key).await? {
-                ReplayOutcome::Replayed(id) => {
-                    self.0.dispatcher.do_send(dispatch::Replayed(id));
-                    made.push(id);
-                }
+            match self.redeliver(event.event.seq, endpoint.key).await? {
+                ReplayOutcome::Replayed(id) => made.push(id),
                 ReplayOutcome::Waiting(_) => waiting = true,
                 ReplayOutcome::Unknown | ReplayOutcome::Already(_) | ReplayOutcome::Gone => {}
             }
@@ -141,6 +139,17 @@ impl Hookmill {
             (true, true) => Err(ManageError::Conflict("it waits to be delivered already".to_owned())),
             (true, false) => Err(ManageError::Conflict("there is no endpoint to deliver it to again".to_owned())),
         }
+    }
+
+    async fn redeliver(&self, seq: u64, endpoint: EndpointKey) -> Result<ReplayOutcome, StoreError> {
+        self.see_through((), |hooks| async move {
+            let outcome = hooks.0.store.redeliver(seq, endpoint).await?;
+            if let ReplayOutcome::Replayed(id) = outcome {
+                hooks.0.dispatcher.do_send(dispatch::Replayed(id));
+            }
+            Ok(outcome)
+        })
+        .await
     }
 
     fn may_get_again(

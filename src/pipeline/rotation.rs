@@ -37,9 +37,12 @@ impl Hookmill {
         rotation: &SecretRotation,
         version: Option<u64>,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.endpoint(id).ok_or_else(|| not_found(id))?;
-        self.rotate(&old, rotation, version).await
+        let (id, rotation) = (id.clone(), rotation.clone());
+        self.change(|hooks| async move {
+            let old = hooks.endpoint(&id).ok_or_else(|| not_found(&id))?;
+            hooks.rotate(&old, &rotation, version).await
+        })
+        .await
     }
 
     pub(super) async fn rotate(
@@ -92,7 +95,7 @@ impl Hookmill {
     }
 
     async fn forget_ended(&self, id: &EndpointId) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
+        let _one_at_a_time = self.turn().await;
         let Some(old) = self.endpoint(id) else { return Ok(()) };
         match old.settings.signing.without_ended(self.0.clock.now().wall) {
             Some(signing) => {

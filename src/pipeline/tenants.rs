@@ -76,15 +76,18 @@ impl Hookmill {
         settings: &Value,
         version: Option<u64>,
     ) -> Result<Changed, ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.own_endpoint(tenant, id)?;
-        expect_own_reach(&old)?;
-        let read = |value: &Value, origin| Settings::parse(value, origin, self.judge(origin));
-        let mut settings = self.read_for(tenant, settings, read)?;
-        expect_version(&old, version)?;
-        settings.keep_secret_of(&old.settings);
-        let new = self.update(&old, settings).await?;
-        Ok(Changed { old: Some(old), new })
+        let (tenant, id, settings) = (tenant.clone(), id.clone(), settings.clone());
+        self.change(|hooks| async move {
+            let old = hooks.own_endpoint(&tenant, &id)?;
+            expect_own_reach(&old)?;
+            let read = |value: &Value, origin| Settings::parse(value, origin, hooks.judge(origin));
+            let mut settings = hooks.read_for(&tenant, &settings, read)?;
+            expect_version(&old, version)?;
+            settings.keep_secret_of(&old.settings);
+            let new = hooks.update(&old, settings).await?;
+            Ok(Changed { old: Some(old), new })
+        })
+        .await
     }
 
     pub(crate) async fn patch_endpoint_for(
@@ -94,14 +97,17 @@ impl Hookmill {
         patch: &Value,
         version: Option<u64>,
     ) -> Result<Changed, ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.own_endpoint(tenant, id)?;
-        expect_own_reach(&old)?;
-        expect_version(&old, version)?;
-        let read = |patch: &Value, origin| old.settings.patched(patch, origin, self.judge(origin));
-        let settings = self.read_for(tenant, patch, read)?;
-        let new = self.update(&old, settings).await?;
-        Ok(Changed { old: Some(old), new })
+        let (tenant, id, patch) = (tenant.clone(), id.clone(), patch.clone());
+        self.change(|hooks| async move {
+            let old = hooks.own_endpoint(&tenant, &id)?;
+            expect_own_reach(&old)?;
+            expect_version(&old, version)?;
+            let read = |patch: &Value, origin| old.settings.patched(patch, origin, hooks.judge(origin));
+            let settings = hooks.read_for(&tenant, &patch, read)?;
+            let new = hooks.update(&old, settings).await?;
+            Ok(Changed { old: Some(old), new })
+        })
+        .await
     }
 
     pub(crate) async fn rotate_secret_for(
@@ -111,10 +117,13 @@ impl Hookmill {
         rotation: &SecretRotation,
         version: Option<u64>,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.own_endpoint(tenant, id)?;
-        expect_own_reach(&old)?;
-        self.rotate(&old, rotation, version).await
+        let (tenant, id, rotation) = (tenant.clone(), id.clone(), rotation.clone());
+        self.change(|hooks| async move {
+            let old = hooks.own_endpoint(&tenant, &id)?;
+            expect_own_reach(&old)?;
+            hooks.rotate(&old, &rotation, version).await
+        })
+        .await
     }
 
     pub(crate) async fn switch_endpoint_for(
@@ -124,8 +133,8 @@ impl Hookmill {
         switch: Switch,
         version: Option<u64>,
     ) -> Result<Arc<Endpoint>, ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        self.switch(self.own_endpoint(tenant, id)?, switch, version).await
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.change(|hooks| async move { hooks.switch(hooks.own_endpoint(&tenant, &id)?, switch, version).await }).await
     }
 
     pub(crate) async fn delete_endpoint_for(
@@ -134,10 +143,13 @@ impl Hookmill {
         id: &EndpointId,
         version: Option<u64>,
     ) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.own_endpoint(tenant, id)?;
-        expect_own_reach(&old)?;
-        self.delete(&old, version).await
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.change(|hooks| async move {
+            let old = hooks.own_endpoint(&tenant, &id)?;
+            expect_own_reach(&old)?;
+            hooks.delete(&old, version).await
+        })
+        .await
     }
 
     pub(crate) async fn standing_for(&self, tenant: &Tenant, id: &EndpointId) -> Result<Standing, ManageError> {

@@ -177,7 +177,10 @@ impl Hookmill {
     pub async fn create_token(&self, token: NewToken) -> Result<(String, TokenRow), ManageError> {
         let now = self.0.clock.now().wall;
         token.check(now)?;
-        let _one_at_a_time = self.0.changes.lock().await;
+        self.change(|hooks| async move { hooks.make_token(token, now).await }).await
+    }
+
+    async fn make_token(&self, token: NewToken, now: Timestamp) -> Result<(String, TokenRow), ManageError> {
         if self.0.keyring.all().len() >= MOST {
             return Err(ManageError::Conflict(format!("there are {MOST} tokens: delete those that nobody needs")));
         }
@@ -205,14 +208,17 @@ impl Hookmill {
     /// # Errors
     /// When there is none, or the store cannot be written.
     pub async fn delete_token(&self, id: &TokenId) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let deleted = self.0.store.delete_token(id.clone()).await?;
-        self.0.keyring.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-        if !deleted {
-            return Err(ManageError::NotFound(format!("token {id}")));
-        }
-        info!(event = "token.deleted", token = %id, "token deleted");
-        Ok(())
+        let id = id.clone();
+        self.change(|hooks| async move {
+            let deleted = hooks.0.store.delete_token(id.clone()).await?;
+            hooks.0.keyring.0.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            if !deleted {
+                return Err(ManageError::NotFound(format!("token {id}")));
+            }
+            info!(event = "token.deleted", token = %id, "token deleted");
+            Ok(())
+        })
+        .await
     }
 
     /// Whom a token lets in, and notes, once a minute at most, that it was used: nobody waits for that.

@@ -20,6 +20,7 @@ mod tests;
 
 use std::{
     future::Future,
+    io,
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
@@ -38,7 +39,7 @@ use crate::{
     error::StoreError,
     event::Event,
     lifecycle::{Lifecycle, LifecycleError},
-    pipeline::{Hookmill, ManageError, StartError},
+    pipeline::{Hookmill, ManageError, StartError, Turn, turn},
 };
 use builder::Plan;
 pub use builder::SingleBuilder;
@@ -59,7 +60,7 @@ struct Inner {
     hooks: RwLock<Option<Hookmill>>,
     target: RwLock<Option<Kept>>,
     /// Changes are made one after another.
-    changes: Mutex<()>,
+    changes: Arc<Mutex<()>>,
     closed: AtomicBool,
     ignored: AtomicU64,
 }
@@ -100,7 +101,7 @@ impl Single {
             plan,
             hooks: RwLock::default(),
             target: RwLock::default(),
-            changes: Mutex::default(),
+            changes: Arc::default(),
             closed: AtomicBool::new(false),
             ignored: AtomicU64::new(0),
         };
@@ -113,10 +114,16 @@ impl Single {
     /// # Errors
     /// Every mistake in the URL and the settings that were given.
     pub async fn start(&self) -> Result<(), StartError> {
-        let _one_at_a_time = self.0.changes.lock().await;
+        let turn = turn(&self.0.changes).await;
         if self.is_closed() || self.hooks().is_some() {
             return Ok(());
         }
+        self.see_through(turn, |hook| async move { hook.start_once().await }).await.unwrap_or_else(|error| {
+            Err(StartError::System { what: "no thread for a change of the URL", source: error })
+        })
+    }
+
+    async fn start_once(&self) -> Result<(), StartError> {
         let plan = &self.0.plan;
         if let Some(url) = plan.url() {
             return self.run(Kept { url, topics: plan.topics.clone() }).await;
@@ -172,9 +179,9 @@ impl Single {
     /// # Errors
     /// When it is no URL to deliver to: then nothing changes.
     pub async fn set_url(&self, url: &str) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
+        let (turn, url) = (turn(&self.0.changes).await, url.to_owned());
         let topics = self.target().map_or_else(|| self.0.plan.topics.clone(), |target| target.topics);
-        self.set(url, topics).await
+        self.change(turn, url, topics).await
     }
 
     /// Sends only these topics from now on, or all when there are none; the others are counted as unmatched. Kept with the
@@ -183,9 +190,32 @@ impl Single {
     /// # Errors
     /// When one is no topic pattern, or there is no URL: then nothing changes.
     pub async fn set_topics<T: Into<String>>(&self, topics: impl IntoIterator<Item = T>) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
+        let topics = topics.into_iter().map(Into::into).collect();
+        let turn = turn(&self.0.changes).await;
         let url = self.url().ok_or_else(|| ManageError::Conflict("there is no URL: set it first".to_owned()))?;
-        self.set(&url, topics.into_iter().map(Into::into).collect()).await
+        self.change(turn, url, topics).await
+    }
+
+    async fn change(&self, turn: Turn, url: String, topics: Vec<String>) -> Result<(), ManageError> {
+        let set = self.see_through(turn, |hook| async move { hook.set(&url, topics).await }).await;
+        set.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string()).into()))
+    }
+
+    /// Does `work` to its end, whether its caller waits for it or not, and gives the turn back then. It has a thread of its own: there
+    /// need be no pipeline yet.
+    async fn see_through<T, F>(&self, turn: Turn, work: impl FnOnce(Self) -> F) -> io::Result<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (work, (done, result)) = (work(self.clone()), oneshot::channel());
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        thread::Builder::new().name("hookmill-set".to_owned()).spawn(move || {
+            let result = runtime.block_on(work);
+            drop(turn);
+            let _gone = done.send(result);
+        })?;
+        result.await.map_err(io::Error::other)
     }
 
     /// To be called by whoever holds `changes`.
@@ -243,7 +273,7 @@ impl Single {
     /// Ends: delivers what is left until the deadline, 5 s unless [`SingleBuilder::drain`] says otherwise, and then really
     /// stops. Closing again is of no effect, and so is every later event.
     pub async fn close(&self) {
-        let _one_at_a_time = self.0.changes.lock().await;
+        let _one_at_a_time = turn(&self.0.changes).await;
         if self.0.closed.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -275,7 +305,7 @@ impl Single {
     /// Works on the file where the URL is kept, if there is one, on a thread of its own: disks can be slow.
     async fn on_file<T: Send + 'static>(
         &self,
-        work: impl FnOnce(PathBuf) -> std::io::Result<T> + Send + 'static,
+        work: impl FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
         let path = self.0.plan.file.clone()?;
         let (done, result) = oneshot::channel();
@@ -284,7 +314,7 @@ impl Single {
             let _gone = done.send(work(path));
         });
         let result = match spawned {
-            Ok(_) => result.await.unwrap_or_else(|_| Err(std::io::Error::other("the thread ended"))),
+            Ok(_) => result.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended"))),
             Err(error) => Err(error),
         };
         result.map_err(|error| warn!(path = named, %error, "the file of the URL cannot be used")).ok()

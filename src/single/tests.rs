@@ -102,6 +102,34 @@ fn a_url_and_topics_that_are_set_at_once_both_stay() {
 }
 
 #[test]
+fn a_url_whose_caller_goes_away_is_set_everywhere_or_nowhere() {
+    for turns in 0..20 {
+        run(async {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("webhook");
+            let hook = single(A, &works()).persist(&file).start().await.unwrap();
+            {
+                let mut set = pin!(hook.set_url(B));
+                for _ in 0..turns {
+                    if set.as_mut().now_or_never().is_some() {
+                        break;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_micros(200)).await;
+                }
+            }
+            // A turn comes after all that has begun.
+            drop(turn(&hook.0.changes).await);
+            let told = hook.url().unwrap();
+            let in_force = hook.hooks().unwrap().endpoint(&endpoint_id().unwrap()).unwrap();
+            assert_eq!(in_force.settings.target.to_string(), told, "after {turns} turns");
+            let kept = file.exists().then(|| text(&file));
+            assert_eq!(kept, (told == B).then(|| format!("{B}\n")), "after {turns} turns");
+            hook.close().await;
+        });
+    }
+}
+
+#[test]
 fn what_waits_goes_to_the_new_url_and_nothing_to_the_old() {
     run(async {
         let receiver = ScriptedTransport::new(|attempt| match attempt.endpoint.settings.target.url().unwrap().path() {

@@ -133,7 +133,7 @@ pub trait Store: Send + Sync {
     /// come once each held event is released, and without effect on one that is not held any more. A target whose endpoint
     /// was deleted or told to drop what is pending in the meantime becomes a dropped delivery with that reason, unless it is suppressed. What then
     /// waits for a target beyond its bounds is dropped in the same step, reason `queue_full`: what is pending, but for what is
-    /// in flight.
+    /// in flight. A step may take in other verdicts and settlements: bounds are judged at its end.
     fn record(&self, verdicts: Vec<Verdict>);
 
     /// Writes down what debouncing changed by no event, after the verdicts before. Without effect on a delivery that is not

@@ -10,7 +10,10 @@ use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 
 use super::{Failure, FailureKind, guard::Blocked, names::Names, perimeter::Perimeter, stream::Stream};
-use crate::{endpoint::policy::Guard, metrics::Metrics};
+use crate::{
+    endpoint::{TenantScope, policy::Guard},
+    metrics::Metrics,
+};
 
 /// The longest a connection may take, over all addresses of a name.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -24,6 +27,8 @@ const TRIED: usize = 5;
 #[derive(Clone)]
 pub(super) struct Dialer {
     pub(super) guard: Guard,
+    /// Whose name look-ups are.
+    pub(super) tenant: TenantScope,
     pub(super) names: Names,
     pub(super) perimeter: Arc<Perimeter>,
     pub(super) metrics: Arc<Metrics>,
@@ -46,7 +51,7 @@ impl Service<ConnectInfo<Uri>> for Dialer {
 
 async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Stream>, Failure> {
     let host = uri.hostname();
-    let addresses = dialer.names.resolve(host, port).await?;
+    let addresses = dialer.names.resolve(&dialer.tenant, host, port).await?;
     for address in &addresses {
         dialer.judge(host, *address)?;
     }

@@ -1,16 +1,12 @@
 //! Delivery over HTTP/1.1.
 
+mod pools;
 mod request;
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::rc::Rc;
 
 use awc::{
-    Client, ClientResponse, Connector,
+    Client, ClientResponse,
     error::{ConnectError, SendRequestError},
     http::{Version, header},
 };
@@ -19,14 +15,8 @@ use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{
-    Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport,
-    connect::Dialer,
-    kept::Kept,
-    retry_after,
-    stream::{Socket, Used},
-};
-use crate::endpoint::policy::Guard;
+use super::{Answer, Attempt, Failure, FailureKind, Network, Reply, Response, Transport, retry_after, stream::Used};
+use pools::Pools;
 
 /// Longest `Content-Type` that is kept, in bytes.
 const LONGEST_CONTENT_TYPE: usize = 256;
@@ -37,9 +27,10 @@ const LONGEST_CONTENT_TYPE: usize = 256;
 ///   passed, or the future is dropped, the connection is closed and nothing more is sent.
 /// - Only addresses that the endpoint's guard allows are connected to, whatever its URL says and its name resolves to.
 /// - Redirects are answers like others. Bodies are not decompressed.
-/// - Connections are kept for the next request to the same host and guard for up to 15 seconds, and reused only when the
-///   answer before was complete and came to a clear end. An attempt is sent once: a kept connection that the receiver
-///   closes at that moment is a [`FailureKind::Protocol`] failure, because what it has read of the request is unknown.
+/// - Connections are kept for the next request of the same tenant to the same host under the same guard for up to 15 seconds,
+///   and reused only when the answer before was complete and came to a clear end. An attempt is sent once: a kept connection
+///   that the receiver closes at that moment is a [`FailureKind::Protocol`] failure, because what it has read of the request is
+///   unknown.
 /// - The head of an answer is read up to 16 KiB and 96 headers, its body as far as it is kept.
 /// - An interim answer (1xx) is a failure: nothing was asked that would call for one, and awc cannot read the final one.
 ///   The connection is closed.
@@ -48,112 +39,40 @@ const LONGEST_CONTENT_TYPE: usize = 256;
 ///
 /// Made on the arbiter that uses it.
 #[derive(Clone)]
-pub struct HttpTransport(Rc<Clients>);
-
-/// The clients of an arbiter, and what they keep.
-struct Clients {
-    network: Network,
-    by_guard: RefCell<ByGuard>,
-    kept: Kept,
-    /// Connections that were closed in the pools of these clients: what is left of each stays there.
-    left: Cell<usize>,
-}
-
-/// A client for each guard. awc knows a kept connection by its host alone, so that sharing one would lend a connection that
-/// one guard allows to an endpoint whose guard does not.
-struct ByGuard {
-    private: Client,
-    private_no_loopback: Client,
-    public: Client,
-    public_and_loopback: Client,
-}
-
-impl ByGuard {
-    fn new(network: &Network) -> Self {
-        Self {
-            private: client(network, Guard::Private),
-            private_no_loopback: client(network, Guard::PrivateNoLoopback),
-            public: client(network, Guard::Public),
-            public_and_loopback: client(network, Guard::PublicAndLoopback),
-        }
-    }
-}
+pub struct HttpTransport(Rc<Pools>);
 
 impl HttpTransport {
     /// A transport without connections.
     pub fn new(network: &Network) -> Self {
-        let (by_guard, kept) = (RefCell::new(ByGuard::new(network)), Kept::new(network.keep));
-        Self(Rc::new(Clients { network: network.clone(), by_guard, kept, left: Cell::default() }))
-    }
-
-    fn client(&self, guard: Guard) -> Client {
-        let clients = self.0.by_guard.borrow();
-        let client = match guard {
-            Guard::Private => &clients.private,
-            Guard::PrivateNoLoopback => &clients.private_no_loopback,
-            Guard::Public => &clients.public,
-            Guard::PublicAndLoopback => &clients.public_and_loopback,
-        };
-        client.clone()
+        Self(Pools::new(network))
     }
 }
 
-impl Clients {
-    fn keep(self: &Rc<Self>, socket: &Rc<Socket>) {
-        if self.kept.is_idle(socket) {
-            actix_rt::spawn(Kept::watch(Rc::downgrade(self), |clients| &clients.kept, Self::renew));
-        }
-    }
-
-    /// What was saved before the operator asked for https is held to it too.
-    fn judge_scheme(&self, attempt: &Attempt) -> Result<(), Failure> {
-        let settings = &attempt.endpoint.settings;
-        let Some(url) = settings.target.url() else { return Ok(()) };
-        self.network.perimeter.judge_scheme(url, settings.guard).map_err(|rule| {
-            self.network.metrics.blocked.one("not_https");
-            Failure::new(FailureKind::Blocked, format!("the URL {rule}"))
-        })
-    }
-
-    /// What is left of closed connections goes with its clients once it is more than what they keep.
-    fn renew(&self, closed: usize, kept: usize) {
-        self.left.set(self.left.get() + closed);
-        if self.left.get() > kept {
-            self.left.set(0);
-            let _old = self.by_guard.replace(ByGuard::new(&self.network));
-        }
-    }
-}
-
-fn client(network: &Network, guard: Guard) -> Client {
-    /// For awc's own limits: the exchange has its deadline, and each step of the dialer too.
-    const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
-    let (names, perimeter) = (network.names.clone(), Arc::clone(&network.perimeter));
-    let connector = Connector::new()
-        .connector(Dialer { guard, names, perimeter, metrics: Arc::clone(&network.metrics) })
-        .rustls_0_23(network.tls.clone())
-        .limit(0)
-        .timeout(NEVER)
-        .handshake_timeout(NEVER)
-        .conn_keep_alive(network.keep);
-    Client::builder().connector(connector).disable_timeout().disable_redirects().no_default_headers().finish()
+/// What was saved before the operator asked for https is held to it too.
+fn judge_scheme(network: &Network, attempt: &Attempt) -> Result<(), Failure> {
+    let settings = &attempt.endpoint.settings;
+    let Some(url) = settings.target.url() else { return Ok(()) };
+    network.perimeter.judge_scheme(url, settings.guard).map_err(|rule| {
+        network.metrics.blocked.one("not_https");
+        Failure::new(FailureKind::Blocked, format!("the URL {rule}"))
+    })
 }
 
 impl Transport for HttpTransport {
     fn send(&self, attempt: Attempt) -> LocalBoxFuture<'static, Answer> {
         let settings = &attempt.endpoint.settings;
-        let (client, limit) = (self.client(settings.guard), settings.policy.timeout);
-        let clients = Rc::clone(&self.0);
+        let (pool, limit) = (self.0.pool(settings), settings.policy.timeout);
+        let pools = Rc::clone(&self.0);
         async move {
             let late = || Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"));
             let used = Used::default();
             let exchange = async {
-                clients.judge_scheme(&attempt)?;
-                exchange(&client, &attempt, &used).await
+                judge_scheme(pools.network(), &attempt)?;
+                exchange(&pool.client(), &attempt, &used).await
             };
             let answer = timeout(limit, used.watch(exchange)).await;
             if let Some(socket) = used.socket() {
-                clients.keep(&socket);
+                pools.keep(&socket, &pool);
             }
             let answer = answer.unwrap_or_else(|_| Err(late())).map(Reply::from);
             if let Err(Failure { kind: FailureKind::Blocked, detail }) = &answer {

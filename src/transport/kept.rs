@@ -16,17 +16,22 @@ use tokio::time::sleep_until;
 use super::stream::Socket;
 use crate::clock::{Clock, Mono};
 
-/// The connections of an arbiter that may be idle.
-pub(super) struct Kept {
+/// The connections of an arbiter that may be idle, each with the pool `P` that it is in, which is kept with it.
+pub(super) struct Kept<P> {
     clock: Clock,
     keep: Duration,
     /// Each connection at most once, by when to look at it.
-    due: RefCell<BTreeMap<(Mono, u64), Weak<Socket>>>,
+    due: RefCell<BTreeMap<(Mono, u64), Idle<P>>>,
     listed: Cell<u64>,
     watched: Cell<bool>,
 }
 
-impl Kept {
+struct Idle<P> {
+    socket: Weak<Socket>,
+    pool: Rc<P>,
+}
+
+impl<P> Kept<P> {
     /// Closes connections that were idle for `keep`, and a little more: awc, which takes none that old, is never a moment behind.
     pub(super) fn new(keep: Duration) -> Self {
         let keep = keep + keep / 16;
@@ -39,25 +44,24 @@ impl Kept {
         }
     }
 
-    /// An exchange on `socket` has ended. Tells whether somebody must begin to [watch](Self::watch).
+    /// An exchange on `socket`, of `pool`, has ended. Tells whether somebody must begin to [watch](Self::watch).
     #[must_use]
-    pub(super) fn is_idle(&self, socket: &Rc<Socket>) -> bool {
+    pub(super) fn is_idle(&self, socket: &Rc<Socket>, pool: &Rc<P>) -> bool {
         let now = self.clock.now().mono;
         socket.idle_since.set(Some(now));
         if !socket.listed.replace(true) {
-            self.list(now.after(self.keep), Rc::downgrade(socket));
+            self.list(now.after(self.keep), Idle { socket: Rc::downgrade(socket), pool: Rc::clone(pool) });
         }
         !self.watched.replace(true)
     }
 
-    /// Closes what is due, when it is; `after` hears how many were closed and how many may still be open. Ends when nothing is kept,
-    /// or nobody keeps anything any more.
-    pub(super) async fn watch<T>(of: Weak<T>, kept: impl Fn(&T) -> &Self, after: impl Fn(&T, usize, usize)) {
+    /// Closes what is due, when it is; `closed` hears of the pool of each. Ends when nothing is kept, or nobody keeps anything any
+    /// more.
+    pub(super) async fn watch<T>(of: Weak<T>, kept: impl Fn(&T) -> &Self, closed: impl Fn(&T, &Rc<P>)) {
         loop {
             let Some(owner) = of.upgrade() else { return };
             let kept = kept(&owner);
-            let closed = kept.sweep();
-            after(&owner, closed, kept.len());
+            kept.sweep(|pool| closed(&owner, pool));
             let Some(next) = kept.next() else { return kept.watched.set(false) };
             let next = kept.clock.instant(next);
             drop(owner);
@@ -66,6 +70,7 @@ impl Kept {
     }
 
     /// How many connections may be open.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.due.borrow().len()
     }
@@ -80,28 +85,28 @@ impl Kept {
         self.due.borrow().first_key_value().map(|((due, _), _)| *due)
     }
 
-    fn list(&self, due: Mono, socket: Weak<Socket>) {
+    fn list(&self, due: Mono, idle: Idle<P>) {
         let nth = self.listed.get();
         self.listed.set(nth + 1);
-        self.due.borrow_mut().insert((due, nth), socket);
+        self.due.borrow_mut().insert((due, nth), idle);
     }
 
-    /// Closes what is due and tells how many that were.
-    fn sweep(&self) -> usize {
-        let (now, mut closed) = (self.clock.now().mono, 0);
+    /// Closes what is due and tells of which pool each was.
+    fn sweep(&self, closed: impl Fn(&Rc<P>)) {
+        let now = self.clock.now().mono;
         while self.next().is_some_and(|due| due <= now) {
             let first = self.due.borrow_mut().pop_first();
-            let Some(socket) = first.and_then(|(_, socket)| socket.upgrade()) else { continue };
+            let Some((_, idle)) = first else { continue };
+            let Some(socket) = idle.socket.upgrade() else { continue };
             match socket.idle_since.get().map(|since| since.after(self.keep)) {
                 // It comes back at the end of its exchange.
                 None => socket.listed.set(false),
-                Some(due) if due > now => self.list(due, Rc::downgrade(&socket)),
+                Some(due) if due > now => self.list(due, idle),
                 Some(_) => {
                     socket.close();
-                    closed += 1;
+                    closed(&idle.pool);
                 }
             }
         }
-        closed
     }
 }

@@ -4,10 +4,19 @@
 //! thread that may block. So look-ups are bounded in number, and a name is looked up once at a time, whoever asks for it.
 //! Who owns names that hang can make many of them. So there are three kinds of turns: for names that answered in time the last
 //! time, for those that hung lately, and for those of which nothing is known. A look-up that begins to hang goes over to the
-//! second kind as soon as one is free. New names that hang hold up other new names, once each, until their look-ups end; those
-//! that answered well they do not hold up at all. No answer is kept: the next attempt asks again.
+//! second kind as soon as one is free. No answer is kept: the next attempt asks again.
+//!
+//! Each kind is shared by tenants ([`turns`]): one takes a turn only while it holds fewer than are free. So:
+//!
+//! - **However many names of one tenant's hang, for however long, no look-up of another's waits for them**, be its name known or
+//!   new. The endpoints without a tenant, and those of every tenant, are an owner each like a tenant.
+//! - Of 128 turns one owner has 64 at most, a second 32, a third 16: it takes eight whose names hang at the same time to leave
+//!   nobody else any.
+//! - Within one owner new names that hang hold up other new names, once each, until their look-ups end, and those that answered
+//!   well not at all. A name that hung asks only among its like, so it never stands before one that was not tried yet.
 
 mod standing;
+mod turns;
 
 use std::{
     collections::HashMap,
@@ -23,13 +32,10 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Either, select},
 };
-use tokio::{
-    net::lookup_host,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::timeout,
-};
+use tokio::{net::lookup_host, sync::watch, time::timeout};
 
 use super::{Failure, FailureKind};
+use crate::endpoint::TenantScope;
 use standing::{Standing, Standings};
 
 /// The longest a name may take to resolve, with waiting for a turn.
@@ -52,16 +58,21 @@ type Watched = watch::Receiver<Option<Found>>;
 #[derive(Clone)]
 pub(super) struct Names {
     lookup: Lookup,
-    turns: Turns,
+    turns: Kinds,
     known: Arc<Mutex<Known>>,
 }
 
+/// Whose endpoints ask.
+type Owner = TenantScope;
+type Turns = turns::Turns<Owner>;
+type Turn = turns::Turn<Owner>;
+
 /// Turns of names that answered well, of those that hang, and of new ones.
 #[derive(Clone, Debug)]
-struct Turns {
-    well: Arc<Semaphore>,
-    slow: Arc<Semaphore>,
-    new: Arc<Semaphore>,
+struct Kinds {
+    well: Turns,
+    slow: Turns,
+    new: Turns,
 }
 
 struct Known {
@@ -85,19 +96,19 @@ impl Names {
         F: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
     {
         let lookup: Lookup = Arc::new(move |host| lookup(host).boxed());
-        let turns = || Arc::new(Semaphore::new(at_once));
-        let turns = Turns { well: turns(), slow: turns(), new: turns() };
+        let turns = || Turns::new(at_once);
+        let turns = Kinds { well: turns(), slow: turns(), new: turns() };
         let known = Known { under_way: HashMap::new(), standings: Standings::new(REMEMBERED) };
         Self { lookup, turns, known: Arc::new(Mutex::new(known)) }
     }
 
     /// Every address of `host`, at least one. A literal address is itself, at once.
-    pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    pub(super) async fn resolve(&self, owner: &Owner, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(ip) = literal.parse() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        let found = timeout(RESOLVE, self.find(host)).await;
+        let found = timeout(RESOLVE, self.find(owner, host)).await;
         let found = found.unwrap_or_else(|_| Err(format!("no answer within {} s", RESOLVE.as_secs()).into()));
         match found {
             Ok(ips) if !ips.is_empty() => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
@@ -108,26 +119,26 @@ impl Names {
     }
 
     /// What the look-up of `host` that is under way comes to, or a new one, when it is its turn.
-    async fn find(&self, host: &str) -> Found {
+    async fn find(&self, owner: &Owner, host: &str) -> Found {
         // A look-up is forgotten without an answer only when its thread ends.
         let given_up = || Arc::from("the look-up was given up");
         let mut watched = match self.watch(host) {
             Some(watched) => watched,
             None => {
-                let turn = self.turns_of(host).acquire_owned().await.map_err(|_| given_up())?;
-                self.begin(host, turn)
+                let turn = self.turns_of(host).take(owner).await;
+                self.begin(owner, host, turn)
             }
         };
         let found = watched.wait_for(Option::is_some).await.map_err(|_| given_up())?;
         found.clone().unwrap_or_else(|| Err(given_up()))
     }
 
-    fn turns_of(&self, host: &str) -> Arc<Semaphore> {
-        Arc::clone(match self.known().standings.of(host) {
+    fn turns_of(&self, host: &str) -> &Turns {
+        match self.known().standings.of(host) {
             Some(Standing::Well) => &self.turns.well,
             Some(Standing::Slow(_)) => &self.turns.slow,
             None => &self.turns.new,
-        })
+        }
     }
 
     fn watch(&self, host: &str) -> Option<Watched> {
@@ -135,19 +146,19 @@ impl Names {
     }
 
     /// Others may have begun meanwhile.
-    fn begin(&self, host: &str, turn: OwnedSemaphorePermit) -> Watched {
+    fn begin(&self, owner: &Owner, host: &str, turn: Turn) -> Watched {
         let mut known = self.known();
         if let Some(watched) = known.under_way.get(host).filter(|watched| goes_on(watched)) {
             return watched.clone();
         }
         let (tell, watched) = watch::channel(None);
         known.under_way.insert(host.to_owned(), watched.clone());
-        tokio::spawn(self.clone().look_up(host.to_owned(), turn, tell));
+        tokio::spawn(self.clone().look_up(owner.clone(), host.to_owned(), turn, tell));
         watched
     }
 
     /// Goes on when nobody waits for it any more: the thread that it blocks is not free before it ends, and nor is its turn.
-    async fn look_up(self, host: String, mut turn: OwnedSemaphorePermit, tell: watch::Sender<Option<Found>>) {
+    async fn look_up(self, owner: Owner, host: String, mut turn: Turn, tell: watch::Sender<Option<Found>>) {
         let mut lookup = (self.lookup)(host.clone());
         let found = match timeout(BRISK, &mut lookup).await {
             Ok(found) => {
@@ -156,11 +167,11 @@ impl Names {
             }
             Err(_) => {
                 self.known().standings.hung(&host);
-                let slow_turn = Box::pin(Arc::clone(&self.turns.slow).acquire_owned());
+                let slow_turn = Box::pin(self.turns.slow.take(&owner));
                 match select(lookup, slow_turn).await {
                     Either::Left((found, _)) => found,
                     Either::Right((slow_turn, lookup)) => {
-                        turn = slow_turn.unwrap_or(turn);
+                        turn = slow_turn;
                         lookup.await
                     }
                 }

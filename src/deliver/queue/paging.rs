@@ -1,4 +1,10 @@
 //! Reading back what waits in the store.
+//!
+//! The store keeps moments of the wall clock, which may be set. Set ahead, what waits is due sooner. Set back by more than an attempt is
+//! old, that attempt lies in the future, so its wait is known to have begun before: it is measured on the running clock, and
+//! comes out right. Set back by less, nothing tells a wait that began before from one that began after in the time that
+//! passes twice; the row is believed, and waits longer by as much as the clock went back: never too short, which might be
+//! before a receiver wants to hear of us again, and never longer than the policy's longest wait from when it is read.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

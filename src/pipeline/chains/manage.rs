@@ -76,7 +76,10 @@ impl Hookmill {
     pub async fn put_chain(&self, name: ChainName, chain: &Value) -> Result<(Arc<Chain>, bool), ManageError> {
         let origin = self.origin(Owner::Api);
         let plan = chain::parse(&name, chain, origin, &self.judge(origin))?;
-        let _one_at_a_time = self.0.changes.lock().await;
+        self.change(|hooks| async move { hooks.store_chain(name, plan).await }).await
+    }
+
+    async fn store_chain(&self, name: ChainName, plan: Plan) -> Result<(Arc<Chain>, bool), ManageError> {
         let old = self.chain(name.as_str());
         if let Some(old) = &old {
             expect_api(old.owner, &name)?;
@@ -96,15 +99,18 @@ impl Hookmill {
     /// # Errors
     /// When there is none; a conflict when it belongs to the program or the file.
     pub async fn delete_chain(&self, name: &ChainName) -> Result<(), ManageError> {
-        let _one_at_a_time = self.0.changes.lock().await;
-        let old = self.chain(name.as_str()).ok_or_else(|| ManageError::NotFound(format!("chain {name}")))?;
-        expect_api(old.owner, name)?;
-        // The chain goes last: whoever breaks off before leaves one that can be deleted again.
-        self.erase_endpoints(old.plan.endpoints().map(Step::endpoint)).await?;
-        self.0.store.put_chain(name.to_string(), None).await?;
-        self.0.chains.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-        info!(event = "chain.deleted", chain = %name, "chain deleted");
-        Ok(())
+        let name = name.clone();
+        self.change(|hooks| async move {
+            let old = hooks.chain(name.as_str()).ok_or_else(|| ManageError::NotFound(format!("chain {name}")))?;
+            expect_api(old.owner, &name)?;
+            // The chain goes last: a crash before leaves one that can be deleted again.
+            hooks.erase_endpoints(old.plan.endpoints().map(Step::endpoint)).await?;
+            hooks.0.store.put_chain(name.to_string(), None).await?;
+            hooks.0.chains.write().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            info!(event = "chain.deleted", chain = %name, "chain deleted");
+            Ok(())
+        })
+        .await
     }
 
     /// Starts with the chains that were stored and those of the operator's file; these win.

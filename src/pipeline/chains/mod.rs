@@ -47,10 +47,12 @@ impl Chains {
     /// # Errors
     /// When an event is one of the operator's file: nothing changed. When the store fails.
     pub async fn from_config(hooks: &Hookmill, config: ChainConfig) -> Result<Option<Self>, ManageError> {
-        let _one_at_a_time = hooks.0.changes.lock().await;
-        crate::Invalid::unless_empty(hooks.chains_of_others(&config.chains, Owner::Code))?;
-        hooks.follow_chains(config.chains, Owner::Code, &mut Applied::default()).await?;
-        Ok(config.enabled.then(|| hooks.chains()))
+        let change = |hooks: Hookmill| async move {
+            crate::Invalid::unless_empty(hooks.chains_of_others(&config.chains, Owner::Code))?;
+            hooks.follow_chains(config.chains, Owner::Code, &mut Applied::default()).await?;
+            Ok::<_, ManageError>(config.enabled)
+        };
+        Ok(hooks.change(change).await?.then(|| hooks.chains()))
     }
 
     /// Whether there is a chain for this event.

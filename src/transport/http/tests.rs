@@ -12,6 +12,7 @@ use std::{
     future::Future,
     rc::Rc,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};

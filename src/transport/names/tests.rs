@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, Semaphore};
 
 use super::*;
-use crate::testing::paused;
+use crate::{clock::Clock, testing::paused};
 
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(1, 2, 3, 4));
 
@@ -18,6 +18,15 @@ where
     (Names::by(at_once, move |host| script(host, count.fetch_add(1, Ordering::Relaxed))), asked)
 }
 
+/// Looks up for endpoints without a tenant.
+async fn resolve(names: &Names, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    names.resolve(&TenantScope::None, host, port).await
+}
+
+fn tenant(name: &str) -> TenantScope {
+    TenantScope::Of(name.parse().unwrap())
+}
+
 fn failed(found: Result<Vec<SocketAddr>, Failure>) -> String {
     let failure = found.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Dns);
@@ -29,11 +38,11 @@ fn a_name_is_asked_for_at_each_attempt_and_a_literal_never() {
     paused(async {
         let (names, asked) = scripted(1, |_, _| async { Ok(vec![IP]) });
         for times in 1..=3 {
-            assert_eq!(names.resolve("a.example", 7).await, Ok(vec![SocketAddr::new(IP, 7)]));
+            assert_eq!(resolve(&names, "a.example", 7).await, Ok(vec![SocketAddr::new(IP, 7)]));
             assert_eq!(asked.load(Ordering::Relaxed), times);
         }
         for literal in ["1.2.3.4", "::1", "[::1]"] {
-            assert_eq!(names.resolve(literal, 7).await.map(|found| found.len()), Ok(1));
+            assert_eq!(resolve(&names, literal, 7).await.map(|found| found.len()), Ok(1));
         }
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     });
@@ -49,9 +58,9 @@ fn no_addresses_an_error_and_no_end_are_dns_failures() {
                 _ => std::future::pending().await,
             }
         });
-        assert_eq!(failed(names.resolve("empty", 1).await), "empty cannot be resolved: it has no addresses");
-        assert_eq!(failed(names.resolve("broken", 1).await), "broken cannot be resolved: no\\nsuch name");
-        assert_eq!(failed(names.resolve("hangs", 1).await), "hangs cannot be resolved: no answer within 5 s");
+        assert_eq!(failed(resolve(&names, "empty", 1).await), "empty cannot be resolved: it has no addresses");
+        assert_eq!(failed(resolve(&names, "broken", 1).await), "broken cannot be resolved: no\\nsuch name");
+        assert_eq!(failed(resolve(&names, "hangs", 1).await), "hangs cannot be resolved: no answer within 5 s");
     });
 }
 
@@ -69,7 +78,7 @@ fn those_who_ask_for_one_name_at_once_share_one_look_up() {
         });
         let all = join_all((0..50).map(|port| {
             let names = names.clone();
-            async move { names.resolve("a.example", port).await }
+            async move { resolve(&names, "a.example", port).await }
         }));
         let answer = async {
             while asked.load(Ordering::Relaxed) == 0 {
@@ -88,7 +97,7 @@ fn a_name_service_that_hangs_takes_its_share_of_threads_and_no_more() {
     paused(async {
         let ended = Arc::new(Semaphore::new(0));
         let gate = Arc::clone(&ended);
-        let (names, asked) = scripted(3, move |host, _| {
+        let (names, asked) = scripted(6, move |host, _| {
             let gate = Arc::clone(&gate);
             async move {
                 if host.starts_with("hangs") {
@@ -99,23 +108,23 @@ fn a_name_service_that_hangs_takes_its_share_of_threads_and_no_more() {
         });
         let hang = async |which: std::ops::Range<usize>| {
             let hosts: Vec<_> = which.map(|n| format!("hangs{n}")).collect();
-            join_all(hosts.iter().map(|host| names.resolve(host, 1))).await
+            join_all(hosts.iter().map(|host| resolve(&names, host, 1))).await
         };
         let all_fail = |found: Vec<_>| assert!(found.into_iter().all(|found| failed(found).contains("no answer")));
         all_fail(hang(0..3).await);
         // They hang on, hold up no other name, and who asks for them takes no other thread.
-        assert!(names.resolve("well", 1).await.is_ok());
+        assert!(resolve(&names, "well", 1).await.is_ok());
         all_fail(hang(0..3).await);
         assert_eq!(asked.load(Ordering::Relaxed), 4);
         // Then every turn is taken but those of names that are known to answer, and stays so: the threads are not free.
         all_fail(hang(3..6).await);
-        assert!(failed(names.resolve("new", 1).await).contains("no answer"));
+        assert!(failed(resolve(&names, "new", 1).await).contains("no answer"));
         all_fail(hang(0..9).await);
         assert_eq!(asked.load(Ordering::Relaxed), 7);
-        assert!(names.resolve("well", 1).await.is_ok() && names.resolve("1.2.3.4", 1).await.is_ok());
+        assert!(resolve(&names, "well", 1).await.is_ok() && resolve(&names, "1.2.3.4", 1).await.is_ok());
         // They end; what has hung has turns of its own until it has answered in time for a while.
         ended.add_permits(6);
-        assert!(names.resolve("new", 1).await.is_ok());
+        assert!(resolve(&names, "new", 1).await.is_ok());
         ended.add_permits(100);
         for times in [1, 2] {
             assert!(hang(0..6).await.into_iter().all(|found| found.is_ok()));
@@ -124,8 +133,8 @@ fn a_name_service_that_hangs_takes_its_share_of_threads_and_no_more() {
         assert!(hang(0..9).await.into_iter().all(|found| found.is_ok()));
         assert_eq!(names.known().standings.of("hangs0"), Some(Standing::Well));
         assert!(names.known().under_way.is_empty());
-        let Turns { well, slow, new } = &names.turns;
-        assert_eq!([well, slow, new].map(|turns| turns.available_permits()), [3, 3, 3]);
+        let Kinds { well, slow, new } = &names.turns;
+        assert_eq!([well, slow, new].map(Turns::free), [6, 6, 6]);
     });
 }
 
@@ -136,8 +145,8 @@ fn a_look_up_whose_thread_ended_is_begun_anew() {
             assert!(nth > 0, "as if the thread had ended");
             Ok(vec![IP])
         });
-        assert!(failed(names.resolve("a.example", 1).await).contains("given up"));
-        assert!(names.resolve("a.example", 1).await.is_ok());
+        assert!(failed(resolve(&names, "a.example", 1).await).contains("given up"));
+        assert!(resolve(&names, "a.example", 1).await.is_ok());
         assert_eq!(asked.load(Ordering::Relaxed), 2);
     });
 }
@@ -161,13 +170,13 @@ fn hanging() -> Names {
 fn many_names_that_hang_hold_up_no_known_name_and_new_ones_for_a_bounded_time() {
     paused(async {
         let names = hanging();
-        assert!(names.resolve("known", 1).await.is_ok());
+        assert!(resolve(&names, "known", 1).await.is_ok());
         let hostile = join_all((0..400).map(|n| {
             let names = names.clone();
             async move {
                 // Forever, as attempts are repeated.
                 loop {
-                    assert!(names.resolve(&format!("hangs{n}"), 1).await.is_err());
+                    assert!(resolve(&names, &format!("hangs{n}"), 1).await.is_err());
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -176,15 +185,62 @@ fn many_names_that_hang_hold_up_no_known_name_and_new_ones_for_a_bounded_time() 
             let mut new = 0;
             for second in 0..300 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                assert!(names.resolve("known", 1).await.is_ok(), "after {second} s");
+                assert!(resolve(&names, "known", 1).await.is_ok(), "after {second} s");
                 let new_name = format!("new{second}");
-                new = if names.resolve(&new_name, 1).await.is_ok() { new + 1 } else { 0 };
+                new = if resolve(&names, &new_name, 1).await.is_ok() { new + 1 } else { 0 };
             }
             new
         };
         let Either::Left((new, _)) = select(Box::pin(honest), Box::pin(hostile)).await else { panic!("for ever") };
-        assert!(new > 200, "new names resolve once those that hang are known: {new} in a row");
+        assert!(new > 100, "new names resolve once those that hang are known: {new} in a row");
     });
+}
+
+#[test]
+fn names_of_one_tenant_that_hang_delay_no_look_up_of_another() {
+    // From the first time on, and after they have answered well.
+    for answers_first in [false, true] {
+        paused(async {
+            let seen = Arc::new(Mutex::new(std::collections::HashSet::new()));
+            let script = move |host: String, _| {
+                let first = seen.lock().unwrap().insert(host.clone());
+                async move {
+                    if host.starts_with("hangs") && !(first && answers_first) {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok(vec![IP])
+                }
+            };
+            let (names, _) = scripted(LOOKUPS, script);
+            let attack = async |times: usize| {
+                for _ in 0..times {
+                    let hosts: Vec<_> = (0..400).map(|n| format!("hangs{n}")).collect();
+                    let acme = tenant("acme");
+                    join_all(hosts.iter().map(|host| names.resolve(&acme, host, 1))).await;
+                }
+            };
+            attack(1).await;
+            let honest = async {
+                for turn in 0..50 {
+                    let before = Clock::system().now().mono;
+                    for (owner, host) in [
+                        (tenant("globex"), format!("new{turn}")),
+                        (tenant("globex"), "known".to_owned()),
+                        (TenantScope::None, format!("newer{turn}")),
+                        (TenantScope::Every, format!("newest{turn}")),
+                    ] {
+                        assert!(names.resolve(&owner, &host, 1).await.is_ok(), "{owner:?} {host}");
+                    }
+                    assert_eq!(Clock::system().now().mono, before, "nothing waited");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            };
+            tokio::join!(honest, attack(10));
+            // What is bounded stays so.
+            let Kinds { well, slow, new } = &names.turns;
+            assert!([well, slow, new].map(Turns::free).into_iter().all(|free| free >= LOOKUPS / 2));
+        });
+    }
 }
 
 #[test]
@@ -196,10 +252,10 @@ fn a_name_that_answers_now_and_then_hangs_among_its_like() {
             }
             Ok(vec![IP])
         });
-        assert!(names.resolve("fickle", 1).await.is_ok());
-        assert!(names.resolve("fickle", 1).await.is_err());
+        assert!(resolve(&names, "fickle", 1).await.is_ok());
+        assert!(resolve(&names, "fickle", 1).await.is_err());
         tokio::time::sleep(HANGS).await;
-        assert!(names.resolve("fickle", 1).await.is_ok());
+        assert!(resolve(&names, "fickle", 1).await.is_ok());
         assert_eq!(names.known().standings.of("fickle"), Some(Standing::Slow(1)), "one good answer is not enough");
     });
 }

@@ -42,9 +42,12 @@ fn replaying_many_delivers_each_once_in_order_or_not() {
             publish(&hooks, 700).await;
             assert_eq!(settled(&hooks).await.deliveries.dead_lettered, 700);
             works.on();
+            // All of them wait before the first goes on.
+            hooks.patch_endpoint(&id("crm"), &json!({"state": "paused"}), None).await.unwrap();
             for dead in dead_letters(&hooks).await {
                 hooks.replay(dead.id).await.unwrap();
             }
+            hooks.patch_endpoint(&id("crm"), &json!({"state": "active"}), None).await.unwrap();
             let totals = settled(&hooks).await.deliveries;
             assert_eq!((totals.replayed, totals.delivered), (700, 700));
             let made = receiver.made();

@@ -81,6 +81,38 @@ fn a_kept_connection_is_not_lent_past_a_guard() {
     });
 }
 
+/// A receiver that answers each request twice on its first connection, the second time once the next request is there.
+async fn echoing_the_last() -> Server {
+    Server::start(|mut peer, nth| async move {
+        let mut last = None;
+        while let Some(request) = peer.request().await {
+            let path = request.split(' ').nth(1).unwrap().to_owned();
+            let said = if nth == 1 { last.replace(path.clone()).unwrap_or(path) } else { path };
+            peer.write(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{said}", said.len())).await;
+        }
+    })
+    .await
+}
+
+#[test]
+fn an_answer_that_comes_when_the_next_request_was_written_is_never_anothers() {
+    run(async {
+        let (server, transport) = (echoing_the_last().await, transport());
+        let ask = async |tenant: TenantScope, path: &str| {
+            let url = server.url.replace("/hook", path);
+            transport.send(attempt(Settings { tenant, ..settings(&url) })).await.map(response).unwrap().body
+        };
+        let of = |tenant: &str| TenantScope::Of(tenant.parse().unwrap());
+        assert_eq!(ask(of("acme"), "/a").await, "/a");
+        assert_eq!(ask(of("globex"), "/b").await, "/b", "what acme's receiver says is for acme");
+        assert_eq!(ask(TenantScope::None, "/c").await, "/c");
+        assert_eq!(ask(TenantScope::Every, "/d").await, "/d");
+        assert_eq!(ask(of("globex"), "/e").await, "/e");
+        assert_eq!(server.accepted(), 4, "each has kept its own");
+        assert_eq!(ask(of("acme"), "/f").await, "/a", "the receiver does answer like that");
+    });
+}
+
 #[test]
 fn answers_with_a_clear_end_keep_their_connection() {
     run(async {

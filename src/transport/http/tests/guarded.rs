@@ -189,11 +189,11 @@ fn endpoints_that_have_fallen_silent_hold_no_socket() {
             open += if heard.recv().await.unwrap() { 1 } else { -1 };
             most = most.max(open);
         }
-        while transport.0.kept.is_watched() {
+        while transport.0.kept().is_watched() {
             tokio::task::yield_now().await;
         }
-        assert_eq!((server.accepted(), transport.0.kept.next()), (100, None));
-        assert_eq!(transport.0.left.get(), 0, "what is left of them went with their clients");
+        assert_eq!((server.accepted(), transport.0.kept().next()), (100, None));
+        assert_eq!(transport.0.len(), 0, "what is left of them went with their pool");
         // It begins again.
         assert!(post(&transport, &urls[0]).await.is_ok());
         assert_eq!((heard.recv().await, heard.recv().await), (Some(true), Some(false)));
@@ -210,7 +210,7 @@ fn a_connection_in_use_stays_however_old_its_first_exchange_is() {
         for _ in 0..50 {
             assert!(transport.send(hook()).await.is_ok());
         }
-        assert_eq!((server.accepted(), transport.0.kept.len()), (1, 1));
+        assert_eq!((server.accepted(), transport.0.kept().len()), (1, 1));
         drop(transport);
         assert_eq!((heard.recv().await, heard.recv().await), (Some(true), Some(false)));
     });
@@ -222,9 +222,34 @@ fn sockets_that_the_receiver_closed_are_given_back_too() {
         let server = Server::closing_after(OK).await;
         let transport = HttpTransport::new(&Network { keep: Duration::from_millis(50), ..DISTRUST.clone() });
         assert!(post(&transport, &server.url).await.is_ok());
-        while transport.0.kept.is_watched() {
+        while transport.0.kept().is_watched() {
             tokio::task::yield_now().await;
         }
-        assert_eq!((transport.0.kept.len(), transport.0.left.get()), (0, 0));
+        assert_eq!((transport.0.kept().len(), transport.0.len()), (0, 0));
+    });
+}
+
+#[test]
+fn pools_of_tenants_that_have_fallen_silent_are_given_back() {
+    run(async {
+        let (server, mut heard) = counting().await;
+        let transport = HttpTransport::new(&Network { keep: Duration::from_millis(200), ..DISTRUST.clone() });
+        let of = |n: usize| {
+            let tenant = TenantScope::Of(format!("t{n}").parse().unwrap());
+            transport.send(attempt(Settings { tenant, ..settings(&server.url) }))
+        };
+        assert!(join_all((0..50).map(of)).await.iter().all(Result::is_ok));
+        assert_eq!((server.accepted(), transport.0.len()), (50, 50));
+        for _ in 0..100 {
+            heard.recv().await.unwrap();
+        }
+        while transport.0.kept().is_watched() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(transport.0.len(), 0);
+        // One that never gets a connection holds no pool either.
+        let nobody = settings("http://127.0.0.1:1/");
+        assert!(transport.send(attempt(nobody)).await.is_err());
+        assert_eq!(transport.0.len(), 0);
     });
 }

@@ -182,6 +182,46 @@ fn what_an_endpoint_holds_is_cancelled_and_dropped_with_it() {
 }
 
 #[test]
+fn what_is_dropped_while_it_is_held_leaves_its_count_to_the_next() {
+    async fn cancel(hooks: &Hookmill) {
+        assert_eq!(hooks.cancel_deliveries(CancelFilter::default(), false).await.unwrap(), 1);
+    }
+    async fn disable(hooks: &Hookmill) {
+        for switch in [State::Disable, State::Enable] {
+            hooks.switch_endpoint(&id("calm"), switch, None).await.unwrap();
+        }
+    }
+    for cancelled in [true, false] {
+        paused(async {
+            let carried = Arc::new(Mutex::new(Vec::new()));
+            let seen = Arc::clone(&carried);
+            let receiver = ScriptedTransport::new(move |attempt| {
+                seen.lock().unwrap().push((attempt.event().seq, attempt.event().suppressed));
+                Script::status(200)
+            });
+            let hooks = start(Hookmill::builder(), &receiver).await;
+            let debounce = json!({"key": ["/data/session"], "window": "10s", "edge": "trailing"});
+            let settings = json!({"url": "https://calm.example/", "debounce": debounce});
+            hooks.create_endpoint(Some(id("calm")), &settings).await.unwrap();
+            for _ in 0..3 {
+                click(&hooks, "a").await;
+            }
+            routed(&hooks).await;
+            if cancelled {
+                cancel(&hooks).await;
+            } else {
+                disable(&hooks).await;
+            }
+            pass(seconds(30)).await;
+            assert_eq!(receiver.made().len(), 0);
+            click(&hooks, "a").await;
+            quiet(&hooks).await;
+            assert_eq!(*carried.lock().unwrap(), [(4, 2)], "the first two were suppressed");
+        });
+    }
+}
+
+#[test]
 fn a_shutdown_without_a_disk_delivers_what_endpoints_hold() {
     paused(async {
         let receiver = receiver();
