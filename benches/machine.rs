@@ -59,7 +59,7 @@ impl Bed {
             Policy { retry: Retry { max_age: Duration::from_secs(1 << 40), ..Retry::default() }, ..Policy::default() };
         let origin = Origin {
             endpoint: EndpointKey(1),
-            policy,
+            policy: policy.shared(),
             state: State::Active,
             breaker: BreakerRecord::default(),
             stored: false,

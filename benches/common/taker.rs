@@ -75,7 +75,8 @@ impl Taker {
         let (count, status) = if failed { (&self.failed, 404) } else { (&self.taken, 200) };
         count.fetch_add(deliveries, Ordering::AcqRel);
         self.changed.send_replace(());
-        let response = Response { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None };
+        let response =
+            Response { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None, peer: None };
         Ok(response.into())
     }
 }

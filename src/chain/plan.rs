@@ -1,6 +1,6 @@
 //! A chain as it is configured, validated.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::duration,
@@ -140,7 +140,7 @@ impl Step {
     /// The settings of one attempt of a synchronous step that may take `timeout`.
     pub fn attempt_settings(&self, timeout: Duration) -> Settings {
         let mut settings = self.settings.clone();
-        settings.policy.timeout = timeout;
+        Arc::make_mut(&mut settings.policy).timeout = timeout;
         settings
     }
 
@@ -150,9 +150,10 @@ impl Step {
         settings.name = label(chain, &self.name);
         settings.tenant = TenantScope::None;
         settings.topics = self.endpoint.own_topic().map(TopicPattern::Exact).into_iter().collect();
-        settings.policy.timeout = self.timeout.unwrap_or(*limits::TIMEOUT.end());
-        settings.policy.timeout = settings.policy.timeout.clamp(*limits::TIMEOUT.start(), *limits::TIMEOUT.end());
-        settings.policy.retry = Retry {
+        let policy = Arc::make_mut(&mut settings.policy);
+        let (shortest, longest) = limits::TIMEOUT.into_inner();
+        policy.timeout = self.timeout.unwrap_or(longest).clamp(shortest, longest);
+        policy.retry = Retry {
             backoff: Backoff::Exponential {
                 initial: FIRST_WAIT,
                 factor: 2.0,

@@ -216,8 +216,9 @@ impl<'a> Field<'a> {
 
     /// An object that `reader` reads; names it did not ask for are refused.
     pub fn object<T>(&self, reader: impl FnOnce(&mut Fields<'_>) -> Option<T>) -> Option<T> {
-        let place = self.place.clone();
-        let mut fields = Fields { map: self.map()?, place, faults: self.faults, known: Vec::new(), any_name: false };
+        let (map, place) = (self.map()?, self.place.clone());
+        let known = Vec::with_capacity(map.len().min(MAX_FAULTS));
+        let mut fields = Fields { map, place, faults: self.faults, known, any_name: false };
         let result = reader(&mut fields);
         fields.refuse_unknown();
         result
@@ -244,7 +245,10 @@ pub(crate) fn whole(number: &Number) -> Option<Number> {
 
 /// The place of member `name`, escaped as RFC 6901 asks.
 pub(crate) fn below(place: &str, name: &str) -> String {
-    format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"))
+    if name.contains(['~', '/']) {
+        return format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
+    }
+    [place, "/", name].concat()
 }
 
 #[cfg(test)]

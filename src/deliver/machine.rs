@@ -72,7 +72,7 @@ struct InFlight {
 #[derive(Debug)]
 pub struct Machine {
     endpoint: EndpointKey,
-    policy: Policy,
+    policy: Arc<Policy>,
     state: State,
     bounds: Bounds,
     queue: Queue,
@@ -199,7 +199,7 @@ impl Machine {
     }
 
     /// Takes other settings and another state, from the next attempt on.
-    pub fn configure(&mut self, policy: Policy, state: State, now: Now) {
+    pub fn configure(&mut self, policy: Arc<Policy>, state: State, now: Now) {
         let reorder = order(&policy) != order(&self.policy);
         let (was_disabled, disabled) = (self.state == State::Disabled, state == State::Disabled);
         self.policy = policy;

@@ -126,7 +126,7 @@ impl Delivery {
         let settings = &endpoint.settings;
         let origin = Origin {
             endpoint: endpoint.key,
-            policy: settings.policy.clone(),
+            policy: Arc::clone(&settings.policy),
             state: settings.state,
             breaker: obituary.notice.breaker,
             stored,
@@ -416,7 +416,7 @@ impl Handler<Configure> for Delivery {
 
     fn handle(&mut self, Configure(endpoint): Configure, ctx: &mut Self::Context) {
         self.heard += 1;
-        let (policy, state) = (endpoint.settings.policy.clone(), endpoint.settings.state);
+        let (policy, state) = (Arc::clone(&endpoint.settings.policy), endpoint.settings.state);
         let old = std::mem::replace(&mut self.endpoint, endpoint);
         let (was, is) = (&old.settings, &self.endpoint.settings);
         let renewed =

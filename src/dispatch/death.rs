@@ -2,7 +2,7 @@
 
 use actix::{Context, Handler, Message};
 
-use super::Dispatcher;
+use super::{Dispatcher, deliveries::Slot};
 use crate::{deliver::death::Die, endpoint::EndpointKey};
 
 /// Makes the Delivery of an endpoint panic. Answers whether there was one.
@@ -16,7 +16,7 @@ impl Handler<Kill> for Dispatcher {
     type Result = bool;
 
     fn handle(&mut self, Kill(key): Kill, _: &mut Context<Self>) -> bool {
-        let delivery = self.endpoints.get(&key).and_then(|slot| slot.delivery.as_ref());
+        let delivery = self.endpoints.get(&key).and_then(Slot::delivery);
         delivery.inspect(|delivery| delivery.do_send(Die)).is_some()
     }
 }

@@ -36,9 +36,16 @@ impl Message for Inspect {
 /// Between the death of a Delivery and the start of the next.
 const RESPAWN: Duration = Duration::from_millis(500);
 
-/// An endpoint, and its Delivery as long as it has one.
+/// An endpoint, and what has come of it: of many, most have had nothing to do yet.
 pub(super) struct Slot {
     pub(super) endpoint: Arc<Endpoint>,
+    life: Option<Box<Life>>,
+}
+
+/// What is known of an endpoint beside its settings.
+#[derive(Default)]
+pub(super) struct Life {
+    /// Its Delivery, as long as it has one.
     pub(super) delivery: Option<Addr<Delivery>>,
     pub(super) incarnation: u64,
     /// How many messages that change anything that Delivery was sent.
@@ -53,13 +60,34 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new(endpoint: Arc<Endpoint>, breaker: BreakerRecord, stored: bool) -> Self {
-        Self { endpoint, delivery: None, incarnation: 0, told: 0, breaker, stored, last_success_at: None }
+        let is_new = breaker == BreakerRecord::default() && !stored;
+        let life = (!is_new).then(|| Box::new(Life { breaker, stored, ..Life::default() }));
+        Self { endpoint, life }
+    }
+
+    pub(super) fn life(&mut self) -> &mut Life {
+        self.life.get_or_insert_default()
+    }
+
+    /// The Delivery, if there is one.
+    pub(super) fn delivery(&self) -> Option<&Addr<Delivery>> {
+        self.life.as_ref()?.delivery.as_ref()
     }
 
     /// The Delivery, if there is one, for a message that changes something.
     pub(super) fn addressed(&mut self) -> Option<&Addr<Delivery>> {
-        self.told += 1;
-        self.delivery.as_ref()
+        let life = self.life.as_mut()?;
+        life.told += 1;
+        life.delivery.as_ref()
+    }
+
+    fn is_stored(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.stored)
+    }
+
+    /// What is known, if the Delivery that it is about is this one.
+    fn incarnated(&mut self, incarnation: u64) -> Option<&mut Life> {
+        self.life.as_deref_mut().filter(|life| life.incarnation == incarnation)
     }
 }
 
@@ -67,19 +95,20 @@ impl Dispatcher {
     /// An endpoint with its Delivery, started if need be.
     pub(super) fn start(&mut self, key: EndpointKey, ctx: &mut Context<Self>) -> Option<&mut Slot> {
         let slot = self.endpoints.get_mut(&key)?;
-        if slot.delivery.is_none() && !self.closing {
+        if slot.delivery().is_none() && !self.closing {
             self.incarnations += 1;
-            (slot.incarnation, slot.told) = (self.incarnations, 0);
-            let notice = Died { endpoint: key, incarnation: slot.incarnation, breaker: slot.breaker };
+            let (endpoint, life) = (Arc::clone(&slot.endpoint), slot.life());
+            (life.incarnation, life.told) = (self.incarnations, 0);
+            let notice = Died { endpoint: key, incarnation: life.incarnation, breaker: life.breaker };
             let birth = Birth {
-                endpoint: Arc::clone(&slot.endpoint),
-                stored: std::mem::take(&mut slot.stored),
-                last_success_at: slot.last_success_at,
+                endpoint,
+                stored: std::mem::take(&mut life.stored),
+                last_success_at: life.last_success_at,
                 seed: self.random.u64(..),
                 owner: ctx.address().recipient(),
                 obituary: Obituary::new(notice, ctx.address().recipient()),
             };
-            slot.delivery = self.placement.start(birth, self.parts.clone());
+            life.delivery = self.placement.start(birth, self.parts.clone());
         }
         Some(slot)
     }
@@ -88,8 +117,9 @@ impl Dispatcher {
     pub(super) fn made_late(&mut self, id: DeliveryId, ctx: &mut Context<Self>) {
         let started = self.endpoints.get_mut(&id.endpoint).is_some_and(|slot| {
             // A Delivery that starts now reads it from the store.
-            slot.stored |= slot.delivery.is_none();
-            slot.delivery.is_some()
+            let life = slot.life();
+            life.stored |= life.delivery.is_none();
+            life.delivery.is_some()
         });
         if let Some(delivery) = self.start(id.endpoint, ctx).filter(|_| started).and_then(Slot::addressed) {
             delivery.do_send(deliver::Replayed((id.seq, id.run)));
@@ -98,14 +128,14 @@ impl Dispatcher {
 
     /// Starts every Delivery that has something to do in the store.
     pub(super) fn start_stored(&mut self, ctx: &mut Context<Self>) {
-        let pending: Vec<_> = self.endpoints.iter().filter(|(_, slot)| slot.stored).map(|(key, _)| *key).collect();
+        let pending: Vec<_> = self.endpoints.iter().filter(|(_, slot)| slot.is_stored()).map(|(key, _)| *key).collect();
         for key in pending {
             self.start(key, ctx);
         }
     }
 
     pub(super) fn running(&self) -> Vec<Addr<Delivery>> {
-        self.endpoints.values().filter_map(|slot| slot.delivery.clone()).collect()
+        self.endpoints.values().filter_map(|slot| slot.delivery().cloned()).collect()
     }
 }
 
@@ -132,10 +162,11 @@ impl Handler<Died> for Dispatcher {
 
     fn handle(&mut self, died: Died, ctx: &mut Self::Context) {
         let Died { endpoint: key, incarnation, breaker } = died;
-        let Some(slot) = self.endpoints.get_mut(&key).filter(|slot| slot.incarnation == incarnation) else { return };
-        slot.delivery = None;
-        slot.stored = true;
-        slot.breaker = breaker;
+        let Some(slot) = self.endpoints.get_mut(&key) else { return };
+        let Some(life) = slot.incarnated(incarnation) else { return };
+        life.delivery = None;
+        life.stored = true;
+        life.breaker = breaker;
         if self.closing {
             return;
         }
@@ -153,10 +184,10 @@ impl Handler<Idle> for Dispatcher {
     /// Lets a Delivery go that has heard everything it was told and has nothing to do: from here on a new one is told.
     fn handle(&mut self, idle: Idle, _: &mut Context<Self>) {
         let Idle { endpoint, incarnation, heard, breaker, last_success_at } = idle;
-        let same = |slot: &&mut Slot| slot.incarnation == incarnation && slot.told == heard;
-        let Some(slot) = self.endpoints.get_mut(&endpoint).filter(same) else { return };
-        if let Some(delivery) = slot.delivery.take_if(|_| !self.closing) {
-            (slot.incarnation, slot.breaker, slot.last_success_at) = (0, breaker, last_success_at);
+        let life = self.endpoints.get_mut(&endpoint).and_then(|slot| slot.incarnated(incarnation));
+        let Some(life) = life.filter(|life| life.told == heard) else { return };
+        if let Some(delivery) = life.delivery.take_if(|_| !self.closing) {
+            (life.incarnation, life.breaker, life.last_success_at) = (0, breaker, last_success_at);
             delivery.do_send(deliver::Retire);
         }
     }
@@ -167,9 +198,11 @@ impl Handler<Inspect> for Dispatcher {
 
     fn handle(&mut self, Inspect(key): Inspect, _: &mut Self::Context) -> Self::Result {
         let Some(slot) = self.endpoints.get(&key) else { return Box::pin(ready(None)) };
-        match &slot.delivery {
-            Some(delivery) => Box::pin(delivery.send(deliver::Inspect).map(Result::ok)),
-            None => Box::pin(ready(Some(Snapshot::at_rest(slot.breaker, slot.last_success_at)))),
+        if let Some(delivery) = slot.delivery() {
+            return Box::pin(delivery.send(deliver::Inspect).map(Result::ok));
         }
+        let (breaker, last_success_at) =
+            slot.life.as_ref().map_or_else(Default::default, |life| (life.breaker, life.last_success_at));
+        Box::pin(ready(Some(Snapshot::at_rest(breaker, last_success_at))))
     }
 }

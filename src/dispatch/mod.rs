@@ -140,7 +140,7 @@ impl Dispatcher {
         let (mut routes, mut muting, now) = (Routes::default(), Muting::default(), parts.clock.now());
         let slot = |Known { endpoint, breaker, pending }| {
             routes.insert(endpoint.key, &endpoint.settings);
-            muting.set(endpoint.key, endpoint.settings.debounce.as_ref(), now);
+            muting.set(endpoint.key, endpoint.settings.debounce.as_deref(), now);
             (endpoint.key, Slot::new(endpoint, breaker, pending))
         };
         let endpoints = known.into_iter().map(slot).collect();
@@ -276,11 +276,11 @@ impl Handler<Configure> for Dispatcher {
         let was = std::mem::replace(&mut slot.endpoint, Arc::clone(&endpoint)).settings.state;
         let enabled = was == State::Disabled && endpoint.settings.state != State::Disabled;
         let told = slot.addressed().map(|delivery| delivery.send(deliver::Configure(endpoint)));
-        self.mute(key, debounce.as_ref(), ctx);
+        self.mute(key, debounce.as_deref(), ctx);
         let Some(slot) = self.endpoints.get_mut(&key) else { return Box::pin(ready(())) };
         if enabled && told.is_none() {
             // Not all that it held need have been dropped yet: the rest goes on.
-            slot.stored = true;
+            slot.life().stored = true;
             self.start(key, ctx);
         }
         // One that has died meanwhile starts no attempt either.
@@ -297,7 +297,7 @@ impl Handler<Remove> for Dispatcher {
         if let Some(slot) = &slot {
             self.routes.remove(key, &slot.endpoint.settings);
         }
-        let told = slot.and_then(|slot| slot.delivery).map(|delivery| delivery.send(deliver::Cancel));
+        let told = slot.as_ref().and_then(Slot::delivery).map(|delivery| delivery.send(deliver::Cancel));
         Box::pin(async move { drop(join_all(told).await) })
     }
 }

@@ -192,7 +192,7 @@ impl Muting {
         }
         if let Some(policy) = policy {
             for pattern in &policy.reset_on {
-                self.resets.set_of(pattern).insert(endpoint);
+                self.resets.add(pattern, endpoint);
             }
             self.endpoints.insert(endpoint, Own::new(endpoint, policy.clone()));
         }

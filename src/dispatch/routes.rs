@@ -1,7 +1,8 @@
 //! Which endpoints an event is for: an index by tenant and topic, so that the cost of an event grows with its matches only.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    hash::Hash,
     sync::Arc,
 };
 
@@ -23,8 +24,51 @@ pub struct Routes {
 pub(super) struct Topics {
     all: BTreeSet<EndpointKey>,
     /// By prefix, with its dot.
-    below: HashMap<Arc<str>, BTreeSet<EndpointKey>>,
-    exact: HashMap<Topic, BTreeSet<EndpointKey>>,
+    below: HashMap<Arc<str>, Keys>,
+    exact: HashMap<Topic, Keys>,
+}
+
+/// Endpoints of one topic; where there are many topics, most have one.
+#[derive(Debug)]
+enum Keys {
+    One(EndpointKey),
+    #[expect(clippy::box_collection, reason = "a topic of one endpoint does not pay for those of many")]
+    Many(Box<BTreeSet<EndpointKey>>),
+}
+
+impl Keys {
+    fn add(keys: Entry<'_, impl Eq + Hash, Self>, key: EndpointKey) {
+        match keys {
+            Entry::Vacant(none) => drop(none.insert(Self::One(key))),
+            Entry::Occupied(mut keys) => keys.get_mut().insert(key),
+        }
+    }
+
+    fn insert(&mut self, key: EndpointKey) {
+        match self {
+            Self::One(one) if *one == key => {}
+            Self::One(one) => *self = Self::Many(Box::new([*one, key].into())),
+            Self::Many(keys) => drop(keys.insert(key)),
+        }
+    }
+
+    /// Takes an endpoint out; tells whether none is left.
+    fn remove(&mut self, key: EndpointKey) -> bool {
+        match self {
+            Self::One(one) => *one == key,
+            Self::Many(keys) => {
+                keys.remove(&key);
+                keys.is_empty()
+            }
+        }
+    }
+
+    fn collect(&self, keys: &mut Vec<EndpointKey>) {
+        match self {
+            Self::One(key) => keys.push(*key),
+            Self::Many(many) => keys.extend(many.iter()),
+        }
+    }
 }
 
 impl Routes {
@@ -36,7 +80,7 @@ impl Routes {
             TenantScope::Of(tenant) => self.tenants.entry(tenant.clone()).or_default(),
         };
         for pattern in &settings.topics {
-            topics.set_of(pattern).insert(key);
+            topics.add(pattern, key);
         }
     }
 
@@ -82,24 +126,27 @@ impl Routes {
 }
 
 impl Topics {
-    pub(super) fn set_of(&mut self, pattern: &TopicPattern) -> &mut BTreeSet<EndpointKey> {
+    pub(super) fn add(&mut self, pattern: &TopicPattern, key: EndpointKey) {
         match pattern {
-            TopicPattern::All => &mut self.all,
-            TopicPattern::Below(prefix) => self.below.entry(Arc::clone(prefix)).or_default(),
-            TopicPattern::Exact(topic) => self.exact.entry(topic.clone()).or_default(),
+            TopicPattern::All => drop(self.all.insert(key)),
+            TopicPattern::Below(prefix) => Keys::add(self.below.entry(Arc::clone(prefix)), key),
+            TopicPattern::Exact(topic) => Keys::add(self.exact.entry(topic.clone()), key),
         }
     }
 
     pub(super) fn forget(&mut self, pattern: &TopicPattern, key: EndpointKey) {
-        let set = self.set_of(pattern);
-        set.remove(&key);
-        if !set.is_empty() {
-            return;
-        }
         match pattern {
-            TopicPattern::All => {}
-            TopicPattern::Below(prefix) => drop(self.below.remove(prefix)),
-            TopicPattern::Exact(topic) => drop(self.exact.remove(topic)),
+            TopicPattern::All => drop(self.all.remove(&key)),
+            TopicPattern::Below(prefix) => {
+                if self.below.get_mut(prefix).is_some_and(|keys| keys.remove(key)) {
+                    self.below.remove(prefix);
+                }
+            }
+            TopicPattern::Exact(topic) => {
+                if self.exact.get_mut(topic).is_some_and(|keys| keys.remove(key)) {
+                    self.exact.remove(topic);
+                }
+            }
         }
     }
 
@@ -114,9 +161,9 @@ impl Topics {
         }
         if !self.below.is_empty() {
             let prefixes = topic.as_str().match_indices('.').filter_map(|(dot, _)| topic.as_str().get(..=dot));
-            keys.extend(prefixes.filter_map(|prefix| self.below.get(prefix)).flatten());
+            prefixes.filter_map(|prefix| self.below.get(prefix)).for_each(|below| below.collect(keys));
         }
-        keys.extend(self.exact.get(topic).into_iter().flatten());
+        self.exact.get(topic).into_iter().for_each(|exact| exact.collect(keys));
     }
 }
 

@@ -88,7 +88,7 @@ impl Handler<Trial> for Dispatcher {
             return Err(NoTrial::Closing);
         }
         let places = self.trials.places.take(&endpoint).ok_or(NoTrial::Busy)?;
-        let policy = &mut Arc::make_mut(&mut endpoint).settings.policy;
+        let policy = Arc::make_mut(&mut Arc::make_mut(&mut endpoint).settings.policy);
         policy.timeout = policy.timeout.min(LONGEST);
         let at = self.parts.clock.now().wall;
         let attempt = Attempt { events: vec![event], endpoint, number: 1, at, keep: KEPT_RESPONSE_BYTES };

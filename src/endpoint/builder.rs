@@ -297,8 +297,8 @@ mod tests {
         assert_eq!((settings.policy.in_flight, settings.policy.breaker.failures), (1, 3));
         assert_eq!(settings.dead_letters.max_items, 100);
         let debounce = DebouncePolicy::leading(vec!["/data/k".parse().unwrap()], Duration::from_secs(5));
-        assert_eq!(settings.debounce, Some(debounce));
-        assert_eq!(settings.policy.batch.unwrap().count_header.as_deref(), Some("x-count"));
+        assert_eq!(settings.debounce, Some(Box::new(debounce)));
+        assert_eq!(settings.policy.batch.as_ref().unwrap().count_header.as_deref(), Some("x-count"));
         assert_eq!((settings.policy.queue.max_items, settings.policy.drain), (7, Some(Duration::ZERO)));
         assert_eq!(settings.policy.ordered, super::super::queue::Ordered::Key);
         assert_eq!((settings.headers.len(), settings.guard), (2, Guard::Public));
@@ -346,7 +346,7 @@ mod tests {
         let again = Endpoint::http("a", "https://a.b").preset(Preset::Audit).settings(json!({"retry": null}));
         let again = again.retry_delays([Duration::from_secs(7)]).batch(Batch::default());
         let policy = build(again).unwrap().1.policy;
-        assert_eq!((policy.retry.backoff.longest(), policy.batch), (Duration::from_secs(7), Some(Batch::default())));
+        assert_eq!((policy.retry.backoff.longest(), &policy.batch), (Duration::from_secs(7), &Some(Batch::default())));
     }
 
     #[test]

@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_window_is_enough_and_null_is_none() {
         let own = with(json!({"debounce": {"window": "5s"}})).unwrap().debounce.unwrap();
-        assert_eq!(own, DebouncePolicy::leading(Vec::new(), Duration::from_secs(5)));
+        assert_eq!(*own, DebouncePolicy::leading(Vec::new(), Duration::from_secs(5)));
         assert_eq!(with(json!({"debounce": null})).unwrap().debounce, None);
         let spelled_out = json!({
             "key": [], "window": "5s", "edge": "leading", "max_wait": null, "reset_on": [], "release_on_failure": false
@@ -179,7 +179,7 @@ mod tests {
         let own = with(json!({"preset": "attention"})).unwrap();
         assert_eq!(own.preset, Some(Preset::Attention));
         let key = ["/data/session", "/data/state"].map(|pointer| pointer.parse().unwrap());
-        assert_eq!(own.debounce, Some(DebouncePolicy::leading(key.to_vec(), Duration::from_secs(60))));
+        assert_eq!(own.debounce, Some(Box::new(DebouncePolicy::leading(key.to_vec(), Duration::from_secs(60)))));
         assert_eq!(with(json!({"preset": "attention", "debounce": null})).unwrap().debounce, None);
     }
 }

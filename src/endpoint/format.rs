@@ -26,7 +26,7 @@ pub enum Format {
     /// CloudEvents 1.0, binary mode of the HTTP binding: attributes in `ce-*` headers, the data as the body.
     CloudEventsBinary,
     /// A body of the endpoint's own. Its outermost part is [`Part::Object`] or [`Part::Merge`].
-    Map(Part),
+    Map(Box<Part>),
 }
 
 /// Most pointers in a map.

@@ -13,7 +13,7 @@ pub mod settings;
 mod signing;
 pub mod target;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
@@ -184,11 +184,11 @@ pub struct Settings {
     /// Which addresses may be reached.
     pub guard: Guard,
     /// How deliveries behave.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// How many dead letters are kept.
     pub dead_letters: DeadLetters,
     /// Which repeats are left out for this endpoint alone; none without.
-    pub debounce: Option<DebouncePolicy>,
+    pub debounce: Option<Box<DebouncePolicy>>,
 }
 
 /// Of headers their names alone: values may be secrets.

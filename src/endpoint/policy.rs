@@ -1,6 +1,9 @@
 //! How deliveries to one endpoint behave: success, retries, breaker, bounds. Plain values; `deliver/` acts on them.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use super::queue::{Ordered, QueuePolicy};
 
@@ -244,6 +247,12 @@ impl Policy {
     pub(super) const IN_FLIGHT: u16 = 8;
     /// The same for batches: order is kept.
     pub(super) const BATCHES_IN_FLIGHT: u16 = 1;
+
+    /// The same where many have it: all whose policy is the default one share a copy.
+    pub fn shared(self) -> Arc<Self> {
+        static DEFAULT: LazyLock<Arc<Policy>> = LazyLock::new(Arc::default);
+        if self == **DEFAULT { Arc::clone(&DEFAULT) } else { Arc::new(self) }
+    }
 }
 
 impl Default for Policy {

@@ -197,7 +197,7 @@ mod tests {
         assert_eq!((own.policy.timeout, own.policy.success), (Duration::from_secs(3), Success::Status2xx));
         assert_eq!((own.format, own.topics.len()), (Format::Raw, 1));
         assert!(matches!(own.signing, Signing::Hmac(_)));
-        let breaker = own.policy.breaker;
+        let breaker = &own.policy.breaker;
         assert_eq!((breaker.failures, breaker.unit), (20, Unit::Event), "the rest of it is as the preset has it");
         let secret = json!({"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"});
         assert!(
@@ -210,7 +210,7 @@ mod tests {
         let said = Preset::BatchHooks.settings();
         let nulls = said.as_object().unwrap().keys().map(|name| (name.clone(), Value::Null)).collect();
         let own = preset(Preset::BatchHooks, Value::Object(nulls));
-        assert_eq!((own.policy, own.format), (Policy::default(), Format::Standard));
+        assert_eq!((&*own.policy, own.format), (&Policy::default(), Format::Standard));
         let own = preset(Preset::Daemon, json!({"breaker": {"failures": null, "min_events": null}}));
         let default = BreakerPolicy::default();
         assert_eq!(
@@ -229,7 +229,7 @@ mod tests {
         let (of_file, of_url) = (file(Preset::BatchHooks), preset(Preset::BatchHooks, json!({})));
         assert_eq!(of_file.format, of_url.format);
         assert_eq!((&of_file.policy.retry, of_file.policy.queue), (&of_url.policy.retry, of_url.policy.queue));
-        let (of_file, of_url) = (of_file.policy.batch.unwrap(), of_url.policy.batch.unwrap());
+        let (of_file, of_url) = (of_file.policy.batch.clone().unwrap(), of_url.policy.batch.clone().unwrap());
         assert_eq!((of_file.max_items, of_file.count_header), (of_url.max_items, None));
     }
 

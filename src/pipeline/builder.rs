@@ -325,7 +325,7 @@ impl Builder {
         let chains = stored_chains(&loaded, self.allow_loopback)?;
         let (first_of_file, root) = (self.endpoints.len(), self.file_roots.first().map(PathBuf::as_path));
         let owned = Own { endpoints: own, first_of_file, chains_of_file: &self.declared.chains };
-        let endpoints = endpoints(store.as_ref(), &loaded, owned, root, self.allow_loopback).await?;
+        let endpoints = endpoints(store.as_ref(), owned, root, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),

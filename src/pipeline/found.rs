@@ -19,7 +19,7 @@ use crate::{
     debounce::{Rule, RuleName},
     deliver::machine::Disabled,
     dispatch::Known,
-    endpoint::{Endpoint, EndpointId, Origin, Settings, State, target},
+    endpoint::{Endpoint, EndpointId, EndpointKey, Origin, Settings, State, target},
     error::{Invalid, StoreError},
     event::new_id,
     hub::{Hub, Publish},
@@ -28,6 +28,8 @@ use crate::{
 
 /// Events read at a time for recovery.
 const RECOVERY: usize = 1000;
+/// Endpoints read at a time.
+const ENDPOINTS: usize = 500;
 
 /// What the program and the file bring.
 pub(super) struct Own<'a> {
@@ -41,7 +43,6 @@ pub(super) struct Own<'a> {
 /// What the store holds, with the endpoints of the program and the file as they are to be.
 pub(super) async fn endpoints(
     store: &dyn Store,
-    loaded: &Loaded,
     own: Own<'_>,
     file_root: Option<&Path>,
     allow_loopback: bool,
@@ -49,12 +50,19 @@ pub(super) async fn endpoints(
     let Own { endpoints: own, first_of_file, chains_of_file } = own;
     let mut endpoints = BTreeMap::new();
     let steps: HashSet<_> = chains_of_file.iter().flat_map(|(_, plan)| plan.endpoints()).map(Step::endpoint).collect();
-    for row in &loaded.endpoints {
-        // What belonged to a chain and does so no more has no more rights than what the API's callers make.
-        let is_own = steps.contains(&row.id) || own.iter().any(|declared| declared.id == row.id);
-        let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback, file_root: true } };
-        let endpoint = read_endpoint(row, origin)?;
-        endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
+    let declared: HashSet<_> = own.iter().map(|declared| &declared.id).collect();
+    let mut rows = store.endpoints(EndpointKey(0), ENDPOINTS).await?;
+    while let Some(last) = rows.last() {
+        // The next ones are read from the store while these are made sense of.
+        let next = store.endpoints(last.key, ENDPOINTS);
+        for row in rows {
+            // What belonged to a chain and does so no more has no more rights than what the API's callers make.
+            let is_own = steps.contains(&row.id) || declared.contains(&row.id);
+            let origin = if is_own { Origin::Code } else { Origin::Api { allow_loopback, file_root: true } };
+            let endpoint = read_endpoint(&row, origin)?;
+            endpoints.insert(endpoint.id.clone(), Arc::new(endpoint));
+        }
+        rows = next.await?;
     }
     expect_undisturbing(&endpoints, &own, first_of_file, file_root)?;
     for declared in own {
@@ -117,8 +125,17 @@ pub(super) fn print(settings: &Settings) -> String {
 }
 
 pub(super) fn endpoint_of(row: &EndpointRow, settings: Settings) -> Endpoint {
-    let EndpointRow { key, id, version, created_at, updated_at, state_since, state_reason, .. } = row.clone();
-    Endpoint { key, id, settings, version, created_at, updated_at, state_since, state_reason }
+    let EndpointRow { key, id, version, created_at, updated_at, state_since, state_reason, .. } = row;
+    Endpoint {
+        key: *key,
+        id: id.clone(),
+        settings,
+        version: *version,
+        created_at: *created_at,
+        updated_at: *updated_at,
+        state_since: *state_since,
+        state_reason: state_reason.clone(),
+    }
 }
 
 pub(super) fn read_endpoint(row: &EndpointRow, origin: Origin) -> Result<Endpoint, StartError> {

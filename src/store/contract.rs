@@ -42,6 +42,7 @@ macro_rules! contract {
             disabling_drops_what_is_pending_until_enabled,
             versions_count_changes,
             an_id_is_free_again_after_deletion,
+            endpoints_follow_each_other_by_key,
             fresh_pages_follow_each_other,
             retry_pages_follow_each_other,
             strict_pages_hold_all,

@@ -269,6 +269,10 @@ impl Store for MemoryStore {
         self.read(|state| state.tokens.all())
     }
 
+    fn endpoints(&self, after: EndpointKey, limit: usize) -> Reply<Vec<EndpointRow>> {
+        self.read(|state| state.endpoints(after, limit))
+    }
+
     fn load(&self) -> Reply<Loaded> {
         self.read(State::load)
     }

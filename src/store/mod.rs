@@ -236,7 +236,10 @@ pub trait Store: Send + Sync {
     /// Every token, by id.
     fn tokens(&self) -> Reply<Vec<TokenRow>>;
 
-    /// Everything the pipeline needs to start.
+    /// Endpoints that exist, by key, from above `after`: of many, with their settings, never all are in memory at once.
+    fn endpoints(&self, after: EndpointKey, limit: usize) -> Reply<Vec<EndpointRow>>;
+
+    /// Everything else the pipeline needs to start.
     fn load(&self) -> Reply<Loaded>;
 
     /// What each debounce rule has come to.

@@ -432,8 +432,6 @@ pub enum ReplayOutcome {
 /// What the pipeline starts from.
 #[derive(Clone, Default)]
 pub struct Loaded {
-    /// Endpoints that exist.
-    pub endpoints: Vec<EndpointRow>,
     /// Breakers that are not as new.
     pub breakers: Vec<(EndpointKey, BreakerRecord)>,
     /// Endpoints with something pending.
@@ -474,10 +472,10 @@ impl fmt::Debug for EndpointChange {
 /// Chains hold secrets too: only their names are shown.
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoints, pending, rules, chains, judged_through, .. } = self;
+        let Self { pending, rules, chains, judged_through, .. } = self;
         let chains: Vec<_> = chains.iter().map(|(name, _)| name).collect();
         let mut shown = f.debug_struct("Loaded");
-        shown.field("endpoints", endpoints).field("pending", pending).field("rules", rules).field("chains", &chains);
+        shown.field("pending", pending).field("rules", rules).field("chains", &chains);
         shown.field("judged_through", judged_through).finish_non_exhaustive()
     }
 }

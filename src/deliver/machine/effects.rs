@@ -151,7 +151,7 @@ pub struct Origin {
     /// The endpoint's number.
     pub endpoint: EndpointKey,
     /// Its settings.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// Whether it takes events.
     pub state: State,
     /// How its breaker stood.

@@ -43,7 +43,7 @@ impl Format {
         if part.pointers() > MAX_POINTERS {
             field.fault(format!("must have {MAX_POINTERS} pointers at most"));
         }
-        Some(Self::Map(part))
+        Some(Self::Map(Box::new(part)))
     }
 }
 

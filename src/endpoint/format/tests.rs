@@ -9,7 +9,7 @@ pub(in crate::endpoint) fn format() -> impl Strategy<Value = Format> {
     use Format::{CloudEvents, CloudEventsBinary, Envelope, Raw, Standard};
     let named = select(vec![Standard, Raw, Envelope, CloudEvents, CloudEventsBinary]);
     let map = prop_oneof![members("[a-z/~é]{0,6}"), vec(part(), 0..3).prop_map(Part::Merge)];
-    prop_oneof![named, map.prop_map(Format::Map)]
+    prop_oneof![named, map.prop_map(|part| Format::Map(Box::new(part)))]
 }
 
 /// Names like these mean nothing anywhere in a map.

@@ -11,8 +11,10 @@ impl Format {
     /// As it is read.
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Map(Part::Merge(parts)) => json!({"merge": array(parts)}),
-            Self::Map(part) => json!({"map": print(part)}),
+            Self::Map(part) => match part.as_ref() {
+                Part::Merge(parts) => json!({"merge": array(parts)}),
+                part => json!({"map": print(part)}),
+            },
             named => NAMES.iter().find(|(_, format)| format == named).map_or("", |(name, _)| name).into(),
         }
     }

@@ -134,7 +134,8 @@ fn standard(fields: &mut Fields<'_>) -> Standard {
     let scheme = fields.take("scheme").and_then(|field| field.choice(&SCHEMES));
     let header_prefix = fields.take("header_prefix").and_then(|field| field.choice(&HEADER_PREFIXES));
     let secrets = fields.take("secrets").and_then(|field| field.list(0..=MAX_SECRETS)).unwrap_or_default();
-    let keys: Vec<_> = secrets.iter().filter_map(signing_key).collect();
+    let mut keys: Vec<_> = secrets.iter().filter_map(signing_key).collect();
+    keys.shrink_to_fit();
     let scheme = match (secrets.first(), keys.first()) {
         (Some(place), Some(first)) => {
             if first.until.is_some() {

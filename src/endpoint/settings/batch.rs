@@ -77,7 +77,7 @@ mod tests {
         let policy = with(json!({"batch": {}})).unwrap().policy;
         let expected =
             Batch { max_items: 100, max_bytes: 1 << 20, flush_interval: Duration::from_secs(5), count_header: None };
-        assert_eq!((policy.batch, policy.in_flight), (Some(expected), 1));
+        assert_eq!((&policy.batch, policy.in_flight), (&Some(expected), 1));
         assert_eq!(with(json!({"batch": {}, "in_flight": 8})).unwrap().policy.in_flight, 8);
         assert_eq!(with(json!({"batch": null})).unwrap().policy.in_flight, 8);
     }
@@ -86,7 +86,7 @@ mod tests {
     fn a_patch_that_begins_or_ends_batches_moves_the_default_in_flight() {
         let batched = patched(&with(json!({})).unwrap(), &json!({"batch": {"max_items": 2}}));
         assert_eq!(batched.policy.in_flight, 1);
-        assert_eq!(patched(&batched, &json!({"batch": {"max_bytes": 9}})).policy.batch.unwrap().max_items, 2);
+        assert_eq!(patched(&batched, &json!({"batch": {"max_bytes": 9}})).policy.batch.as_ref().unwrap().max_items, 2);
         assert_eq!(patched(&batched, &json!({"batch": null})).policy.in_flight, 8);
         let own = with(json!({"in_flight": 3})).unwrap();
         assert_eq!(patched(&own, &json!({"batch": {}})).policy.in_flight, 3);

@@ -345,8 +345,9 @@ fn to_file(settings: &Settings, file: LogFile, origin: Origin) -> Option<Setting
         policy: Policy {
             success: Success::default(),
             batch: settings.policy.batch.clone().map(|batch| Batch { count_header: None, ..batch }),
-            ..settings.policy.clone()
-        },
+            ..Policy::clone(&settings.policy)
+        }
+        .shared(),
         ..settings.clone()
     })
 }
@@ -373,7 +374,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
             let guard = origin.private().filter(|_| private).unwrap_or(origin.public());
             let method = method.to_owned();
             let batch = policy.batch.filter(|_| format != Format::CloudEventsBinary);
-            let policy = Policy { batch, ..policy };
+            let policy = Policy { batch, ..policy }.shared();
             let settings = Settings {
                 name,
                 preset,
@@ -391,7 +392,7 @@ fn to_url() -> impl Strategy<Value = (Settings, Origin)> {
                 guard,
                 policy,
                 dead_letters,
-                debounce,
+                debounce: debounce.map(Box::new),
             };
             (settings, origin)
         },

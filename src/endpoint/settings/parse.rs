@@ -67,9 +67,9 @@ fn settings(fields: &mut Fields<'_>, origin: Origin, files: Files, judge: &impl 
     let metadata = fields.take("metadata").and_then(|field| metadata(&field));
     let auth = fields.take("auth").and_then(|field| access::auth(&field)).flatten();
     let signing = if to_file { Signing::None } else { access::signing(fields) };
-    let policy = policy::policy(fields);
+    let policy = policy::policy(fields).shared();
     let dead_letters = fields.take("dead_letters").and_then(|field| field.object(DeadLetters::read));
-    let debounce = fields.take("debounce").and_then(|field| field.object(DebouncePolicy::read));
+    let debounce = fields.take("debounce").and_then(|field| field.object(DebouncePolicy::read)).map(Box::new);
     let settings = Settings {
         name: name.map(str::to_owned),
         preset,
@@ -121,6 +121,8 @@ fn deeper_than(value: &Value, levels: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
     use url::Url;
 
@@ -135,9 +137,16 @@ mod tests {
     fn a_url_is_enough_and_the_rest_is_default() {
         let settings = with(json!({})).unwrap();
         assert_eq!(settings.topics, [TopicPattern::All]);
-        assert_eq!(settings.policy, Policy::default());
+        assert_eq!(*settings.policy, Policy::default());
         assert_eq!(settings.signing, Signing::Standard(Standard::default()));
         assert_eq!((settings.method.as_str(), settings.state), ("POST", State::Active));
+    }
+
+    #[test]
+    fn those_who_leave_the_policy_to_the_defaults_share_it() {
+        let policy = |settings| with(settings).unwrap().policy;
+        let [left, spelled_out, own] = [json!({}), json!({"timeout": "15s"}), json!({"timeout": "7s"})].map(policy);
+        assert!(Arc::ptr_eq(&left, &spelled_out) && !Arc::ptr_eq(&left, &own));
     }
 
     #[test]

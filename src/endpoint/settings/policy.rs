@@ -88,7 +88,9 @@ fn retry(fields: &mut Fields<'_>) -> Option<Retry> {
 
 fn waits(field: &Field<'_>) -> Option<Vec<Duration>> {
     let items = field.list(0..=limits::MAX_DELAYS)?;
-    Some(items.iter().filter_map(|item| item.duration(limits::DELAY)).collect())
+    let mut waits: Vec<_> = items.iter().filter_map(|item| item.duration(limits::DELAY)).collect();
+    waits.shrink_to_fit();
+    Some(waits)
 }
 
 /// `None` when no part of it is given.
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_formula_fills_what_it_leaves_out() {
-        let backoff = |retry| with(json!({"retry": retry})).unwrap().policy.retry.backoff;
+        let backoff = |retry| with(json!({"retry": retry})).unwrap().policy.retry.backoff.clone();
         let initial = Duration::from_secs(7200);
         let expected = Backoff::Exponential { initial, factor: 2.0, max_delay: initial, max_attempts: 10 };
         assert_eq!(backoff(json!({"initial": "2h"})), expected);
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_long_cooldown_moves_the_cap_that_is_not_given() {
-        let breaker = with(json!({"breaker": {"cooldown": "1h"}})).unwrap().policy.breaker;
-        assert_eq!(breaker.max_cooldown, Duration::from_secs(3600));
+        let policy = with(json!({"breaker": {"cooldown": "1h"}})).unwrap().policy;
+        assert_eq!(policy.breaker.max_cooldown, Duration::from_secs(3600));
     }
 }

@@ -61,7 +61,7 @@ fn print(settings: &Settings, show: fn(&str) -> Value) -> Value {
         "breaker": breaker(&policy.breaker),
         "in_flight": policy.in_flight,
         "dead_letters": settings.dead_letters.to_json(),
-        "debounce": settings.debounce.as_ref().map(DebouncePolicy::to_json),
+        "debounce": settings.debounce.as_deref().map(DebouncePolicy::to_json),
         "rate": policy.rate.map(|rate| json!({"per_second": rate.per_second, "burst": rate.burst})),
         "batch": policy.batch.as_ref().map(batch::print),
         "ordered": name_of(&policy.ordered, &queue::ORDERED),

@@ -126,6 +126,11 @@ impl Bench {
         get(self.store.create_endpoint(id.parse().unwrap(), "{}".to_owned())).key
     }
 
+    /// Those that exist.
+    pub(in crate::store) fn endpoints(&self) -> Vec<EndpointRow> {
+        get(self.store.endpoints(EndpointKey(0), usize::MAX))
+    }
+
     pub(in crate::store) fn judge(&self, event: &Arc<Accepted>, ruling: Ruling) {
         self.judge_with(event, ruling, Vec::new());
     }

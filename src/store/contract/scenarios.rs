@@ -236,7 +236,7 @@ pub(in crate::store) fn deleting_drops_what_is_pending(bench: &Bench) {
     assert_eq!((row.endpoint.as_str(), row.reason.as_deref()), ("gone", Some("endpoint_deleted")));
     assert_eq!(get(bench.store.event_attempts(b.seq, AttemptPage::of(99)))[0].endpoint.as_str(), "gone");
     let loaded = get(bench.store.load());
-    assert_eq!(loaded.endpoints.len(), 1);
+    assert_eq!(bench.endpoints().len(), 1);
     assert_eq!(loaded.pending, [stays]);
     assert!(wait(bench.store.delete_endpoint(gone)).is_err());
 }
@@ -276,8 +276,23 @@ pub(in crate::store) fn versions_count_changes(bench: &Bench) {
     assert!(second.updated_at > made.updated_at && second.created_at == made.created_at);
     let third = get(bench.store.update_endpoint(made.key, change("[]", true)));
     assert!(third.version == 3 && third.state_since == third.updated_at);
-    assert_eq!(get(bench.store.load()).endpoints, [third]);
+    assert_eq!(bench.endpoints(), [third]);
     assert!(wait(bench.store.update_endpoint(EndpointKey(99), change("[]", true))).is_err());
+}
+
+pub(in crate::store) fn endpoints_follow_each_other_by_key(bench: &Bench) {
+    let keys = ["d", "b", "e", "a", "c"].map(|id| bench.endpoint(id));
+    get(bench.store.delete_endpoint(keys[1]));
+    let after = |key, limit| {
+        let rows = get(bench.store.endpoints(key, limit));
+        rows.into_iter().map(|row| (row.key, row.id.to_string())).collect::<Vec<_>>()
+    };
+    let expected = [(0, "d"), (2, "e"), (3, "a"), (4, "c")].map(|(place, id)| (keys[place], id.to_owned()));
+    assert_eq!(after(EndpointKey(0), 9), expected);
+    assert_eq!(after(EndpointKey(0), 2), expected[..2]);
+    assert_eq!(after(keys[1], 2), expected[1..3], "above one that is gone");
+    assert_eq!(after(keys[2], 9), expected[2..]);
+    assert_eq!(after(keys[4], 9), []);
 }
 
 pub(in crate::store) fn an_id_is_free_again_after_deletion(bench: &Bench) {

@@ -1,5 +1,7 @@
 //! What is asked of the store.
 
+use std::ops::Bound;
+
 use super::{
     super::*,
     retention::all_of,
@@ -7,6 +9,11 @@ use super::{
 };
 
 impl State {
+    pub(super) fn endpoints(&self, after: EndpointKey, limit: usize) -> Vec<EndpointRow> {
+        let above = self.endpoints.range((Bound::Excluded(after), Bound::Unbounded));
+        above.filter_map(|(_, endpoint)| endpoint.row.clone()).take(limit).collect()
+    }
+
     pub(super) fn load(&self) -> Loaded {
         let endpoints = || self.endpoints.iter();
         let breakers = endpoints().filter(|(_, endpoint)| endpoint.breaker != BreakerRecord::default());
@@ -17,7 +24,6 @@ impl State {
             slot: Some(*slot),
         });
         Loaded {
-            endpoints: endpoints().filter_map(|(_, endpoint)| endpoint.row.clone()).collect(),
             breakers: breakers.map(|(key, endpoint)| (*key, endpoint.breaker)).collect(),
             pending: pending.map(|(key, _)| *key).collect(),
             rules: self.rules.clone().into_iter().collect(),

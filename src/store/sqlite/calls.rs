@@ -187,9 +187,14 @@ impl Store for SqliteStore {
         self.read(tokens::all)
     }
 
+    fn endpoints(&self, after: EndpointKey, limit: usize) -> Reply<Vec<EndpointRow>> {
+        let (seal, rows) = (self.seal.clone(), self.read(move |db| read::endpoints(db, after, limit)));
+        Box::pin(async move { seal.open_endpoints(rows.await?) })
+    }
+
     fn load(&self) -> Reply<Loaded> {
         let (seal, loaded) = (self.seal.clone(), self.read(read::load));
-        Box::pin(async move { seal.open(loaded.await?) })
+        Box::pin(async move { seal.open_chains(loaded.await?) })
     }
 
     fn rule_totals(&self) -> Reply<BTreeMap<String, RuleTotals>> {

@@ -72,6 +72,14 @@ pub(super) fn limit(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+pub(super) fn endpoints(db: &Connection, after: EndpointKey, most: usize) -> Sql<Vec<EndpointRow>> {
+    let mut select = db.prepare_cached(
+        "SELECT key, id, settings, version, created_at, updated_at, state_since, state_reason FROM endpoints
+         WHERE key > ?1 AND deleted_at IS NULL ORDER BY key LIMIT ?2",
+    )?;
+    select.query_map(params![after.0, limit(most)], endpoint_row)?.collect()
+}
+
 pub(super) fn endpoint(db: &Connection, key: EndpointKey) -> Sql<EndpointRow> {
     db.prepare_cached(
         "SELECT key, id, settings, version, created_at, updated_at, state_since, state_reason FROM endpoints
@@ -108,10 +116,6 @@ pub(super) fn dropping(db: &Connection) -> Sql<Vec<(EndpointKey, String)>> {
 }
 
 pub(super) fn load(db: &Connection) -> Sql<Loaded> {
-    let mut endpoints = db.prepare(
-        "SELECT key, id, settings, version, created_at, updated_at, state_since, state_reason FROM endpoints
-         WHERE deleted_at IS NULL ORDER BY key",
-    )?;
     let mut breakers = db.prepare(&format!(
         "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since FROM endpoints
          WHERE deleted_at IS NULL AND ({HAS_FAILED})"
@@ -121,7 +125,6 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
     let mut rules = db.prepare("SELECT name, rule FROM rules ORDER BY name")?;
     let mut chains = db.prepare("SELECT name, chain FROM chains ORDER BY name")?;
     Ok(Loaded {
-        endpoints: endpoints.query_map([], endpoint_row)?.collect::<Sql<_>>()?,
         breakers: breakers.query_map([], breaker_row)?.collect::<Sql<_>>()?,
         pending: pending.query_map([], |row| row.get(0).map(EndpointKey))?.collect::<Sql<_>>()?,
         rules: rules.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Sql<_>>()?,
@@ -143,7 +146,7 @@ fn breaker_row(row: &Row<'_>) -> Sql<(EndpointKey, BreakerRecord)> {
     Ok((EndpointKey(row.get(0)?), record))
 }
 
-/// Breakers that are not as new.
+/// Breakers that are not as new: what the index of those says, word for word.
 const HAS_FAILED: &str = "breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0
     OR failing_since IS NOT NULL";
 
@@ -151,7 +154,8 @@ pub(super) fn vitals(db: &Connection) -> Sql<Vitals> {
     let mut select = db.prepare_cached(&format!(
         "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since, coalesce(t.value, 0) FROM endpoints
          LEFT JOIN totals t ON t.endpoint = key AND t.name = 'pending'
-         WHERE deleted_at IS NULL AND (t.value > 0 OR {HAS_FAILED}) ORDER BY key"
+         WHERE deleted_at IS NULL AND key IN (SELECT endpoint FROM totals WHERE name = 'pending' AND value > 0
+             UNION ALL SELECT key FROM endpoints WHERE {HAS_FAILED}) ORDER BY key"
     ))?;
     let health = |row: &Row<'_>| {
         let ((endpoint, breaker), pending) = (breaker_row(row)?, unsigned(row.get(5)?));

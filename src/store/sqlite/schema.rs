@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     BY_TENANT,
     ADDRESSES,
     LETTERS_BY_TENANT,
+    SELDOM,
 ];
 
 const VERSION_1: &str = "
@@ -273,6 +274,13 @@ CREATE INDEX letters_by_tenant ON deliveries (tenant, seq, endpoint, run)
     WHERE state = 2 AND replayed_as IS NULL AND tenant IS NOT NULL;
 CREATE INDEX replayed_by_tenant ON deliveries (tenant, seq, endpoint, run)
     WHERE state = 2 AND replayed_as IS NOT NULL AND tenant IS NOT NULL;
+";
+
+/// What is asked of few endpoints is found without a look at the settings of all.
+const SELDOM: &str = "
+CREATE INDEX endpoints_dropping ON endpoints (dropping) WHERE dropping IS NOT NULL;
+CREATE INDEX endpoints_failed ON endpoints (key)
+    WHERE breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0 OR failing_since IS NOT NULL;
 ";
 
 /// Opens the connection that writes, and brings the file to the present schema, if `check` lets it.

@@ -31,11 +31,16 @@ impl Seal {
         Ok(EndpointChange { settings: self.seal(Owner::Endpoint(id), &change.settings)?, ..change })
     }
 
-    pub(super) fn open(&self, mut loaded: Loaded) -> Result<Loaded, StoreError> {
-        let Some(keys) = &self.0 else { return Ok(loaded) };
-        for EndpointRow { id, settings, .. } in &mut loaded.endpoints {
+    pub(super) fn open_endpoints(&self, mut rows: Vec<EndpointRow>) -> Result<Vec<EndpointRow>, StoreError> {
+        let Some(keys) = &self.0 else { return Ok(rows) };
+        for EndpointRow { id, settings, .. } in &mut rows {
             *settings = sealing::open(keys, Owner::Endpoint(id.as_str()), settings)?;
         }
+        Ok(rows)
+    }
+
+    pub(super) fn open_chains(&self, mut loaded: Loaded) -> Result<Loaded, StoreError> {
+        let Some(keys) = &self.0 else { return Ok(loaded) };
         for (name, chain) in &mut loaded.chains {
             *chain = sealing::open(keys, Owner::Chain(name), chain)?;
         }

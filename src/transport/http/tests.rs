@@ -68,7 +68,7 @@ fn settings(url: &str) -> Settings {
         auth: None,
         signing: Signing::standard([Secret::parse(SECRET).unwrap()]),
         guard: Guard::Private,
-        policy: Policy { timeout: Duration::from_secs(60), ..Policy::default() },
+        policy: Policy { timeout: Duration::from_secs(60), ..Policy::default() }.shared(),
         dead_letters: DeadLetters::default(),
         debounce: None,
     }

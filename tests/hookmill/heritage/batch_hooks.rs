@@ -236,7 +236,7 @@ fn a_value_is_the_hooks_own_else_the_presets_and_null_is_the_default() {
 fn a_batch_has_100_items_and_5_seconds_unless_the_hook_says_otherwise() {
     each_way(async |way| {
         let hook = hook(way, json!({}), |_| Script::status(200)).await;
-        let batch = hook.settings().policy.batch.unwrap();
+        let batch = hook.settings().policy.batch.clone().unwrap();
         assert_eq!((batch.max_items, batch.flush_interval), (100, seconds(5)));
     });
 }

@@ -9,7 +9,7 @@ use std::{
 
 use hookmill::{
     Builder, ChainConfig, ChainError, Chains, Clock, Endpoint, Hookmill, Owner,
-    endpoint::{Auth, policy::Guard},
+    endpoint::{Auth, EndpointKey, policy::Guard},
     store::{DeadLetterFilter, Totals},
     testing::{self, Made, Script, ScriptedChains, ScriptedTransport},
     transport::{Attempt, FailureKind, body::render_all},

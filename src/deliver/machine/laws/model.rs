@@ -183,7 +183,7 @@ fn machine(
 ) -> Machine {
     let origin = Origin {
         endpoint: ENDPOINT,
-        policy: setting.policy.clone(),
+        policy: setting.policy.clone().into(),
         state,
         breaker,
         stored,
@@ -440,7 +440,7 @@ impl World {
             self.store.drop_pending();
         }
         self.state = state;
-        self.machine.configure(self.setting.policy.clone(), state, self.now());
+        self.machine.configure(self.setting.policy.clone().into(), state, self.now());
         self.look();
     }
 

@@ -135,7 +135,7 @@ pub(super) fn loaded(store: &dyn Store, judged: u64) -> Vec<String> {
     let unjudged = get(store.unjudged(judged, 100));
     let mut vitals = get(store.vitals());
     vitals.endpoints.iter_mut().for_each(|one| one.oldest_pending_at = one.oldest_pending_at.and(Some(at(0))));
-    let mut said: Vec<_> = loaded.endpoints.iter().map(endpoint).collect();
+    let mut said: Vec<_> = get(store.endpoints(EndpointKey(0), 100)).iter().map(endpoint).collect();
     loaded.held_deliveries.sort_by_key(|held| held.delivery);
     said.push(say(&loaded.held_deliveries));
     said.push(say(&(loaded.breakers, loaded.pending, loaded.rules, loaded.chains, loaded.windows, vitals)));

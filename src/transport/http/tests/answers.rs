@@ -116,7 +116,7 @@ fn what_a_format_cannot_write_is_not_sent() {
     run(async {
         let mut settings = settings("http://127.0.0.1:1/");
         let long = serde_json::Value::from("x".repeat(body::MAX_BODY_BYTES));
-        settings.format = Format::Map(Part::Literal(long));
+        settings.format = Format::Map(Box::new(Part::Literal(long)));
         assert_eq!(kind(transport().send(attempt(settings)).await), FailureKind::Unrenderable);
     });
 }

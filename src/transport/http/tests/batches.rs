@@ -55,11 +55,15 @@ fn hmac(prefix: &str, encoding: Encoding) -> Signing {
     Signing::Hmac(Hmac { header, prefix: prefix.to_owned(), encoding, secret })
 }
 
+fn batched(batch: Batch) -> Arc<Policy> {
+    Policy { batch: Some(batch), ..Policy::default() }.shared()
+}
+
 #[test]
 fn a_batch_is_one_request_with_its_count_and_a_plain_signature() {
     let (attempt, headers, body) = sent(
         |settings| {
-            settings.policy.batch = Some(Batch { count_header: Some("x-batch-size".to_owned()), ..Batch::default() });
+            settings.policy = batched(Batch { count_header: Some("x-batch-size".to_owned()), ..Batch::default() });
             settings.signing = hmac("sha256=", Encoding::Hex);
             settings.format = Format::Raw;
         },
@@ -82,7 +86,7 @@ fn a_plain_signature_stands_for_a_single_event_too() {
 
 #[test]
 fn a_batch_is_signed_under_its_own_id() {
-    let (attempt, headers, body) = sent(|settings| settings.policy.batch = Some(Batch::default()), 2);
+    let (attempt, headers, body) = sent(|settings| settings.policy = batched(Batch::default()), 2);
     let id = header(&headers, "webhook-id");
     assert!(id.starts_with("batch_") && id.len() < 64 && !id.contains('.'), "{id}");
     let secret = Secret::parse(SECRET).unwrap();

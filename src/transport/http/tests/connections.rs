@@ -9,7 +9,7 @@ use crate::transport::peer_of;
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 fn impatient(url: &str) -> Settings {
-    let policy = Policy { timeout: Duration::from_millis(50), ..Policy::default() };
+    let policy = Policy { timeout: Duration::from_millis(50), ..Policy::default() }.shared();
     Settings { policy, ..settings(url) }
 }
 

@@ -90,7 +90,7 @@ fn names_without_addresses_with_errors_and_without_end_fail_and_stop_nobody_who_
         assert_eq!(kind(post(&transport, &at("empty.example")).await), FailureKind::Dns);
         assert_eq!(kind(post(&transport, &at("broken.example")).await), FailureKind::Dns);
         assert!(post(&transport, &at("well.example")).await.is_ok());
-        let policy = Policy { timeout: Duration::from_millis(50), ..Policy::default() };
+        let policy = Policy { timeout: Duration::from_millis(50), ..Policy::default() }.shared();
         let hangs = || attempt(Settings { policy: policy.clone(), ..settings(&at("hangs.example")) });
         assert_eq!(kind(transport.send(hangs()).await), FailureKind::Timeout);
         // The one turn is taken for good: new names wait, literals and kept connections do not.
@@ -204,7 +204,7 @@ fn endpoints_that_have_fallen_silent_hold_no_socket() {
 fn a_connection_in_use_stays_however_old_its_first_exchange_is() {
     run(async {
         let (server, mut heard) = counting().await;
-        let (keep, policy) = (Duration::from_secs(3600), Policy::default());
+        let (keep, policy) = (Duration::from_secs(3600), Policy::default().shared());
         let transport = HttpTransport::new(&Network { keep, ..DISTRUST.clone() });
         let hook = || attempt(Settings { policy: policy.clone(), ..settings(&server.url) });
         for _ in 0..50 {

@@ -11,7 +11,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// So short that a test may wait for it, and so long that a working receiver answers in it.
 fn short(url: &str) -> Settings {
-    Settings { policy: Policy { timeout: Duration::from_millis(300), ..Policy::default() }, ..settings(url) }
+    Settings { policy: Policy { timeout: Duration::from_millis(300), ..Policy::default() }.shared(), ..settings(url) }
 }
 
 /// What becomes of the first attempt at a receiver that does `harm` on its first connection; the next attempt, and one at another

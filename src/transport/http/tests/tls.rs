@@ -211,7 +211,7 @@ fn a_handshake_that_stalls_breaks_off_or_is_nonsense_sends_nothing() {
                 }
             })
             .await;
-            let policy = Policy { timeout: Duration::from_millis(100), ..Policy::default() };
+            let policy = Policy { timeout: Duration::from_millis(100), ..Policy::default() }.shared();
             let policy = if stalls { policy } else { settings(&server.url).policy };
             let settings = Settings { policy, ..settings(&server.url.replace("http:", "https:")) };
             let answer = HttpTransport::new(&trust()).send(attempt(settings)).await;
