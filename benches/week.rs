@@ -355,12 +355,14 @@ fn number(stats: &Value, pointer: &str) -> u64 {
     stats.pointer(pointer).and_then(Value::as_u64).unwrap()
 }
 
+type Measure = fn(&Sample) -> f64;
+
 /// The worst of the last quarter against the worst of the second.
 fn compare(samples: &[Sample]) {
     let quarter = |index: usize| &samples[index * samples.len() / 4..(index + 1) * samples.len() / 4];
-    let most = |index: usize, value: fn(&Sample) -> f64| quarter(index).iter().map(value).fold(0.0, f64::max);
+    let most = |index: usize, value: Measure| quarter(index).iter().map(value).fold(0.0, f64::max);
     println!("{:<40} {:>12} {:>12} {:>9}", "at most", "2nd quarter", "last quarter", "ratio");
-    let values: [(&str, fn(&Sample) -> f64); 7] = [
+    let values: [(&str, Measure); 7] = [
         ("p99 ms", |sample| millis(sample.latency.p99())),
         ("pending", |sample| sample.pending as f64),
         ("resident memory, MiB", |sample| mib(sample.used.resident)),
