@@ -24,18 +24,105 @@ use crate::{
     },
 };
 
-/// What is called with bytes, and its name.
-pub type Target = (&'static str, fn(&[u8]));
+/// What is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    pub name: &'static str,
+    /// Panics when a law is broken.
+    pub law: fn(&[u8]),
+    /// Texts that mean something to it: what is tried begins with them, and is made of their parts.
+    pub seeds: &'static [&'static str],
+}
 
 /// The targets.
-pub const TARGETS: [Target; 6] = [
-    ("url", url),
-    ("retry_after", retry_after),
-    ("cloud_events", cloud_events),
-    ("config", config),
-    ("filter_and_map", filter_and_map),
-    ("signature", signature),
+pub const TARGETS: [Target; 6] = [URL, RETRY_AFTER, CLOUD_EVENTS, CONFIG, FILTER_AND_MAP, SIGNATURE];
+
+/// Parts that odd texts have, whatever they are about.
+pub const ODD: &[&str] = &[
+    "\"",
+    "{",
+    "[",
+    "]",
+    "\0",
+    "\t",
+    "\r",
+    "\u{202e}",
+    "%2e",
+    "%",
+    "\\",
+    "\\u0000",
+    "-",
+    "+",
+    "-1",
+    "1e3",
+    "1e400",
+    "nan",
+    "null",
+    "99999999999999999999",
+    "0x7f",
+    "0177",
+    "。",
+    "１",
+    "&a ",
+    "*a",
+    "!!",
+    "<<",
+    "\"\"\"",
 ];
+
+const URL: Target = Target {
+    name: "url",
+    law: url,
+    seeds: &[
+        "https://example.org/hook?a=b",
+        "http://127.0.0.1:80/",
+        "http://[::ffff:10.0.0.1]:8080/a",
+        "http://2130706433/",
+        "https://user:pass@localhost./",
+        "http://0x7f.1/%2e%2e/#f",
+        "http:/10.0.0.11..",
+        "http://[64:ff9b::7f00:1]/",
+        "ftp://[fe80::1]:99999\\169.254.169.254:0",
+    ],
+};
+const RETRY_AFTER: Target = Target {
+    name: "retry_after",
+    law: retry_after,
+    seeds: &["120", " 0 ", "18446744073709551616", retry_after::FORMS[0], retry_after::FORMS[1], retry_after::FORMS[2]],
+};
+const CLOUD_EVENTS: Target = Target {
+    name: "cloud_events",
+    law: cloud_events,
+    seeds: &[
+        r#"{"specversion":"1.0","id":"a","source":"/s","type":"a.b","data":{"n":1.0}}"#,
+        r#"[{"specversion":"1.0","id":"a","source":"/s","type":"a.b","subject":"k","time":"2026-01-01T00:00:00Z","ext":1,"data":null}]"#,
+        r#"{"specversion":"1.0","id":"b","source":"/s","type":"a.b","data_base64":"AA==","ext":true,"more":1e3}"#,
+    ],
+};
+const CONFIG: Target = Target {
+    name: "config",
+    law: config,
+    seeds: &[
+        include_str!("../examples/hookmill.toml"),
+        "drain: 5s\nendpoints:\n  - {id: a, url: \"https://a.example\", retry: {delays: [1s, 2s]}}\n",
+        "webhooks:\n  enabled: true\n  config:\n    A:\n      - &x {name: s, url: \"http://a\", timeout: 3}\n",
+        "[tls]\ncert = \"a\"\nkey = \"b\"\n[debounce_rules.a]\ntopics = [\"*\"]\nwindow = \"1m\"\n",
+        "chain_bytes = 1.5\nhosts = ['a']\n[retention]\nevents = 1979-05-27\n[chains]\na = ~\n",
+    ],
+};
+const FILTER_AND_MAP: Target = Target {
+    name: "filter_and_map",
+    law: filter_and_map,
+    seeds: &[
+        r#"{"filter":{"any":[{"pointer":"/data/a","min":1},{"not":{"pointer":"/key","only":["x"]}}]},"map":{"a":{"from":"/data/a","default":1},"b":[{"literal":{}},{"merge":[{"from":"/data"}]}]},"data":{"a":1.5,"b":[1,"x"]}}"#,
+        r#"{"filter":{"all":[]},"map":{"from":"/data/b/0","as":"number"},"data":{"b":["1e300",null]}}"#,
+    ],
+};
+const SIGNATURE: Target = Target {
+    name: "signature",
+    law: signature,
+    seeds: &["m\n1700000000\nv1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE= v1a,AAAA"],
+};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const API: Origin = Origin::Api { allow_loopback: false, file_root: false };
@@ -91,9 +178,18 @@ pub fn cloud_events(bytes: &[u8]) {
 pub fn config(bytes: &[u8]) {
     for name in ["a.toml", "a.yaml"] {
         for mistake in config::mistakes(Path::new(name), &text(bytes)) {
-            assert!(!mistake.is_empty() && !mistake.contains('\r'), "{name}: {mistake:?}");
+            assert!(has_place(&mistake), "{name}: {mistake:?}");
         }
     }
+}
+
+/// `#/endpoints/3/url: …`, or `12:7: …` for line and column.
+fn has_place(mistake: &str) -> bool {
+    let Some((place, detail)) = mistake.split_once(": ") else { return false };
+    let is_count = |text: &str| text.parse().is_ok_and(|count: u64| count > 0);
+    let counted = place.split_once(':').is_some_and(|(line, column)| is_count(line) && is_count(column));
+    let pointed = place == "#" || place.starts_with("#/");
+    (counted || pointed) && !detail.is_empty()
 }
 
 /// `{"filter", "map", "data"}`: settings are refused with places, or judge and write every event, as JSON.
@@ -132,177 +228,25 @@ mod tests {
 
     use super::*;
 
-    /// Pieces that mean something, in any order.
-    fn pieces(words: &'static [&'static str]) -> impl Strategy<Value = String> {
-        vec(prop_oneof![4 => select(words).prop_map(str::to_owned), 1 => "\\PC{0,4}"], 0..16)
-            .prop_map(|all| all.concat())
+    /// Names, numbers and single other characters of `text`.
+    fn words(text: &'static str) -> impl Iterator<Item = &'static str> {
+        let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        text.split_inclusive(move |c| !inner(c)).flat_map(move |run| {
+            let (word, rest) = run.split_at(run.find(|c| !inner(c)).unwrap_or(run.len()));
+            [word, rest].into_iter().filter(|part| !part.is_empty())
+        })
     }
 
-    const URLS: &[&str] = &[
-        "http",
-        "https",
-        "ftp",
-        ":",
-        "//",
-        "/",
-        "@",
-        "user",
-        "[",
-        "]",
-        "::",
-        "::1",
-        "ffff:",
-        "64:ff9b::",
-        "fe80::",
-        "127",
-        ".",
-        "0",
-        "1",
-        "0x7f",
-        "0177",
-        "2130706433",
-        "10",
-        "169.254.169.254",
-        "localhost",
-        "%2e",
-        "%",
-        "。",
-        "１",
-        "example",
-        "org",
-        "#",
-        "?",
-        "\\",
-        "\t",
-        ":0",
-        ":443",
-        ":99999",
-    ];
-    const DATES: &[&str] = &[
-        "Sun, ",
-        "Sunday, ",
-        "06 Nov 1994 ",
-        "06-Nov-94 ",
-        "08:49:37",
-        " GMT",
-        "Sun Nov  6 ",
-        " 1994",
-        "9999",
-        "0",
-        "-",
-        "+",
-        " ",
-        "120",
-        "18446744073709551616",
-        "\t",
-        ".5",
-    ];
-    const EVENTS: &[&str] = &[
-        "{",
-        "}",
-        "[",
-        "]",
-        ",",
-        ":",
-        "\"specversion\":\"1.0\"",
-        "\"id\":\"a\"",
-        "\"source\":\"/s\"",
-        "\"type\":\"a.b\"",
-        "\"time\":\"1970-01-01T00:00:00Z\"",
-        "\"data\":",
-        "\"data_base64\":\"AA==\"",
-        "\"subject\":\"k\"",
-        "null",
-        "1.5",
-        "true",
-        "\"x\"",
-        "\"ext\":",
-        "\\u0000",
-        " ",
-    ];
-    const CONFIG: &[&str] = &[
-        "listen",
-        "data_dir",
-        "drain",
-        "retention",
-        "chain_bytes",
-        "max_endpoints_per_tenant",
-        "endpoints",
-        "debounce_rules",
-        "chains",
-        "webhooks",
-        "tls",
-        "hosts",
-        "cert",
-        "id",
-        "url",
-        "retry",
-        "file_roots",
-        " = ",
-        ": ",
-        "\n",
-        "\n  ",
-        "\n- ",
-        "[[",
-        "]]",
-        "[",
-        "]",
-        "{",
-        "}",
-        "\"",
-        "'",
-        "\"5s\"",
-        "\"a\"",
-        "\"https://a.example\"",
-        "1",
-        "-1",
-        "1e400",
-        "nan",
-        "null",
-        "~",
-        "&a ",
-        "*a",
-        "!!",
-        "|",
-        "#",
-        ",",
-        ".",
-        "true",
-        "\t",
-        "1979-05-27",
-        "\"\"\"",
-        "\\u0000",
-        "<<",
-    ];
-    const SIGNATURES: &[&str] =
-        &["m", "\n", "1700000000", "-", "v1,", "v1a,", "AAAA", "=", "g0hM9SsE+OTPJTGt", " ", ",", "\0"];
-    const MAPS: &[&str] = &[
-        "{",
-        "}",
-        "[",
-        "]",
-        ",",
-        ":",
-        "\"filter\":",
-        "\"map\":",
-        "\"data\":",
-        "\"pointer\":\"/data/a\"",
-        "\"only\":",
-        "\"min\":1",
-        "\"all\":",
-        "\"any\":",
-        "\"not\":",
-        "\"from\":\"/data\"",
-        "\"merge\":",
-        "\"literal\":",
-        "\"as\":\"number\"",
-        "\"default\":",
-        "1",
-        "1e300",
-        "\"x\"",
-        "null",
-        "\"a\":",
-    ];
+    /// Parts of what means something to `target`, in any order, and odd ones.
+    fn pieces(target: &Target) -> impl Strategy<Value = String> {
+        let words: Vec<_> = target.seeds.iter().copied().flat_map(words).collect();
+        let piece = prop_oneof![
+            6 => select(words).prop_map(str::to_owned),
+            2 => select(ODD).prop_map(str::to_owned),
+            1 => "\\PC{0,4}",
+        ];
+        vec(piece, 0..16).prop_map(|all| all.concat())
+    }
 
     /// A whole object for [`filter_and_map`], of parts that may be anything.
     fn whole() -> impl Strategy<Value = String> {
@@ -325,46 +269,81 @@ mod tests {
             .prop_map(|(filter, map, data)| format!("{{\"filter\": {filter}, \"map\": {map}, \"data\": {data}}}"))
     }
 
+    #[test]
+    fn seeds_keep_the_laws_and_fall_into_words() {
+        for Target { law, seeds, .. } in TARGETS {
+            seeds.iter().for_each(|seed| law(seed.as_bytes()));
+        }
+        assert_eq!(words("a_1: [b]").collect::<Vec<_>>(), ["a_1", ":", " ", "[", "b", "]"]);
+    }
+
+    #[test]
+    fn a_place_is_a_pointer_or_line_and_column() {
+        for placed in ["#: must be an object", "#/a/b c/0: is wrong", "12:7: is wrong"] {
+            assert!(has_place(placed), "{placed}");
+        }
+        for astray in ["is wrong", "/a: is wrong", "12: is wrong", "0:1: is wrong", "#a: is wrong", "#/a: ", "#/a"] {
+            assert!(!has_place(astray), "{astray}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_have_a_place_too() {
+        for text in [
+            "a = nan",
+            "a: .nan",
+            "a = [{\"b: /\" = -inf}]",
+            "a = 1e400",
+            "a: 1e400",
+            "\"\\r\" = 1",
+            "a: *b",
+            "a: [1",
+            "- a",
+        ] {
+            config(text.as_bytes());
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
 
         #[test]
-        fn a_url_that_is_taken_is_public_and_plain(text in pieces(URLS)) {
+        fn a_url_that_is_taken_is_public_and_plain(text in pieces(&URL)) {
             url(text.as_bytes());
             url(format!("https://{text}").as_bytes());
         }
 
         #[test]
-        fn a_wish_for_later_is_a_time_or_nothing(text in pieces(DATES)) {
+        fn a_wish_for_later_is_a_time_or_nothing(text in pieces(&RETRY_AFTER)) {
             retry_after(text.as_bytes());
         }
 
         #[test]
-        fn a_cloud_event_is_refused_by_place_or_may_be_accepted(text in pieces(EVENTS)) {
+        fn a_cloud_event_is_refused_by_place_or_may_be_accepted(text in pieces(&CLOUD_EVENTS)) {
             cloud_events(text.as_bytes());
             cloud_events(format!(r#"{{"specversion":"1.0","id":"a","source":"/s","type":"a.b",{text}}}"#).as_bytes());
         }
 
         #[test]
-        fn a_configuration_is_right_or_every_mistake_has_a_place(text in pieces(CONFIG)) {
+        fn a_configuration_is_right_or_every_mistake_has_a_place(text in pieces(&CONFIG)) {
             config(text.as_bytes());
         }
 
         #[test]
-        fn filters_judge_and_maps_write_every_event(whole in whole(), text in pieces(MAPS)) {
+        fn filters_judge_and_maps_write_every_event(whole in whole(), text in pieces(&FILTER_AND_MAP)) {
             filter_and_map(whole.as_bytes());
             filter_and_map(text.as_bytes());
         }
 
         #[test]
-        fn nothing_verifies_that_was_not_signed(text in pieces(SIGNATURES)) {
+        fn nothing_verifies_that_was_not_signed(text in pieces(&SIGNATURE)) {
             signature(text.as_bytes());
         }
 
         #[test]
         fn no_bytes_are_fatal(bytes in vec(any::<u8>(), 0..64)) {
-            for (_, target) in TARGETS {
-                target(&bytes);
+            for target in TARGETS {
+                (target.law)(&bytes);
             }
         }
 

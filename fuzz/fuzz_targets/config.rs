@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hookmill::fuzzing::config(bytes));
+#[path = "../src/seeds.rs"]
+mod seeds;
+
+libfuzzer_sys::fuzz_target!(init: seeds::write("config"), |bytes: &[u8]| hookmill::fuzzing::config(bytes));

@@ -19,7 +19,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    config::fields::MAX_FAULTS,
+    config::fields::{MAX_FAULTS, whole},
     error::{Fault, Invalid},
     event::Event,
 };
@@ -107,7 +107,7 @@ fn member_event(json: &RawValue, place: &str, faults: &mut Vec<Fault>, keep: imp
 fn attribute(json: &str) -> Option<Value> {
     let value = (!json.starts_with(['{', '['])).then(|| serde_json::from_str(json).ok()).flatten()?;
     match &value {
-        Value::Number(number) if number.is_f64() => None,
+        Value::Number(number) => whole(number).map(Value::Number),
         _ => Some(value),
     }
 }
@@ -219,7 +219,8 @@ mod tests {
         for json in ["\"a\"", "1", "-1", "true", "null"] {
             assert!(attribute(json).is_some(), "{json}");
         }
-        for json in ["1.5", "1e3", "{}", "[1]"] {
+        assert_eq!([attribute("1e3"), attribute("-7.0")], [Some(1000.into()), Some((-7).into())]);
+        for json in ["1.5", "1e300", "{}", "[1]"] {
             assert!(attribute(json).is_none(), "{json}");
         }
     }

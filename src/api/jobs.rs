@@ -49,7 +49,7 @@ impl Asked {
         let body = call.configuration(&["application/json"]).await?;
         let mut asked = Selection::of(&body, "#");
         let (dry_run, all) = (asked.flag("dry_run"), asked.flag("all"));
-        let rate = if names.contains(&"rate") { asked.number("rate") } else { None };
+        let rate = if names.contains(&"rate") { asked.rate() } else { None };
         let everything = json!({});
         let mut filter = Selection::of(asked.given("filter").unwrap_or(&everything), "#/filter");
         let selection = selection(&mut filter, call);

@@ -50,10 +50,7 @@ pub(super) fn strict(json: &str, place: &str, faults: &mut Vec<Fault>) -> Result
     value.map_err(|error| format!("is not JSON: {error}"))
 }
 
-/// The place of member `name`, escaped as RFC 6901 asks.
-pub(super) fn below(place: &str, name: &str) -> String {
-    format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"))
-}
+pub(super) use crate::config::fields::below;
 
 /// Most events in one array.
 pub(super) const MAX_EVENTS: usize = 10_000;

@@ -92,6 +92,7 @@ fn resource(shared: &Arc<Shared>, path: &'static str, routes: Vec<Route>, prefix
     let allow = allow.join(", ");
     let open = routes.iter().all(|route| route.need == Need::Nothing);
     let need = if open { Need::Nothing } else { Need::Token };
+    let asked = Expected { need: Need::Nothing, waited: false };
     let refuse: Handler = Arc::new(move |_| {
         let problem = Problem::not_allowed(&allow);
         async { Err(problem) }.boxed_local()
@@ -103,7 +104,9 @@ fn resource(shared: &Arc<Shared>, path: &'static str, routes: Vec<Route>, prefix
         let (expected, handler) = (route.expected(), route.handler);
         resource.route(handle(shared, path, expected, handler).guard(answered))
     });
-    routed.default_service(handle(shared, path, Expected { need, waited: false }, refuse))
+    // A preflight has no token: it is told the methods, as the document tells everybody, and no header of CORS.
+    let preflight = handle(shared, path, asked, Arc::clone(&refuse)).guard(guard::Options());
+    routed.route(preflight).default_service(handle(shared, path, Expected { need, waited: false }, refuse))
 }
 
 /// Answers what no path matches.

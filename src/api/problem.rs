@@ -26,7 +26,6 @@ pub(crate) enum Kind {
     NotFound,
     MethodNotAllowed,
     Timeout,
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "for the server, which goes by its own hosts"))]
     Misdirected,
     Conflict,
     Stale,
@@ -34,6 +33,7 @@ pub(crate) enum Kind {
     UnsupportedMediaType,
     Invalid,
     TooManyTries,
+    HeadTooLarge,
     Internal,
     ChainFailed,
     Overloaded,
@@ -43,19 +43,21 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Timeout,
+        Self::Misdirected,
         Self::Conflict,
         Self::Stale,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
         Self::TooManyTries,
+        Self::HeadTooLarge,
         Self::Internal,
         Self::ChainFailed,
         Self::Overloaded,
@@ -74,7 +76,7 @@ impl Kind {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not for this path")
             }
-            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The body took too long"),
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The request took too long"),
             Self::Misdirected => {
                 (StatusCode::MISDIRECTED_REQUEST, "misdirected-request", "The host is not one of this server")
             }
@@ -86,6 +88,9 @@ impl Kind {
             }
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request breaks rules"),
             Self::TooManyTries => (StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many wrong tokens"),
+            Self::HeadTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The head is too large")
+            }
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong here"),
             Self::ChainFailed => (StatusCode::BAD_GATEWAY, "chain-failed", "A step of the chain failed"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too much waits already"),

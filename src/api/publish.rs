@@ -209,7 +209,8 @@ pub(super) fn schemas(all: &mut Schemas) {
         "data": anything(),
     });
     let mut cloud_event = object(&["specversion", "type", "source", "id"], cloud_event);
-    put(&mut cloud_event, "additionalProperties", json!({"type": ["string", "boolean", "integer", "null"]}));
+    let kinds = ["string", "boolean", "integer", "null"];
+    put(&mut cloud_event, "additionalProperties", json!({"type": kinds, "minimum": i64::MIN, "maximum": u64::MAX}));
     put(&mut cloud_event, "propertyNames", json!({"pattern": "^[a-z0-9]+$"}));
     all.add("CloudEvent", cloud_event);
     let receipt = json!({"id": id(), "seq": count(), "duplicate": flag(), "durable": flag()});

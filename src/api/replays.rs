@@ -49,7 +49,7 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
     let mut asked = Selection::of(&body, "#");
     let only = asked.choice("only", &ONLY).unwrap_or_default();
     let replay = EndpointReplay { only, since: asked.parse("since"), until: asked.parse("until") };
-    let (rate, dry_run) = (asked.number("rate").unwrap_or(REPLAY_RATE), asked.flag("dry_run"));
+    let (rate, dry_run) = (asked.rate().unwrap_or(REPLAY_RATE), asked.flag("dry_run"));
     asked.done(&["since", "until", "only", "rate", "dry_run"])?;
     if dry_run {
         return ok(&json!({"matched": call.hooks().count_replay_within(call.tenant(), &id, replay).await?}));

@@ -9,6 +9,7 @@ use crate::{
     config::nearest::nearest,
     endpoint::{EndpointId, EndpointKey},
     error::{Fault, Invalid},
+    pipeline::REPLAY_RATES,
 };
 
 /// The members of one object.
@@ -74,13 +75,13 @@ impl<'a> Selection<'a> {
         })
     }
 
-    /// The member `name`, any number.
-    pub(super) fn number(&mut self, name: &str) -> Option<f64> {
-        let number = self.given(name)?.as_f64();
-        if number.is_none() {
-            self.fault(name, "must be a number");
+    /// `rate`: how many deliveries a job makes in a second. It is judged also where no job comes of it.
+    pub(super) fn rate(&mut self) -> Option<f64> {
+        let rate = self.given("rate")?.as_f64().filter(|rate| REPLAY_RATES.contains(rate));
+        if rate.is_none() {
+            self.fault("rate", format!("must be a number from {} to {}", REPLAY_RATES.start(), REPLAY_RATES.end()));
         }
-        number
+        rate
     }
 
     /// Whether a mistake was found.

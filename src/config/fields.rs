@@ -21,7 +21,7 @@
 
 use std::{cell::RefCell, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{duration, nearest::nearest};
 use crate::error::{Fault, Invalid};
@@ -152,9 +152,10 @@ impl<'a> Field<'a> {
         self.or_fault(self.value.as_bool(), || "must be true or false".to_owned())
     }
 
-    /// A whole number within `range`.
+    /// A whole number within `range`, also one that is written as a fraction: `8.0`, `1e3`.
     pub fn whole<T: TryFrom<u64> + PartialOrd + Display>(&self, range: RangeInclusive<T>) -> Option<T> {
-        let number = self.value.as_u64().and_then(|number| T::try_from(number).ok());
+        let number = self.value.as_number().and_then(whole).and_then(|number| number.as_u64());
+        let number = number.and_then(|number| T::try_from(number).ok());
         self.or_fault(number.filter(|number| range.contains(number)), || {
             format!("must be a whole number from {} to {}", range.start(), range.end())
         })
@@ -230,8 +231,19 @@ fn push(faults: &RefCell<Vec<Fault>>, place: &str, detail: impl Into<String>) {
     }
 }
 
+/// The whole number that `number` is. One that is written as a fraction or with an exponent (`8.0`, `1e3`) is one too, as JSON
+/// Schema has it, below 2^53: from there on it may have been another number.
+pub(crate) fn whole(number: &Number) -> Option<Number> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if !number.is_f64() {
+        return Some(number.clone());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and within 54 bits")]
+    number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT).map(|float| Number::from(float as i64))
+}
+
 /// The place of member `name`, escaped as RFC 6901 asks.
-fn below(place: &str, name: &str) -> String {
+pub(crate) fn below(place: &str, name: &str) -> String {
     format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
@@ -273,6 +285,31 @@ mod tests {
                 "#/h: must be \"x\" or \"y\"",
             ]
         );
+    }
+
+    fn read_whole(json: &str) -> Option<u64> {
+        let value = json!({"n": serde_json::from_str::<Value>(json).unwrap()});
+        read(&value, |fields| fields.take("n")?.whole(0..=u64::MAX)).ok()
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for (json, number) in [
+            ("8", 8),
+            ("8.0", 8),
+            ("1e3", 1000),
+            ("-0.0", 0),
+            ("0.08e2", 8),
+            ("9007199254740991.0", 9_007_199_254_740_991),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(read_whole(json), Some(number), "{json}");
+        }
+        // From 2^53 on, a fraction may have been another number.
+        for json in ["0.5", "-1.0", "8.000001", "9007199254740992.0", "1e300", "18446744073709551616", "\"8\"", "true"]
+        {
+            assert_eq!(read_whole(json), None, "{json}");
+        }
     }
 
     #[test]

@@ -122,6 +122,9 @@ pub fn judge_url(url: &Url, guard: Guard, around: &Surroundings<'_>) -> Result<(
         None | Some(Host::Domain("")) => return Err("must name a host".into()),
         Some(Host::Ipv4(ip)) => ip.into(),
         Some(Host::Ipv6(ip)) => ip.into(),
+        Some(Host::Domain(name)) if has_empty_label(name) => {
+            return Err("must name a host: this one has two dots in a row".into());
+        }
         Some(Host::Domain(name)) if is_localhost(name) => Ipv4Addr::LOCALHOST.into(),
         Some(Host::Domain(_)) => return Ok(()),
     };
@@ -136,6 +139,11 @@ pub fn judge_url(url: &Url, guard: Guard, around: &Surroundings<'_>) -> Result<(
 pub fn judge_scheme(url: &Url, guard: Guard, around: &Surroundings<'_>) -> Result<(), &'static str> {
     let refused = around.https_only && guard != Guard::Private && url.scheme() != "https";
     if refused { Err(NOT_HTTPS) } else { Ok(()) }
+}
+
+/// No name has one, but for the root at its end. With it an address or `localhost` looks like any other name.
+fn has_empty_label(name: &str) -> bool {
+    name.strip_suffix('.').unwrap_or(name).split('.').any(str::is_empty)
 }
 
 /// `localhost` and everything below it (RFC 6761 6.3), with and without the dot of the root.

@@ -4,37 +4,53 @@
     cargo build && VENV/bin/python tests/python/conformance.py target/debug/hookmill [EXAMPLES]
 
 Starts the server on a temporary directory with something of everything in it, and calls each operation with what the
-document allows and with what it does not: with the admin token, with a tenant's, and with none. Exits with 0 only if every
-answer is as the document says. EXAMPLES bounds the calls of an operation in each phase (20 unless given).
+document allows and with what it does not: with the admin token, with a tenant's, with none, and with a wrong one. What the
+document cannot say, such as which cursor is one, comes from `conformance_hooks.py` and `grammar.py`. Exits with 0 only if every
+answer is as the document says, and every operation was answered with what it is for. EXAMPLES bounds the calls of an operation
+in each phase (20 unless given); no run takes much longer than LONGEST.
 """
 
+import collections
 import http.server
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.error
 
 from server import PATIENCE, Server
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SPARE = 40
+# Dead letters: more than are replayed by the one job that goes on meanwhile.
+LETTERS = 20
+# Seconds for fuzzing and for sequences of calls, of one run.
+LONGEST = 90
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
     """Takes what comes to /good, and nothing that comes to /bad."""
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["content-length"]))
+        self.rfile.read(int(self.headers["content-length"] or 0))
         self.send_response(400 if self.path == "/bad" else 200)
         self.send_header("content-length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
 
+    do_PUT = do_PATCH = do_POST
+
     def log_message(self, *_):
         pass
+
+
+class Receivers(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Deliveries that are cancelled hang up."""
 
 
 def furnish(server, receiver, token=None):
@@ -45,20 +61,22 @@ def furnish(server, receiver, token=None):
 
     def endpoint(path):
         own = {} if token else {"id": path}
-        settings = {"url": f"{receiver}/{path}", "topics": ["a.*"], "retry": {"delays": []}}
+        settings = {"url": f"{receiver}/{'bad' if path == 'bad' else 'good'}", "topics": ["a.*"], "retry": {"delays": []}}
         return call("POST", "/v1/endpoints", {**own, **settings})["id"]
 
-    there = {"endpoints": [endpoint("good"), endpoint("bad")]}
-    there["events"] = [call("POST", "/v1/events", {"topic": "a.b", "data": {"n": n}, "id": f"e{n}"})["id"] for n in range(5)]
+    there = {"endpoints": [endpoint("good")], "failing endpoints": [endpoint("bad")]}
+    there["events"] = [call("POST", "/v1/events", {"topic": "a.b", "data": {"n": n}, "id": f"e{n}"})["id"] for n in range(LETTERS)]
     deadline = time.monotonic() + PATIENCE
-    while len(letters := call("GET", "/v1/dead-letters")["items"]) < 5:
+    while len(letters := call("GET", "/v1/dead-letters")["items"]) < LETTERS:
         if time.monotonic() > deadline:
             raise TimeoutError("no dead letters")
         time.sleep(0.05)
     there["dead-letters"] = [letter["id"] for letter in letters]
     there["jobs"] = [call("POST", "/v1/dead-letters/replay", {"filter": {"topic": "a.b"}, "rate": 0.1})["job"]]
     # What is deleted is not what others are about.
+    there["steady endpoints"] = [endpoint("steady")]
     there["spare endpoints"] = [endpoint(f"spare-{n}") for n in range(SPARE)]
+    there["cursors"] = cursors(call, there)
     if token:
         return there
     rule, chain = {"topics": ["b.c"], "window": "1s"}, [{"name": "x", "url": f"{receiver}/good", "final_response": True}]
@@ -69,7 +87,27 @@ def furnish(server, receiver, token=None):
     there["debounce-rules"], there["chains"] = names[:1], names[:1]
     there["spare debounce-rules"], there["spare chains"] = names[1:], names[1:]
     tokens = [call("POST", "/v1/tokens", {"scopes": ["read"]})["id"] for _ in range(SPARE)]
-    return {**there, "tokens": tokens, "spare tokens": tokens}
+    there = {**there, "tokens": tokens, "spare tokens": tokens}
+    return {**there, "cursors": cursors(call, there)}
+
+
+def cursors(call, there):
+    """Where pages of each list begin, as the lists told it."""
+    found = {}
+    for path, item in call("GET", "/v1/openapi.json")["paths"].items():
+        if not any(one["name"] == "cursor" for one in item.get("get", {}).get("parameters", [])):
+            continue
+        of, found[path] = path.replace("{id}", there.get(path.split("/")[2], [""])[0]), []
+        cursor = ""
+        while cursor is not None and len(found[path]) < 4:
+            try:
+                cursor = call("GET", f"{of}?limit=1{cursor and '&cursor='}{cursor}")["next"]
+            except urllib.error.HTTPError as error:
+                # Some are no tenant's.
+                assert error.code == 403, error
+                cursor = None
+            found[path] += [cursor] if cursor else []
+    return found
 
 
 class Run:
@@ -78,16 +116,20 @@ class Run:
     def __init__(self, server, receiver, directory, examples):
         self.server, self.receiver, self.directory, self.examples = server, receiver, directory, examples
         self.failed = []
+        self.seed = str(random.SystemRandom().randrange(1 << 32))
+        print(f"seed {self.seed}")
 
     def __call__(self, name, there, token, *options):
         print(f"== {name}", flush=True)
-        told = {"there": there, "url": f"{self.receiver}/good", "token": bool(token), "valid": "positive" in options, "whole": token == self.server.token}
+        counts = os.path.join(self.directory, "counts.json")
+        told = {"counts": counts, "seed": self.seed, "there": there, "url": f"{self.receiver}/good", "bad url": f"{self.receiver}/bad", "token": bool(token), "valid": "positive" in options, "whole": token == self.server.token}
         environment = {
             **os.environ, "SCHEMATHESIS_HOOKS": "conformance_hooks", "PYTHONPATH": HERE, "HOOKMILL_TOLD": json.dumps(told),
         }
         schemathesis = os.path.join(os.path.dirname(sys.executable), "schemathesis")
         command = [schemathesis, "run", f"{self.server.url}/v1/openapi.json", "--checks", "all", "--no-color"]
         command += ["--max-examples", self.examples, "--generation-database", "none", "--continue-on-failure", *options]
+        command += ["--max-time", str(LONGEST), "--seed", self.seed]
         if token:
             command += ["--header", f"Authorization: Bearer {token}"]
             # It tries a wrong token with each operation, and knows no answer to the 21st of a minute but 401. What it asks is
@@ -100,10 +142,23 @@ class Run:
             command += ["--exclude-checks", ",".join(others)]
         if subprocess.run(command, cwd=self.directory, env=environment).returncode:
             self.failed.append(name)
+        with open(counts) as file:
+            self.count(name, json.load(file), token == self.server.token and "positive" in options)
+
+    def count(self, name, counts, everything):
+        """Tells the statuses of a run. One that may everything must have been answered well by every operation."""
+        total = collections.Counter()
+        for statuses in counts.values():
+            total.update(statuses)
+        print(f"{name}: {sum(total.values())} calls, {dict(sorted(total.items()))}")
+        if everything:
+            idle = [operation for operation, statuses in counts.items() if not any(status < "3" for status in statuses)]
+            if idle:
+                self.failed.append(f"{name}: never answered well: {', '.join(idle)}")
 
 
 def main(binary, examples="20"):
-    receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    receiver = Receivers(("127.0.0.1", 0), Receiver)
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as directory:
         server = Server(os.path.abspath(binary), directory)
@@ -121,8 +176,9 @@ def runs(run, server):
     everything = furnish(server, run.receiver)
     scopes = ["publish", "read", "replay", "admin"]
     tenant = server.call("POST", "/v1/tokens", {"scopes": scopes, "tenant": "acme"})["token"]
-    theirs = {**everything, **furnish(server, run.receiver, tenant)}
-    for who, there, token in [("the admin token", everything, server.token), ("a tenant's token", theirs, tenant)]:
+    for who, token in [("the admin token", server.token), ("a tenant's token", tenant)]:
+        # What a tenant has is made when nobody else is left to delete it.
+        there = {**everything, **furnish(server, run.receiver, tenant)} if token == tenant else everything
         run(f"{who}, what is allowed", there, token, "--mode", "positive")
         run(f"{who}, what is not", there, token, "--mode", "negative")
     run("no token", everything, None)

@@ -51,6 +51,31 @@ fn to_nobody(path: &str) -> String {
     path.replace("{id}", "nobody").replace("{name}", "nobody").replace("{event}", "nobody")
 }
 
+/// A browser that asks before it calls (CORS) sends no token: the answer is that of a path that does not know OPTIONS, and
+/// allows nothing.
+#[test]
+fn a_preflight_is_told_the_methods_of_the_path_whatever_its_token_and_may_nothing() {
+    run(async {
+        let client = Client::of_tokens(200).await;
+        for (method, path, _) in operations() {
+            let asks = || {
+                let origin = ("origin", "https://evil.example");
+                let asked = ("access-control-request-method", method.as_str());
+                request(Method::OPTIONS, &to_nobody(path)).insert_header(origin).insert_header(asked)
+            };
+            for reply in [client.send(asks()).await, client.with("hmk_1_2", asks()).await] {
+                reply.problem(405, "method-not-allowed");
+                let allow = reply.header("allow").unwrap();
+                assert!(allow.split(", ").any(|known| known == method.as_str()), "{method} {path}: {allow}");
+                assert_eq!(reply.header("access-control-allow-origin"), None);
+                assert_eq!(reply.header("access-control-allow-methods"), None);
+            }
+        }
+        // What is not there is told to those with a token alone.
+        client.send(request(Method::OPTIONS, "/v1/nowhere")).await.problem(401, "unauthorized");
+    });
+}
+
 #[test]
 fn without_a_token_every_operation_is_shut_but_those_for_everybody() {
     run(async {

@@ -1,6 +1,7 @@
 //! Events in as lines and as CloudEvents.
 
 use super::*;
+use crate::config::conform::conforms;
 
 impl Client {
     async fn publish(&self, kind: &str, body: impl Into<Bytes>) -> Reply {
@@ -165,5 +166,34 @@ fn what_is_no_binary_cloud_event_is_refused() {
         let unknown = with_body(request(Method::POST, "/v1/events?dry_run=1"), "{\"topic\": \"a\", \"data\": 1}");
         assert_eq!(client.send(unknown).await.problem(422, "invalid-request"), ["#/dry_run"]);
         assert_eq!(client.everything().await, before);
+    });
+}
+
+#[test]
+fn numbers_of_extensions_are_whole_and_as_large_as_the_document_says() {
+    run(async {
+        let (client, document) = (Client::new(200).await, crate::api::openapi::document(false, "/"));
+        for (number, good) in [
+            ("7", true),
+            ("-7.0", true),
+            ("1e3", true),
+            ("-9223372036854775808", true),
+            ("18446744073709551615", true),
+            ("20000000000000000000", false),
+            ("-1034293804676695935002264320606208", false),
+            ("1e300", false),
+            ("1.5", false),
+        ] {
+            let event = format!(r#"{{"specversion":"1.0","type":"a","source":"/s","id":"{number}","n":{number}}}"#);
+            let value = serde_json::from_str(&event).unwrap();
+            let said = conforms(&document, &document["components"]["schemas"]["CloudEvent"], &value);
+            assert_eq!(said.is_ok(), good, "{number}: {said:?}");
+            let reply = client.publish(STRUCTURED, event).await;
+            assert_eq!(
+                reply.status,
+                if good { StatusCode::ACCEPTED } else { StatusCode::UNPROCESSABLE_ENTITY },
+                "{number}"
+            );
+        }
     });
 }

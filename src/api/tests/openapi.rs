@@ -193,6 +193,14 @@ async fn agree(client: &Client, path: &str, schema: &str, cases: &[(Value, bool)
 fn bodies_are_refused_by_the_schema_where_they_are_by_the_server() {
     run(async {
         let client = Client::new(200).await;
+        let with = |number: Value| json!({"url": "http://127.0.0.1:9/", "in_flight": number});
+        let numbers = [
+            (with(json!(264.0)), true),
+            (with(json!(1e3)), true),
+            (with(json!(0.5)), false),
+            (with(json!(5e3)), false),
+        ];
+        agree(&client, "/v1/endpoints", "NewEndpoint", &numbers).await;
         let some = [
             (json!({}), false),
             (json!({"all": false}), false),
@@ -213,6 +221,19 @@ fn bodies_are_refused_by_the_schema_where_they_are_by_the_server() {
         let rated = [0.09, 0.1, 5000.0, 5000.1]
             .map(|rate| (json!({"all": true, "rate": rate}), (0.1..=5000.0).contains(&rate)));
         agree(&client, "/v1/dead-letters/replay", "ReplayRequest", &rated).await;
+        // A dry run refuses what the run would.
+        let dry = [0.09, 5000.0, 5001.0].map(|rate| {
+            let good = (0.1..=5000.0).contains(&rate);
+            [
+                (json!({"all": true, "dry_run": true, "rate": rate}), good),
+                (json!({"dry_run": true, "rate": rate}), good),
+            ]
+        });
+        let [of_all, of_one]: [Vec<_>; 2] = [0, 1].map(|form| dry.iter().map(|both| both[form].clone()).collect());
+        agree(&client, "/v1/dead-letters/replay", "ReplayRequest", &of_all).await;
+        let one = json!({"id": "one", "url": "http://127.0.0.1:9/"});
+        client.post("/v1/endpoints", &one).await.value(StatusCode::CREATED);
+        agree(&client, "/v1/endpoints/one/replay", "EndpointReplay", &of_one).await;
         let events = [
             (json!({"topic": "a", "data": 1, "key": ""}), false),
             (json!({"topic": "a", "data": 1, "key": "x".repeat(257)}), false),

@@ -4,6 +4,8 @@ use std::{fmt, path::Path};
 
 use serde_json::{Map, Value};
 
+use crate::config::fields::below;
+
 /// A text is not of the language it should be in.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cli) struct SyntaxError {
@@ -35,7 +37,7 @@ fn parse_toml(text: &str) -> Result<Value, SyntaxError> {
     })?;
     // TOML has no null: it stands for a number that JSON does not have.
     match null_at(&value) {
-        Some(name) => Err(SyntaxError { place: None, detail: format!("{name}: must be a finite number") }),
+        Some(name) => Err(SyntaxError { place: None, detail: format!("#{name}: must be a finite number") }),
         None => Ok(value),
     }
 }
@@ -61,11 +63,11 @@ fn one_line(message: &str) -> String {
 
 /// The place of the first null.
 fn null_at(value: &Value) -> Option<String> {
-    let below = |name: String, value| null_at(value).map(|place| format!("/{name}{place}"));
+    let within = |name: &str, value| null_at(value).map(|place| below("", name) + &place);
     match value {
         Value::Null => Some(String::new()),
-        Value::Array(items) => items.iter().enumerate().find_map(|(n, item)| below(n.to_string(), item)),
-        Value::Object(members) => members.iter().find_map(|(name, member)| below(name.clone(), member)),
+        Value::Array(items) => items.iter().enumerate().find_map(|(n, item)| within(&n.to_string(), item)),
+        Value::Object(members) => members.iter().find_map(|(name, member)| within(name, member)),
         _ => None,
     }
 }
@@ -114,7 +116,8 @@ mod tests {
 
     #[test]
     fn numbers_that_are_none_are_refused() {
-        assert_eq!(toml("a.b = [1.0, nan]").unwrap_err().detail, "/a/b/1: must be a finite number");
+        assert_eq!(toml("a.b = [1.0, nan]").unwrap_err().to_string(), "#/a/b/1: must be a finite number");
+        assert_eq!(toml("\"a/b\" = inf").unwrap_err().to_string(), "#/a~1b: must be a finite number");
         assert!(yaml("a: .nan").is_err());
     }
 

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -15,6 +16,8 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
+    bare::Bare,
+    frame::Rules,
     shares::{Place, Shares},
     stream::{Gate, Stream},
     tls::Tls,
@@ -31,6 +34,9 @@ enum Io {
 pub(super) struct Connection {
     io: Io,
     pub(super) caller: Caller,
+    rules: Arc<Rules>,
+    /// What is left of the answer that is written instead of one of actix-http.
+    instead: Option<Bytes>,
     _place: Place,
 }
 
@@ -50,6 +56,7 @@ pub(super) async fn take(
     tcp: TcpStream,
     tls: Option<&Tls>,
     shares: &Arc<Shares>,
+    rules: Arc<Rules>,
 ) -> io::Result<(Connection, Option<SocketAddr>)> {
     let (peer, local) = (tcp.peer_addr()?, tcp.local_addr().ok());
     let place =
@@ -62,12 +69,12 @@ pub(super) async fn take(
         None => Io::Plain(tcp),
         Some(tls) => Io::Tls(Box::new(TlsAcceptor::from(tls.config()).accept(tcp).await?)),
     };
-    Ok((Connection { io, caller, _place: place }, Some(peer)))
+    Ok((Connection { io, caller, rules, instead: None, _place: place }, Some(peer)))
 }
 
 macro_rules! poll {
     ($this:ident.$method:ident($($argument:expr),*)) => {
-        match &mut $this.get_mut().io {
+        match &mut $this.io {
             Io::Plain(io) => Pin::new(io).$method($($argument),*),
             Io::Tls(io) => Pin::new(io).$method($($argument),*),
         }
@@ -75,21 +82,36 @@ macro_rules! poll {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         poll!(self.poll_read(cx, into))
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        poll!(self.poll_write(cx, bytes))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(bare) = Bare::at_end_of(bytes) else { return poll!(self.poll_write(cx, bytes)) };
+        if let Some(before) = bytes.get(..bare.start).filter(|before| !before.is_empty()) {
+            return poll!(self.poll_write(cx, before));
+        }
+        let mut left = self.instead.take().unwrap_or_else(|| bare.whole(&self.rules));
+        while !left.is_empty() {
+            match poll!(self.poll_write(cx, &left)) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(0)),
+                Poll::Ready(written) => left.advance(written?),
+                Poll::Pending => {
+                    self.instead = Some(left);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         poll!(self.poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         poll!(self.poll_shutdown(cx))
     }
 }

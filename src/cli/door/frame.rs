@@ -10,7 +10,7 @@ use actix_web::{
     Error, HttpResponse,
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderValue},
+    http::header::{self, HeaderMap, HeaderValue},
     middleware::Next,
 };
 use bytes::Bytes;
@@ -46,9 +46,7 @@ pub(super) async fn frame(
             request.into_response(refused)
         }
     };
-    if rules.secure {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, BY_TLS_ALONE);
-    }
+    rules.complete(response.headers_mut());
     Ok(response.map_body(|_, body| BoxBody::new(Answering { body, _turn: turn })))
 }
 
@@ -66,8 +64,20 @@ impl Rules {
         let peer = request.peer_addr().map(|peer| peer.ip().to_string());
         warn!(event = "host.denied", host, peer, "call refused");
         let detail = "this server does not go by the host that was named; its settings know it as one of `hosts`";
-        let problem = Problem::new(Kind::Misdirected, detail).closing();
-        problem.answer(&new_id("req", self.clock.now().wall))
+        self.answer(&Problem::new(Kind::Misdirected, detail).closing())
+    }
+
+    /// The whole answer to what reaches no route.
+    pub(super) fn answer(&self, problem: &Problem) -> HttpResponse {
+        let mut response = problem.answer(&new_id("req", self.clock.now().wall));
+        self.complete(response.headers_mut());
+        response
+    }
+
+    fn complete(&self, headers: &mut HeaderMap) {
+        if self.secure {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, BY_TLS_ALONE);
+        }
     }
 }
 

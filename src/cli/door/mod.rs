@@ -3,6 +3,7 @@
 //! HTTP/1.1 alone, with TLS or without. actix-web's own server would offer HTTP/2 as soon as it has TLS, and cannot bound a
 //! caller who does not read: so its parts are put together here, around connections that do.
 
+mod bare;
 mod connection;
 mod frame;
 pub(super) mod hosts;
@@ -62,6 +63,7 @@ impl Door {
         let (rules, tls) = (Arc::new(rules), self.tls);
         let service = move || {
             let (rules, tls, shares) = (Arc::clone(&rules), tls.clone(), Arc::clone(&shares));
+            let by = Arc::clone(&rules);
             let framed = from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
                 frame::frame(Arc::clone(&rules), request, next)
             });
@@ -77,8 +79,8 @@ impl Door {
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
             fn_service(move |tcp: TcpStream| {
-                let (tls, shares) = (tls.clone(), Arc::clone(&shares));
-                async move { connection::take(tcp, tls.as_deref(), &shares).await.map_err(DispatchError::Io) }
+                let (tls, shares, rules) = (tls.clone(), Arc::clone(&shares), Arc::clone(&by));
+                async move { connection::take(tcp, tls.as_deref(), &shares, rules).await.map_err(DispatchError::Io) }
             })
             .and_then(http)
         };

@@ -143,6 +143,15 @@ fn no_gateway_leads_to_this_machine() {
     }
 }
 
+#[test]
+fn a_name_with_an_empty_label_is_none() {
+    for url in ["http://10.0.0.11..", "http://localhost..", "https://a..example.org", "http://.example.org", "http://."]
+    {
+        assert!(EVERY.iter().all(|guard| !url_allowed(url, *guard)), "{url}");
+    }
+    assert!(url_allowed("https://example.org.", Guard::Public));
+}
+
 fn url_allowed(url: &str, guard: Guard) -> bool {
     let parsed = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
     judge_url(&parsed, guard, &Surroundings::default()).is_ok()

@@ -63,6 +63,27 @@ fn what_two_readers_could_read_differently_is_refused_and_nothing_is_smuggled() 
         format!("{post}transfer-encoding: chunked\r\n\r\nffffffffffffffff8\r\n{event}\r\n0\r\n\r\n"),
         format!("{post}transfer-encoding: chunked\r\n\r\n17\r\n{event}\r\n0\r\n\r\n"),
         format!("{post}transfer-encoding: chunked\r\n\r\n18;a\nb\r\n{event}\r\n0\r\n\r\n"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n18;a\rb\r\n{event}\r\n0\r\n\r\n"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n18;a=\0\r\n{event}\r\n0\r\n\r\n"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n;a=b\r\n{event}\r\n0\r\n\r\n"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n 18\r\n{event}\r\n0\r\n\r\n"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n18\n{event}\n0\n\n"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n18\r\n{event}\n0\r\n\r\n"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n18\r\n{event}0\r\n\r\n"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n18\r\n{event}\r\n0\n\n"),
+        format!("{post}transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"),
+        format!("{post}transfer-encoding: chunked, chunked\r\n\r\n{chunk}"),
+        format!("{post}transfer-encoding: chunked;a=b\r\n\r\n{chunk}"),
+        format!("{post}transfer-encoding: chunked\0\r\n\r\n{chunk}"),
+        format!("{post}transfer-encoding:\r\ncontent-length: {length}\r\n\r\n{event}"),
+        format!("{post}content-length: 2 4\r\n\r\n{event}"),
+        format!("{post}x-tab: a\r\n\ttransfer-encoding: chunked\r\n\r\n{chunk}"),
+        format!("{post}x-cr: a\r\r\ncontent-length: {length}\r\n\r\n{event}"),
+        format!("{post}x\0nul: a\r\ncontent-length: {length}\r\n\r\n{event}"),
+        format!("{post}x-del: a\x7f\r\ncontent-length: {length}\r\n\r\n{event}"),
+        format!("POST /v1/events HTTP/1.1\r\n host: localhost\r\ncontent-length: {length}\r\n\r\n{event}"),
+        format!("POST /v1/ev\0ents HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{event}"),
+        post.replace("\r\n", "\r") + "\r",
         format!("POST /v1/events HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n{chunk}"),
         format!("POST /v1/events HTTP/1.1\r\n\r\n{event}"),
         format!("POST /v1/events HTTP/2.0\r\nhost: localhost\r\n\r\n{event}"),
@@ -80,6 +101,35 @@ fn what_two_readers_could_read_differently_is_refused_and_nothing_is_smuggled() 
         }
     });
     assert_eq!(sums(&mut server.client())["accepted"], json!(0));
+}
+
+/// What RFC 9112 allows is one request, and the next one is the next: extensions of chunks, trailers, which are not looked at,
+/// and lines of a head that end with LF alone (2.2).
+#[test]
+fn what_may_be_written_in_several_ways_is_read_in_one() {
+    let home = Home::new();
+    let server = home.serve_with(&[]);
+    let event = r#"{"topic":"a.b","data":1}"#;
+    let (post, length) = (head(&server, "POST", "/v1/events"), event.len());
+    let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n");
+    let cases = [
+        format!("{chunked}18;a=b;c=\"d e\";f\r\n{event}\r\n0;last\r\n\r\n"),
+        format!("{chunked}18 ; a\r\n{event}\r\n0\r\n\r\n"),
+        format!("{chunked}18;a=\"\r\n{event}\r\n0\r\n\r\n"),
+        format!("{chunked}18;{}\r\n{event}\r\n0\r\n\r\n", "x".repeat(1 << 16)),
+        format!("{chunked}{}18\r\n{event}\r\n0\r\n\r\n", "0".repeat(40)),
+        format!("{chunked}18\r\n{event}\r\n0\r\ncontent-length: 9\r\ntransfer-encoding: x\r\nhost: other\r\n\r\n"),
+        format!("{post}transfer-encoding: Chunked\r\n\r\n18\r\n{event}\r\n0\r\n\r\n"),
+        format!("{post}content-length: 0{length}\r\n\r\n{event}"),
+        format!("{post}x-a: b\ncontent-length: {length}\r\n\r\n{event}"),
+        format!("{post}content-length: {length}\n\n{event}").replace("\r\n", "\n"),
+    ];
+    let next = format!("{}connection: close\r\n\r\n", head(&server, "GET", "/v1/stats"));
+    for (number, case) in cases.iter().enumerate() {
+        let text = exchange(&server.addr, format!("{case}{next}").as_bytes());
+        assert_eq!(statuses(&text), [202, 200], "{case:?} gets {text:?}");
+        assert_eq!(sums(&mut server.client())["accepted"], json!(number + 1));
+    }
 }
 
 #[test]
@@ -107,6 +157,7 @@ fn odd_targets_and_methods_are_answered_and_reach_nothing() {
         ("GET", "/v1/stats#fragment", &[200, 400, 404]),
         ("GET", "/v1/endpoints/\u{202e}nwonk", &[400, 404]),
         ("OPTIONS", "*", &[400, 404]),
+        ("OPTIONS", "/v1/nowhere", &[404]),
         ("OPTIONS", "/v1/events", &[405]),
         ("TRACE", "/v1/stats", &[405]),
         ("CONNECT", "example.org:443", &[404, 405, 421]),
@@ -127,6 +178,14 @@ fn odd_targets_and_methods_are_answered_and_reach_nothing() {
         assert!(!lower.contains("access-control-") && !lower.contains("\r\nserver:"), "{method} {target}: {text}");
         assert!(!lower.contains("\r\nx-a:"), "{method} {target}: {text}");
     }
+    // Nor has a preflight a token, which browsers do not send.
+    let preflight = format!("OPTIONS /v1/events HTTP/1.1\r\nhost: {addr}\r\norigin: https://evil.example\r\n");
+    let text = exchange(
+        addr,
+        format!("{preflight}access-control-request-method: POST\r\nconnection: close\r\n\r\n").as_bytes(),
+    );
+    assert_eq!(statuses(&text), [405]);
+    assert!(text.contains("\r\nallow: GET, HEAD, POST\r\n") && !text.contains("access-control-"), "{text}");
     let absolute = head(&server, "GET", &format!("http://{addr}/v1/endpoints/known"));
     assert_eq!(statuses(&exchange(addr, format!("{absolute}connection: close\r\n\r\n").as_bytes())), [200]);
     let lengthless =
@@ -185,6 +244,48 @@ fn every_answer_says_what_it_may_not_be_used_for() {
         Client::new(&server.addr, None).call("GET", "/v1/stats", None).header("referrer-policy"),
         Some("no-referrer")
     );
+}
+
+/// The last answer in `text` is a whole problem, and the connection ends with it.
+fn is_problem(text: &str, status: u16, kind: &str) {
+    assert_eq!(statuses(text).last(), Some(&status), "{text}");
+    let (head, body) = text.split_at(text.rfind("HTTP/1.1 4").unwrap()).1.split_once("\r\n\r\n").unwrap();
+    let header = |name: &str| {
+        let lines: Vec<_> = head.lines().filter_map(|line| line.strip_prefix(&format!("{name}: "))).collect();
+        assert_eq!(lines.len(), 1, "{name}: {head}");
+        lines[0].to_owned()
+    };
+    assert_eq!(header("content-type"), "application/problem+json");
+    assert_eq!((header("connection"), header("x-content-type-options")), ("close".to_owned(), "nosniff".to_owned()));
+    assert_eq!((header("cache-control"), header("date").len()), ("no-store".to_owned(), 29));
+    assert_eq!(header("content-length"), body.len().to_string(), "{text}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&body["type"], &body["status"]), (&json!(format!("/problems/{kind}")), &json!(status)));
+    assert_eq!(body["request_id"], header("x-request-id"));
+}
+
+#[test]
+fn what_cannot_be_read_as_a_request_is_answered_with_a_problem_too() {
+    let home = Home::new();
+    let server = home.serve_with(&[]);
+    let (addr, get) = (&server.addr, head(&server, "GET", "/v1/stats"));
+    for head in ["GET / HTTP/1.1\r\nno header\r\n\r\n", "\0", "GET /\r\n\r\n", "GET / HTTP/1.0\r\n: a\r\n\r\n"] {
+        is_problem(&exchange(addr, head.as_bytes()), 400, "malformed-request");
+    }
+    is_problem(&exchange(addr, format!("{get}{}\r\n", "x-many: 1\r\n".repeat(200)).as_bytes()), 431, "head-too-large");
+    // After another answer on the same connection.
+    for before in [get.clone(), head(&server, "HEAD", "/v1/stats"), get.replace("HTTP/1.1", "HTTP/1.0")] {
+        let mut raw = Raw::connect(addr);
+        raw.send(format!("{before}connection: keep-alive\r\n\r\n").as_bytes()).unwrap();
+        let answer = if before.starts_with("HEAD") { raw.part() } else { raw.answer() };
+        assert!(answer.contains(" 200 OK\r\n"), "{answer}");
+        raw.send(b"no request\r\n\r\n").unwrap();
+        is_problem(&raw.rest(), 400, "malformed-request");
+    }
+    let mut slow = Raw::connect(addr);
+    slow.send(get.as_bytes()).unwrap();
+    is_problem(&slow.rest(), 408, "request-timeout");
+    is_unaffected(&server);
 }
 
 #[test]
