@@ -68,7 +68,7 @@ impl Taker {
     fn answer(&self, attempt: &Attempt) -> Answer {
         let deliveries = attempt.events.len() as u64;
         if attempt.endpoint.id.as_str().starts_with(DEAD) {
-            return Err(Failure { kind: FailureKind::Connect, detail: "refused".to_owned() });
+            return Err(Failure { kind: FailureKind::Connect, detail: "refused".to_owned(), peer: None });
         }
         let fails = |topic: &str| topic.ends_with(NEVER) || topic.ends_with(ONCE_MORE) && attempt.number == 1;
         let failed = attempt.events.iter().any(|event| fails(event.topic.as_str()));
