@@ -2,7 +2,6 @@
 //! has begun is made to its end, whoever waits for it.
 
 use std::{
-    collections::BTreeMap,
     fmt::Display,
     sync::{Arc, PoisonError},
 };
@@ -19,12 +18,12 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    debounce::{self, Rule, RuleName},
+    debounce,
     deliver::machine::{Disabled, Snapshot},
     dispatch,
     endpoint::{Endpoint, EndpointId, Origin, Settings, State, settings::Judge, target},
     error::{Invalid, StoreError},
-    store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome, RuleTotals},
+    store::{DeliveryId, DeliveryTotals, EndpointRow, ReplayOutcome},
     transport::guard,
 };
 
@@ -306,12 +305,6 @@ impl Hookmill {
         owners.endpoints.get(id).copied().unwrap_or_default()
     }
 
-    /// Who decides over a debounce rule.
-    pub fn rule_owner(&self, name: &RuleName) -> Owner {
-        let owners = self.0.owners.read().unwrap_or_else(PoisonError::into_inner);
-        owners.rules.get(name).copied().unwrap_or_default()
-    }
-
     async fn put_in_force(&self, row: &EndpointRow, settings: Settings) -> Arc<Endpoint> {
         let endpoint = Arc::new(endpoint_of(row, settings));
         // A pipeline that is gone starts no attempt with the old settings either.
@@ -365,69 +358,6 @@ impl Hookmill {
         let in_flight = delivery.as_ref().map_or(0, |delivery| delivery.in_flight);
         let totals = totals.with_in_flight(u64::try_from(in_flight).unwrap_or(u64::MAX));
         Ok(Standing { endpoint, delivery, totals, oldest_pending_at })
-    }
-
-    /// Sets a debounce rule from its JSON form; tells whether it is new. A rule that changes forgets its windows, and what
-    /// they held passes.
-    ///
-    /// # Errors
-    /// Every mistake at once; a conflict when the rule belongs to the program or the file.
-    pub async fn put_rule(&self, name: RuleName, rule: &Value) -> Result<(Rule, bool), ManageError> {
-        let rule = Rule::parse(rule)?;
-        self.change(|hooks| async move {
-            expect_api(hooks.rule_owner(&name), &name)?;
-            let old = hooks.rules().remove(&name);
-            hooks.store_rule(name, rule.clone(), old.as_ref()).await?;
-            Ok((rule, old.is_none()))
-        })
-        .await
-    }
-
-    /// What each debounce rule has come to since it was made.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn rule_totals(&self) -> Result<BTreeMap<String, RuleTotals>, StoreError> {
-        let mut totals = self.0.store.rule_totals().await?;
-        totals.retain(|name, _| !dispatch::muting::is_own(name));
-        Ok(totals)
-    }
-
-    /// Puts a rule in the place of `old`; tells whether that changes anything.
-    pub(super) async fn store_rule(&self, name: RuleName, rule: Rule, old: Option<&Rule>) -> Result<bool, StoreError> {
-        if old == Some(&rule) {
-            return Ok(false);
-        }
-        self.0.store.put_rule(name.to_string(), Some(rule.to_json().to_string())).await?;
-        self.set_rule(name, Some(rule)).await;
-        Ok(true)
-    }
-
-    /// Removes a debounce rule. What it held passes.
-    ///
-    /// # Errors
-    /// When there is none; a conflict when it belongs to the program or the file.
-    pub async fn delete_rule(&self, name: &RuleName) -> Result<(), ManageError> {
-        let name = name.clone();
-        self.change(|hooks| async move {
-            if !hooks.rules().contains_key(&name) {
-                return Err(ManageError::NotFound(format!("debounce rule {name}")));
-            }
-            expect_api(hooks.rule_owner(&name), &name)?;
-            hooks.0.store.put_rule(name.to_string(), None).await?;
-            hooks.set_rule(name, None).await;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn set_rule(&self, name: RuleName, rule: Option<Rule>) {
-        let _gone = self.0.debouncer.send(debounce::SetRule(name.clone(), rule.clone())).await;
-        let mut rules = self.0.rules.write().unwrap_or_else(PoisonError::into_inner);
-        match rule {
-            Some(rule) => drop(rules.insert(name, rule)),
-            None => drop(rules.remove(&name)),
-        }
     }
 
     /// Delivers a dead letter's event to its endpoint again, under the same event id, as a new delivery.

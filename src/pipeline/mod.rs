@@ -19,6 +19,7 @@ mod publish;
 mod replay;
 mod room;
 mod rotation;
+mod rules;
 mod scrape;
 #[cfg(feature = "sqlite")]
 mod sealing;
@@ -67,6 +68,7 @@ use crate::{
 pub use apply::Applied;
 pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
+#[cfg(feature = "cli")]
 pub(crate) use builder::CHAIN_BYTES;
 #[cfg_attr(not(feature = "testing"), expect(unused_imports, reason = "only tests call otherwise"))]
 pub(crate) use chains::Caller;

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{
     SqliteStore, attempts, awaited, cancel, committer::Message, configure::Answer, debounce, jobs, lists, read,
-    reader::read_error, sealed, tokens, write::Writer,
+    reader::read_error, refuse, sealed, tokens, write::Writer,
 };
 use crate::{
     clock::Timestamp,
@@ -63,7 +63,9 @@ impl Store for SqliteStore {
     }
 
     fn append(&self, group: Vec<Submission>, reply: AppendReply) {
-        self.tell_events(group.len(), Message::Append(group, reply));
+        let of = group.first().and_then(|first| first.event.tenant.clone());
+        let sent = self.messages.send_events(of, group.len(), Message::Append(group, reply));
+        sent.unwrap_or_else(refuse);
     }
 
     fn record(&self, verdicts: Vec<Verdict>) {
@@ -270,14 +272,14 @@ impl Store for SqliteStore {
 
     fn flush(&self) -> Reply<()> {
         let (reply, result) = oneshot::channel();
-        self.tell_events(0, Message::Fence(Box::new(move |written| drop(reply.send(written)))));
+        self.tell_behind(Message::Fence(Box::new(move |written| drop(reply.send(written)))));
         awaited(result)
     }
 
     fn close(&self) -> Reply<()> {
         let (reply, result) = oneshot::channel();
         let answer: Answer = Box::new(move |written| drop(reply.send(written)));
-        self.tell_events(0, Message::Close(answer));
+        self.tell_behind(Message::Close(answer));
         awaited(result)
     }
 }

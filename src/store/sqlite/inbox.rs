@@ -1,17 +1,20 @@
 //! The committer's mailbox.
 //!
-//! Events that come in lie in a box of their own, of which a transaction takes so many: whatever else is asked for never waits
-//! behind all of them. What may wait a moment does not wake the committer: waking it costs more than taking it in.
+//! Events that come in lie in boxes of their own, of which a transaction takes so many: whatever else is asked for never waits
+//! behind all of them. Tenants have their turns among them, and so have single events beside large groups: a burst of one holds
+//! up itself. What may wait a moment does not wake the committer: waking it costs more than taking it in.
+
+mod lanes;
 
 use std::{
-    collections::VecDeque,
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-/// Events that one transaction takes, about: it takes a whole group of them, or nothing of it.
-const EVENTS: usize = 1024;
+use crate::event::Tenant;
+use lanes::Lanes;
+
 /// So long what may wait lies here at most.
 const NAP: Duration = Duration::from_millis(10);
 
@@ -27,8 +30,7 @@ struct Inbox<T> {
 }
 
 struct State<T> {
-    /// With how many events are in each.
-    events: VecDeque<(usize, T)>,
+    events: Lanes<T>,
     rest: Vec<T>,
     sleep: Sleep,
     /// Something is there that may not wait.
@@ -47,7 +49,7 @@ enum Sleep {
 
 impl<T> Default for State<T> {
     fn default() -> Self {
-        let (events, rest) = (VecDeque::new(), Vec::new());
+        let (events, rest) = (Lanes::default(), Vec::new());
         Self { events, rest, sleep: Sleep::Awake, urgent: false, hung_up: false, closed: false }
     }
 }
@@ -66,13 +68,7 @@ impl<T> State<T> {
 
     fn take(&mut self) -> Vec<T> {
         let mut taken = mem::take(&mut self.rest);
-        let mut count = 0;
-        while count < EVENTS
-            && let Some((events, message)) = self.events.pop_front()
-        {
-            count += events;
-            taken.push(message);
-        }
+        self.events.take(&mut taken);
         self.urgent = !self.events.is_empty();
         taken
     }
@@ -87,12 +83,17 @@ impl<T> Inbox<T> {
 pub(super) struct Sender<T>(Arc<Inbox<T>>);
 
 impl<T> Sender<T> {
-    /// Sends so many events, or what may not overtake any.
+    /// Sends so many events of a tenant, or of nobody.
     ///
     /// # Errors
     /// The message: nobody receives any more. So for the others.
-    pub(super) fn send_events(&self, count: usize, message: T) -> Result<(), T> {
-        self.put(message, false, |state, message| state.events.push_back((count, message)))
+    pub(super) fn send_events(&self, of: Option<Tenant>, count: usize, message: T) -> Result<(), T> {
+        self.put(message, false, |state, message| state.events.push(of, count, message))
+    }
+
+    /// Sends what must not overtake any events.
+    pub(super) fn send_behind(&self, message: T) -> Result<(), T> {
+        self.put(message, false, |state, message| state.events.push_behind(message))
     }
 
     /// Sends what somebody waits for.
@@ -159,8 +160,11 @@ impl<T> Receiver<T> {
     pub(super) fn close(&self) -> Vec<T> {
         let mut state = self.0.lock();
         state.closed = true;
-        let events = mem::take(&mut state.events).into_iter().map(|(_, message)| message);
-        mem::take(&mut state.rest).into_iter().chain(events).collect()
+        let mut left = mem::take(&mut state.rest);
+        while !state.events.is_empty() {
+            state.events.take(&mut left);
+        }
+        left
     }
 }
 
@@ -181,18 +185,10 @@ mod tests {
     #[test]
     fn whatever_is_asked_for_overtakes_events() {
         let (sender, receiver) = new();
-        (0..4).for_each(|number| sender.send_events(EVENTS / 2, number).unwrap());
+        (0..2).for_each(|number| sender.send_events(None, lanes::TOGETHER, number).unwrap());
         sender.leave(8).unwrap();
         sender.send(9).unwrap();
-        assert_eq!(receiver.take(LONG), Ok(vec![8, 9, 0, 1]));
-        assert_eq!(receiver.take(LONG), Ok(vec![2, 3]));
-    }
-
-    #[test]
-    fn a_group_larger_than_a_transaction_goes_alone() {
-        let (sender, receiver) = new();
-        [EVENTS * 3, 1].into_iter().for_each(|count| sender.send_events(count, count).unwrap());
-        assert_eq!(receiver.take(LONG), Ok(vec![EVENTS * 3]));
+        assert_eq!(receiver.take(LONG), Ok(vec![8, 9, 0]));
         assert_eq!(receiver.take(LONG), Ok(vec![1]));
     }
 
@@ -221,7 +217,7 @@ mod tests {
                 thread::spawn(move || {
                     for number in 0..count {
                         let sent = match lane {
-                            0 => sender.send_events(1, (lane, number)),
+                            0 => sender.send_events(None, 1, (lane, number)),
                             1 => sender.send((lane, number)),
                             _ => sender.leave((lane, number)),
                         };
@@ -244,7 +240,7 @@ mod tests {
     #[test]
     fn after_the_last_message_comes_the_end() {
         let (sender, receiver) = new();
-        sender.send_events(1, 1).unwrap();
+        sender.send_events(None, 1, 1).unwrap();
         sender.hang_up();
         assert_eq!((receiver.take(LONG), receiver.take(LONG)), (Ok(vec![1]), Err(HungUp)));
     }
@@ -252,9 +248,9 @@ mod tests {
     #[test]
     fn nothing_is_sent_to_a_closed_box() {
         let (sender, receiver) = new();
-        sender.send_events(1, 1).unwrap();
+        sender.send_events(None, 1, 1).unwrap();
         sender.leave(2).unwrap();
         assert_eq!(receiver.close(), [2, 1]);
-        assert_eq!((sender.send(3), sender.leave(4), sender.send_events(1, 5)), (Err(3), Err(4), Err(5)));
+        assert_eq!((sender.send(3), sender.leave(4), sender.send_events(None, 1, 5)), (Err(3), Err(4), Err(5)));
     }
 }

@@ -156,9 +156,9 @@ impl SqliteStore {
         self.messages.leave(message).unwrap_or_else(refuse);
     }
 
-    /// Tells so many events, or what has to come after all of them.
-    fn tell_events(&self, count: usize, message: Message) {
-        self.messages.send_events(count, message).unwrap_or_else(refuse);
+    /// Tells what has to come after all events that were told before.
+    fn tell_behind(&self, message: Message) {
+        self.messages.send_behind(message).unwrap_or_else(refuse);
     }
 
     fn change<T: Send + 'static>(
