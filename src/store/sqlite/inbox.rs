@@ -69,7 +69,7 @@ impl<T> State<T> {
     fn take(&mut self) -> Vec<T> {
         let mut taken = mem::take(&mut self.rest);
         self.events.take(&mut taken);
-        self.urgent = !self.events.is_empty();
+        self.urgent = self.hung_up || !self.events.is_empty();
         taken
     }
 }
