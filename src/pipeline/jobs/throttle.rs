@@ -23,7 +23,8 @@ impl Throttle {
     pub(super) fn new(per_second: Option<f64>) -> Self {
         let rate = per_second.map(|per_second| {
             // What comes due while a step and the pause behind it last, and what was not due as a whole at the last.
-            let burst = ((per_second * 2.0 * PAUSE.as_secs_f64()).ceil() + 1.0).clamp(1.0, 10_000.0);
+            let due = per_second * 2.0 * PAUSE.as_secs_f64();
+            let burst = if due <= 1.0 { 1.0 } else { (due.ceil() + 1.0).min(10_000.0) };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 1 to 10 000")]
             let burst = burst as u32;
             Rate { per_second, burst }

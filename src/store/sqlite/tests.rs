@@ -83,7 +83,8 @@ fn old_events(dir: &std::path::Path, count: i64) -> Connection {
     for seq in 1..=count {
         let event = "INSERT INTO events VALUES (?1, ?1, '', 't', NULL, NULL, 0, 0, zeroblob(1000), NULL)";
         let delivery = "INSERT INTO deliveries (seq, endpoint, run, state, created_at) VALUES (?1, ?1 % 100, 0, 1, 0)";
-        let attempt = "INSERT INTO attempts VALUES (?1, ?1 % 100, 0, 1, 0, 0, 200, '2xx', NULL, NULL, NULL)";
+        let attempt =
+            "INSERT INTO attempts VALUES (?1, ?1 % 100, 0, 1, 0, 0, 200, '2xx', NULL, NULL, NULL, NULL, NULL)";
         for insert in [event, delivery, attempt] {
             tx.prepare_cached(insert).unwrap().execute([seq]).unwrap();
         }
