@@ -15,7 +15,7 @@ use super::{
     list, number,
     process::hookmill,
     receiver::{Receiver, Reply},
-    server::{Home, endpoint},
+    server::{Home, Server, endpoint},
     settled, sums, until,
 };
 
@@ -166,15 +166,34 @@ fn a_directory_that_cannot_be_written_is_refused_by_name() {
     assert_eq!(fs::read_dir(home.data()).unwrap().count(), 0);
 }
 
+/// A few dozen descriptors more than a server opens at its start: eight of them for each core.
+fn few_files() -> u32 {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    80 + 8 * u32::try_from(cores).unwrap()
+}
+
+/// More connections than a server with [`few_files`] can take.
+fn hoard(server: &Server) -> Vec<TcpStream> {
+    (0..few_files() + 100).map(|_| TcpStream::connect(&server.addr).unwrap()).collect()
+}
+
 #[test]
 fn a_server_without_free_descriptors_loses_nothing_and_comes_back() {
     let receiver = Receiver::new(|_| Reply::Status(200));
     let home = Home::new();
-    let server = home.serve_with_files(96, &["--max-connections", "1000"]);
+    let mut server = home.serve_with_files(few_files(), &["--max-connections", "1000"]);
     let mut client = server.client();
-    let retry = json!({"initial": "50ms", "factor": 1.0, "max_delay": "50ms", "max_attempts": 1000});
-    endpoint(&mut client, "crm", &receiver.url("/"), json!({"retry": retry, "breaker": {"failures": 1000}}));
-    let hoard: Vec<_> = (0..200).map(|_| TcpStream::connect(&server.addr).unwrap()).collect();
+    let settings = json!({
+        "retry": {"initial": "50ms", "factor": 1.0, "max_delay": "50ms", "max_attempts": 1000},
+        // However many attempts fail until the descriptors are free again.
+        "breaker": {"cooldown": "50ms", "max_cooldown": "50ms"},
+    });
+    endpoint(&mut client, "crm", &receiver.url("/"), settings);
+    let hoard = hoard(&server);
+    until("callers have taken every descriptor", PATIENCE, || {
+        client.get("/v1/stats");
+        server.process().log().contains("Too many open files").then_some(())
+    });
     publish(&mut client, 50);
     let error = until("an attempt fails for want of a descriptor", PATIENCE, || {
         let attempts = client.get("/v1/endpoints/crm/attempts");
@@ -192,10 +211,10 @@ fn a_server_without_free_descriptors_loses_nothing_and_comes_back() {
 fn callers_alone_cannot_take_the_descriptors_that_deliveries_need() {
     let receiver = Receiver::new(|_| Reply::Status(200));
     let home = Home::new();
-    let server = home.serve_with_files(96, &[]);
+    let server = home.serve_with_files(few_files(), &[]);
     let mut client = server.client();
     endpoint(&mut client, "crm", &receiver.url("/"), json!({"retry": {"delays": []}}));
-    let _hoard: Vec<_> = (0..200).map(|_| TcpStream::connect(&server.addr).unwrap()).collect();
+    let _hoard = hoard(&server);
     publish(&mut client, 50);
     assert_eq!(number(&settled(&mut client), "/deliveries/delivered"), 50);
 }
