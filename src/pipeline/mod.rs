@@ -222,7 +222,7 @@ impl Hookmill {
 
     /// Bytes of events that wait in memory for their turn, of all endpoints together. The rest waits in the store.
     pub fn window_bytes(&self) -> usize {
-        self.0.parts.bounds.window_bytes.used()
+        self.0.parts.window_bytes.used()
     }
 
     /// Why no event can be accepted at this time; `None` when it can.
