@@ -90,6 +90,9 @@ pub enum StoreError {
     /// Too many readings wait already; the same may succeed a little later.
     #[error("the store is busy: too many wait to read")]
     Busy,
+    /// As many readings of the tenant who asks wait as one may have; the same may succeed a little later.
+    #[error("too many readings of this tenant's wait already")]
+    Quota,
     /// The store has been shut down.
     #[error("the store is closed")]
     Closed,

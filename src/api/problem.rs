@@ -33,6 +33,7 @@ pub(crate) enum Kind {
     UnsupportedMediaType,
     Invalid,
     TooManyTries,
+    Quota,
     HeadTooLarge,
     Internal,
     ChainFailed,
@@ -43,7 +44,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
@@ -57,6 +58,7 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::Invalid,
         Self::TooManyTries,
+        Self::Quota,
         Self::HeadTooLarge,
         Self::Internal,
         Self::ChainFailed,
@@ -88,6 +90,7 @@ impl Kind {
             }
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "The request breaks rules"),
             Self::TooManyTries => (StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "Too many wrong tokens"),
+            Self::Quota => (StatusCode::TOO_MANY_REQUESTS, "quota-reached", "As much goes on for you as may"),
             Self::HeadTooLarge => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The head is too large")
             }
@@ -132,7 +135,8 @@ struct FailedStep {
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         let retry_after =
-            matches!(kind, Kind::Overloaded | Kind::StoreFull | Kind::StoreFailed | Kind::Closed).then_some(1);
+            matches!(kind, Kind::Quota | Kind::Overloaded | Kind::StoreFull | Kind::StoreFailed | Kind::Closed)
+                .then_some(1);
         let close = matches!(kind, Kind::Timeout | Kind::TooLarge);
         let detail = detail.into();
         Self { kind, detail, errors: Vec::new(), allow: None, retry_after, close, step: None, scope: None }
@@ -263,6 +267,7 @@ impl From<StoreError> for Problem {
         let kind = match &error {
             StoreError::Full(_) => Kind::StoreFull,
             StoreError::Busy => Kind::Overloaded,
+            StoreError::Quota => Kind::Quota,
             StoreError::Failed(_) => Kind::StoreFailed,
             StoreError::Closed => Kind::Closed,
             StoreError::Unusable(_) => Kind::Internal,
@@ -279,6 +284,7 @@ impl From<ManageError> for Problem {
             ManageError::Store(error) => error.into(),
             ManageError::NotFound(_) => Self::new(Kind::NotFound, detail),
             ManageError::Busy(_) => Self::new(Kind::Overloaded, detail),
+            ManageError::Quota(_) => Self::new(Kind::Quota, detail),
             ManageError::Conflict(_) => Self::new(Kind::Conflict, detail),
             ManageError::Stale { .. } => Self::new(Kind::Stale, detail),
         }

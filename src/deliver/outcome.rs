@@ -66,6 +66,7 @@ impl Outcome {
             Self::Other(_) => when.other,
             // It would come out the same: the event has to wait for another format, as a dead letter.
             Self::Transport(FailureKind::Unrenderable) => false,
+            Self::Transport(FailureKind::Shortage) => true,
             Self::Transport(_) => when.transport,
         }
     }
@@ -74,10 +75,15 @@ impl Outcome {
     pub fn health(self) -> Health {
         match self {
             Self::Success => Health::Good,
-            Self::Transport(FailureKind::Unrenderable) => Health::Unknown,
+            Self::Transport(FailureKind::Unrenderable | FailureKind::Shortage) => Health::Unknown,
             Self::ServerError(_) | Self::Transport(_) => Health::Bad,
             Self::Gone | Self::Asked(_) | Self::ClientError(_) | Self::Other(_) => Health::Neutral,
         }
+    }
+
+    /// Whether the delivery has one attempt less than before; its age it has in any case.
+    pub fn uses_attempt(self) -> bool {
+        !matches!(self, Self::Asked(_) | Self::Transport(FailureKind::Shortage))
     }
 
     /// When the receiver asks to be left alone until.
@@ -110,6 +116,7 @@ pub fn label(answer: &Answer) -> &'static str {
             FailureKind::Protocol => "protocol",
             FailureKind::File => "file",
             FailureKind::Internal => "internal",
+            FailureKind::Shortage => "shortage",
             FailureKind::Unrenderable => "unrenderable",
         },
     }
@@ -156,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn what_this_machine_lacks_is_no_fault_of_the_receivers_and_uses_no_attempt() {
+        let outcome = Outcome::Transport(FailureKind::Shortage);
+        let never = RetryWhen { transport: false, ..RetryWhen::default() };
+        assert_eq!(
+            (outcome.health(), outcome.is_retried(never), outcome.uses_attempt()),
+            (Health::Unknown, true, false)
+        );
+    }
+
+    #[test]
     fn every_outcome_has_a_counter() {
         let tally = crate::metrics::Metrics::default().attempts;
         let kinds = [
@@ -168,6 +185,7 @@ mod tests {
             FailureKind::File,
             FailureKind::Internal,
             FailureKind::Unrenderable,
+            FailureKind::Shortage,
         ];
         let failures = kinds.map(|kind| Err(crate::transport::Failure::new(kind, "")));
         for answer in [200, 302, 404, 429, 503]

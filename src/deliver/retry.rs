@@ -10,9 +10,11 @@ use crate::{
     clock::Now,
     endpoint::policy::{Exhausted, Policy, Retry},
     store::{DeadReason, DropReason, Next},
-    transport::RetryAfter,
+    transport::{FailureKind, RetryAfter},
 };
 
+/// Before a delivery for which this machine lacked something is tried again.
+const SHORTAGE: Duration = Duration::from_secs(1);
 /// Before a delivery starts over.
 const REQUEUE_AT_LEAST: Duration = Duration::from_secs(1);
 /// Bounds on what a receiver may ask for.
@@ -35,6 +37,7 @@ pub(super) fn judge(
     }
     let computed = match outcome {
         Outcome::Asked(_) => Some(Duration::ZERO),
+        Outcome::Transport(FailureKind::Shortage) => Some(SHORTAGE),
         _ => retry.backoff.delay(item.spent),
     };
     let computed = match (computed, retry.exhausted) {

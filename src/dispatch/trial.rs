@@ -36,6 +36,8 @@ pub enum NoTrial {
     Unknown,
     /// Too many are being made.
     Busy,
+    /// Too many are being made to this endpoint, or to its tenant's.
+    Quota,
     /// No attempt starts any more, or this one was cut off by a shutdown.
     Closing,
 }
@@ -87,7 +89,7 @@ impl Handler<Trial> for Dispatcher {
         if self.closing {
             return Err(NoTrial::Closing);
         }
-        let places = self.trials.places.take(&endpoint).ok_or(NoTrial::Busy)?;
+        let places = self.trials.places.take(&endpoint)?;
         let policy = Arc::make_mut(&mut Arc::make_mut(&mut endpoint).settings.policy);
         policy.timeout = policy.timeout.min(LONGEST);
         let at = self.parts.clock.now().wall;

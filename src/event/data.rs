@@ -75,7 +75,9 @@ fn syntax(data: &[u8]) -> Result<(), String> {
 
 /// What opens fewer brackets than may be nested need not be followed byte by byte.
 fn may_be_deep(json: &[u8]) -> bool {
-    json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() > MAX_DATA_DEPTH
+    // So many at a time fit a byte: a vector of bytes counts them, at a tenth of the cost.
+    let opened = json.chunks(255).map(|some| some.iter().map(|byte| u8::from(matches!(byte, b'{' | b'['))).sum::<u8>());
+    opened.map(usize::from).sum::<usize>() > MAX_DATA_DEPTH
 }
 
 /// The deepest nesting of arrays and objects in a JSON text.

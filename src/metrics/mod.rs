@@ -14,7 +14,7 @@ pub use http::{Http, Route};
 pub use instruments::{Histogram, Tally};
 
 /// Classes that attempts end in.
-const OUTCOMES: [&str; 15] = [
+const OUTCOMES: [&str; 16] = [
     "2xx",
     "3xx",
     "4xx",
@@ -29,6 +29,7 @@ const OUTCOMES: [&str; 15] = [
     "protocol",
     "internal",
     "unrenderable",
+    "shortage",
     "written",
 ];
 /// Why events were refused.

@@ -114,6 +114,9 @@ pub enum ManageError {
     /// Too much of this kind is being done already; try again later.
     #[error("{0}")]
     Busy(String),
+    /// As much of this kind is being done for the one who asks as one may have; try again later.
+    #[error("{0}")]
+    Quota(String),
     /// It has changed since the caller looked.
     #[error("it has changed meanwhile: its version is {version} now")]
     Stale {

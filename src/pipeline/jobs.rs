@@ -123,7 +123,7 @@ impl Hookmill {
 
     async fn expect_place(&self, within: Option<&Tenant>) -> Result<(), ManageError> {
         let running = self.0.store.running_jobs().await?;
-        expect_place_beside(running.iter().map(|job| job.selection.within.as_ref()), within).map_err(ManageError::Busy)
+        expect_place_beside(running.iter().map(|job| job.selection.within.as_ref()), within)
     }
 
     /// Lets the jobs of an earlier life go on.
@@ -142,7 +142,7 @@ impl Hookmill {
 fn expect_place_beside<'a>(
     running: impl Iterator<Item = Option<&'a Tenant>>,
     within: Option<&Tenant>,
-) -> Result<(), String> {
+) -> Result<(), ManageError> {
     let (mut all, mut of_tenants, mut of_this) = (0, 0, 0);
     for of in running {
         all += 1;
@@ -150,9 +150,13 @@ fn expect_place_beside<'a>(
         of_this += usize::from(of == within);
     }
     match within {
-        _ if all >= MOST => Err(format!("{MOST} jobs are running already")),
-        Some(_) if of_this >= OF_A_TENANT => Err(format!("{OF_A_TENANT} of this tenant's jobs are running already")),
-        Some(_) if of_tenants >= OF_TENANTS => Err(format!("{OF_TENANTS} jobs of tenants are running already")),
+        Some(_) if of_this >= OF_A_TENANT => {
+            Err(ManageError::Quota(format!("{OF_A_TENANT} of this tenant's jobs are running already")))
+        }
+        Some(_) if of_tenants >= OF_TENANTS => {
+            Err(ManageError::Busy(format!("{OF_TENANTS} jobs of tenants are running already")))
+        }
+        _ if all >= MOST => Err(ManageError::Busy(format!("{MOST} jobs are running already"))),
         _ => Ok(()),
     }
 }

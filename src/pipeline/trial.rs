@@ -58,6 +58,11 @@ impl Hookmill {
         let asked = asked.unwrap_or(Err(NoTrial::Closing)).map_err(|refused| match refused {
             NoTrial::Unknown => not_found(),
             NoTrial::Busy => ManageError::Busy("too many test deliveries are being made, try again in 1 s".to_owned()),
+            NoTrial::Quota => {
+                let detail =
+                    "too many test deliveries to this endpoint or its tenant's are being made, try again in 1 s";
+                ManageError::Quota(detail.to_owned())
+            }
             NoTrial::Closing => StoreError::Closed.into(),
         })?;
         let answer = asked.await.map_err(|_| StoreError::Closed)?;

@@ -1,12 +1,20 @@
 //! Opening connections: only to addresses that the guard has judged.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_service::{Service, always_ready};
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Host};
 use awc::http::Uri;
 use futures_util::{FutureExt, TryFutureExt, future::LocalBoxFuture};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use tracing::debug;
 
 use super::{Failure, FailureKind, guard::Blocked, names::Names, perimeter::Perimeter, stream::Stream};
@@ -19,9 +27,16 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(5);
 /// Addresses of one name that are tried, so that each has at least a second.
 const TRIED: usize = 5;
+/// Between looks whether this machine has descriptors and memory again, and how many there are: together as long as
+/// [`CONNECT`].
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
+const SHORT_LOOKS: usize = 50;
 
 /// Opens connections for awc: resolves, judges every address, and connects to nothing but those. One bad address spoils
 /// the name, since nobody but an attacker mixes inner addresses with outer ones.
+///
+/// Where this machine lacks a descriptor or memory it waits for them as long as a connection may take: what is short for a
+/// moment is no failure, and an endpoint whose backlog is large does not fail all of it at once.
 ///
 /// Its errors are [`ConnectError::Io`] around a [`Failure`].
 #[derive(Clone)]
@@ -50,8 +65,20 @@ impl Service<ConnectInfo<Uri>> for Dialer {
 }
 
 async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Stream>, Failure> {
+    for _ in 0..SHORT_LOOKS {
+        match dial_once(&uri, port, &dialer).await {
+            Err(Failure { kind: FailureKind::Shortage, .. }) => sleep(SHORT_PAUSE).await,
+            dialed => return dialed,
+        }
+    }
+    dial_once(&uri, port, &dialer).await
+}
+
+async fn dial_once(uri: &Uri, port: u16, dialer: &Dialer) -> Result<Connection<Uri, Stream>, Failure> {
     let host = uri.hostname();
-    let addresses = dialer.names.resolve(&dialer.tenant, host, port).await?;
+    let resolved = dialer.names.resolve(&dialer.tenant, host, port).await;
+    // The system's resolver does not say that it lacked a descriptor.
+    let addresses = resolved.map_err(|failure| shortage().unwrap_or(failure))?;
     for address in &addresses {
         dialer.judge(host, *address)?;
     }
@@ -66,7 +93,7 @@ async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Str
         dialer.judge_this_machine(host, peer)?;
     }
     let peer = dialer.perimeter.peer(peer, Some(local.ip()));
-    Ok(Connection::new(uri, Stream::new(tcp, peer)))
+    Ok(Connection::new(uri.clone(), Stream::new(tcp, peer)))
 }
 
 impl Dialer {
@@ -92,14 +119,35 @@ impl Dialer {
 async fn connect(mut addresses: Vec<SocketAddr>) -> Result<TcpStream, (Failure, Option<SocketAddr>)> {
     addresses.truncate(TRIED);
     let share = CONNECT / u32::try_from(addresses.len()).unwrap_or(1).max(1);
-    let (mut why, mut tried) = ("no address to connect to".to_owned(), None);
+    let (mut failure, mut tried) = (Failure::new(FailureKind::Connect, "no address to connect to"), None);
     for address in addresses {
-        why = match timeout(share, TcpStream::connect(address)).await {
+        failure = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no connection within {} ms", share.as_millis()),
+            Ok(Err(error)) => Failure::new(kind(&error), error.to_string()),
+            Err(_) => Failure::new(FailureKind::Connect, format!("no connection within {} ms", share.as_millis())),
         };
         tried = Some(address);
     }
-    Err((Failure::new(FailureKind::Connect, why), tried))
+    Err((failure, tried))
+}
+
+/// Whether it is this machine that lacks something, rather than a receiver.
+#[cfg(unix)]
+fn kind(error: &io::Error) -> FailureKind {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => FailureKind::Shortage,
+        _ => FailureKind::Connect,
+    }
+}
+
+#[cfg(not(unix))]
+fn kind(_: &io::Error) -> FailureKind {
+    FailureKind::Connect
+}
+
+/// What this machine lacks for one more socket, if anything.
+pub(super) fn shortage() -> Option<Failure> {
+    let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
+    Some(Failure::new(FailureKind::Shortage, error.to_string())).filter(|_| kind(&error) == FailureKind::Shortage)
 }

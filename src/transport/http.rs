@@ -15,7 +15,10 @@ use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Answer, Attempt, Failure, FailureKind, Network, Peer, Response, Transport, retry_after, stream::Used};
+use super::{
+    Answer, Attempt, Failure, FailureKind, Network, Peer, Response, Transport, connect::shortage, retry_after,
+    stream::Used,
+};
 use pools::Pools;
 
 /// Longest `Content-Type` that is kept, in bytes.
@@ -64,8 +67,14 @@ impl Transport for HttpTransport {
         let (pool, limit) = (self.0.pool(settings), settings.policy.timeout);
         let pools = Rc::clone(&self.0);
         async move {
-            let late = || Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"));
             let used = Used::default();
+            let late = || {
+                // Nothing was sent: it may have waited for what this machine lacks.
+                let shortage = used.peer().is_none().then(shortage).flatten();
+                shortage.unwrap_or_else(|| {
+                    Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"))
+                })
+            };
             let exchange = async {
                 judge_scheme(pools.network(), &attempt)?;
                 exchange(&pool.client(), &attempt, &used).await

@@ -176,6 +176,9 @@ pub enum FailureKind {
     File,
     /// Our own code failed: a transport that panicked.
     Internal,
+    /// This machine had no descriptor or memory left for a connection; nothing was sent. It uses no attempt, and is nothing
+    /// against the receiver.
+    Shortage,
     /// The endpoint's format cannot write this event; nothing was sent. Not retried, and nothing against the receiver.
     Unrenderable,
 }

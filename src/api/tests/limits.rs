@@ -88,10 +88,10 @@ fn no_endpoint_and_no_tenant_keeps_others_from_their_test_deliveries() {
         client.endpoint_of("o", None).await;
         let mut calls = vec![client.test("a1"), client.test("a1")];
         hung.until(2).await;
-        client.test("a1").await.unwrap().problem(503, "overloaded");
+        client.test("a1").await.unwrap().problem(429, "quota-reached");
         calls.extend([client.test("a2"), client.test("a2")]);
         hung.until(4).await;
-        client.test("a3").await.unwrap().problem(503, "overloaded");
+        client.test("a3").await.unwrap().problem(429, "quota-reached");
         calls.extend([client.test("g"), client.test("o")]);
         hung.until(6).await;
         assert_eq!(hung.longest.load(Ordering::SeqCst), 30, "of 300 s");
@@ -174,7 +174,7 @@ fn calls_at_the_same_time_start_no_more_jobs_than_one_after_another() {
             replies.iter().partition(|reply| reply.status == StatusCode::ACCEPTED);
         assert_eq!((started.len(), refused.len()), (2, 38));
         for reply in refused {
-            assert_eq!(reply.problem(503, "overloaded"), [""; 0]);
+            assert_eq!(reply.problem(429, "quota-reached"), [""; 0]);
             assert_eq!(reply.header("retry-after"), Some("1"));
         }
         let any = || client.post("/v1/dead-letters/replay", &slow);

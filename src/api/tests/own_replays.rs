@@ -110,7 +110,7 @@ fn a_tenants_replays_are_bounded_as_its_other_jobs() {
         let first = world.post(path, asked.clone()).await.value(StatusCode::ACCEPTED);
         let letters = json!({"all": true, "rate": 0.1});
         world.post("/v1/dead-letters/replay", letters).await.value(StatusCode::ACCEPTED);
-        world.post(path, asked.clone()).await.problem(503, "overloaded");
+        world.post(path, asked.clone()).await.problem(429, "quota-reached");
         open.post(path, &asked).await.value(StatusCode::ACCEPTED);
         let job = format!("/v1/jobs/{}", first["job"].as_str().unwrap());
         let ended = world.client.with(&world.token, request(Method::DELETE, &job)).await.value(StatusCode::OK);

@@ -101,7 +101,7 @@ impl Machine {
             // It stands alone now, and was refused a moment before as a part of a batch.
             let poison = std::mem::take(&mut item.halved) && poisoned;
             item.attempts += 1;
-            item.spent += u32::from(!matches!(outcome, Outcome::Asked(_)));
+            item.spent += u32::from(outcome.uses_attempt());
             // The same dice for all.
             self.random = dice.clone();
             nexts.push(if poison {

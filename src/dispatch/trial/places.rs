@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::NoTrial;
 use crate::{
     endpoint::{Endpoint, EndpointKey, TenantScope},
     event::Tenant,
@@ -37,14 +38,14 @@ impl Default for Places {
 }
 
 impl Places {
-    /// What a test delivery to `endpoint` holds until it has ended; `None` when one of its bounds is reached.
-    pub(super) fn take(&mut self, endpoint: &Endpoint) -> Option<Vec<Share>> {
-        let mut shares = vec![self.of_endpoints.take(&endpoint.key)?];
+    /// What a test delivery to `endpoint` holds until it has ended; an error when one of its bounds is reached.
+    pub(super) fn take(&mut self, endpoint: &Endpoint) -> Result<Vec<Share>, NoTrial> {
+        let mut shares = vec![self.of_endpoints.take(&endpoint.key).ok_or(NoTrial::Quota)?];
         if let TenantScope::Of(tenant) = &endpoint.settings.tenant {
-            shares.push(self.of_tenants.take(tenant)?);
-            shares.push(self.tenants.take(1)?);
+            shares.push(self.of_tenants.take(tenant).ok_or(NoTrial::Quota)?);
+            shares.push(self.tenants.take(1).ok_or(NoTrial::Busy)?);
         }
-        shares.push(self.all.take(1)?);
-        Some(shares)
+        shares.push(self.all.take(1).ok_or(NoTrial::Busy)?);
+        Ok(shares)
     }
 }

@@ -186,8 +186,8 @@ impl SqliteStore {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Reply<T> {
         match self.lists.place(caller().as_ref()) {
-            Some(place) => self.read_in(Some(place), read),
-            None => Box::pin(async { Err(StoreError::Busy) }),
+            Ok(place) => self.read_in(Some(place), read),
+            Err(error) => Box::pin(async { Err(error) }),
         }
     }
 

@@ -59,8 +59,8 @@ impl Reader {
         let _closed = self.readings.send(reading);
     }
 
-    /// A place for a reading that a caller, or a tenant, asks for, to be held until it has been made; `None` when too many wait.
-    pub(super) fn place(&self, tenant: Option<&Tenant>) -> Option<Taken> {
+    /// A place for a reading that a caller, or a tenant, asks for, to be held until it has been made; an error when too many wait.
+    pub(super) fn place(&self, tenant: Option<&Tenant>) -> Result<Taken, StoreError> {
         self.places.take(tenant)
     }
 }

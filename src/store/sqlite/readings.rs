@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
+    error::StoreError,
     event::Tenant,
     quota::{Quota, Quotas, Share},
 };
@@ -32,15 +33,15 @@ impl Default for Places {
 }
 
 impl Places {
-    /// A place for a reading, of this tenant's if it is one that asks; `None` when one of its bounds is reached.
-    pub(super) fn take(&self, tenant: Option<&Tenant>) -> Option<Taken> {
+    /// A place for a reading, of this tenant's if it is one that asks; an error when one of its bounds is reached.
+    pub(super) fn take(&self, tenant: Option<&Tenant>) -> Result<Taken, StoreError> {
         let mut shares = Vec::new();
         if let Some(tenant) = tenant {
             let mut of_tenants = self.of_tenants.lock().unwrap_or_else(PoisonError::into_inner);
-            shares.push(of_tenants.take(tenant)?);
-            shares.push(self.tenants.take(1)?);
+            shares.push(of_tenants.take(tenant).ok_or(StoreError::Quota)?);
+            shares.push(self.tenants.take(1).ok_or(StoreError::Busy)?);
         }
-        shares.push(self.all.take(1)?);
-        Some(shares)
+        shares.push(self.all.take(1).ok_or(StoreError::Busy)?);
+        Ok(shares)
     }
 }

@@ -128,7 +128,8 @@ struct Paging {
 enum Gate {
     Closed,
     Open(Timestamp),
-    Probing,
+    /// By the attempt with this ticket.
+    Probing(u64),
 }
 
 #[derive(Debug)]
@@ -355,8 +356,16 @@ impl World {
         if is_success(answer) {
             self.cautious = false;
         }
-        if Outcome::of(answer, self.setting.policy.success).health() != Health::Bad {
-            self.ramp = self.ramp.map(|ramp| ramp * 2).filter(|ramp| *ramp < self.setting.policy.in_flight);
+        match Outcome::of(answer, self.setting.policy.success).health() {
+            Health::Good | Health::Neutral => {
+                self.ramp = self.ramp.map(|ramp| ramp * 2).filter(|ramp| *ramp < self.setting.policy.in_flight);
+            }
+            Health::Bad => {}
+            // A probe that says nothing is made again.
+            Health::Unknown if matches!(self.gate, Gate::Probing(probe) if probe == ticket) => {
+                self.gate = Gate::Open(self.now().wall);
+            }
+            Health::Unknown => {}
         }
         self.cautious |= is_timeout(answer);
         self.last = Some((flight.keys, answer.clone()));

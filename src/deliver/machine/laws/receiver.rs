@@ -44,7 +44,8 @@ pub(super) fn answer(weather: Weather, poisoned: Option<u16>, roll: u8, now: Tim
             9 => status(410, None),
             10 => failure(FailureKind::Timeout),
             11 => failure(FailureKind::Connect),
-            12 => status(500, Some(RetryAfter::Delay(Duration::from_secs(90)))),
+            12 => failure(FailureKind::Shortage),
+            13 => status(500, Some(RetryAfter::Delay(Duration::from_secs(90)))),
             _ => busy(roll / 16, now),
         },
     }
@@ -83,5 +84,8 @@ pub(super) fn is_timeout(answer: &Answer) -> bool {
 
 /// Whether the attempt is not counted.
 pub(super) fn is_excused(answer: &Answer) -> bool {
-    response(answer).is_some_and(|response| matches!(response.status, 429 | 503) && response.retry_after.is_some())
+    let shortage = answer.as_ref().is_err_and(|failure| failure.kind == FailureKind::Shortage);
+    shortage
+        || response(answer)
+            .is_some_and(|response| matches!(response.status, 429 | 503) && response.retry_after.is_some())
 }

@@ -18,7 +18,7 @@ use crate::{
     },
     endpoint::{State, queue::Ordered},
     store::{BreakerRecord, DeadReason, Next, Settlement},
-    transport::{Answer, Reply, RetryAfter},
+    transport::{Answer, Failure, FailureKind, Reply, RetryAfter},
 };
 
 impl World {
@@ -67,7 +67,7 @@ impl World {
         self.check_batch(start, &keys);
         self.in_flight.insert(start.ticket, Flight { keys: keys.clone() });
         self.check_bound();
-        self.check_breaker();
+        self.check_breaker(start.ticket);
         let first: Vec<_> = self.store.first_pending(keys.len());
         let in_order = self.setting.policy.in_flight > 1 || first.is_empty() || first == keys;
         self.hold_to(Law::StrictOrder, in_order, || format!("{keys:?} started before {first:?}"));
@@ -102,10 +102,10 @@ impl World {
         });
     }
 
-    fn check_breaker(&mut self) {
+    fn check_breaker(&mut self, ticket: u64) {
         match self.gate {
             Gate::Closed => {}
-            Gate::Open(until) if self.now().wall >= until => self.gate = Gate::Probing,
+            Gate::Open(until) if self.now().wall >= until => self.gate = Gate::Probing(ticket),
             gate => self.breach(Law::Breaker, &format!("an attempt started: {gate:?}")),
         }
     }
@@ -139,7 +139,11 @@ impl World {
 
     /// The wait after the next failure; `None` when there is to be none.
     fn computed(&self, spent: u32, answer: &Answer) -> Option<Duration> {
-        if is_excused(answer) { Some(Duration::ZERO) } else { self.setting.policy.retry.backoff.delay(spent + 1) }
+        match answer {
+            Err(Failure { kind: FailureKind::Shortage, .. }) => Some(Duration::from_secs(1)),
+            _ if is_excused(answer) => Some(Duration::ZERO),
+            _ => self.setting.policy.retry.backoff.delay(spent + 1),
+        }
     }
 
     pub(super) fn settled_after(&mut self, settlement: &Settlement, longest: Duration) {
