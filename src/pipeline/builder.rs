@@ -368,6 +368,8 @@ impl Builder {
         debouncer.do_send(Begin);
         let keyring = Keyring::of(store.tokens().await?);
         let inner = Inner {
+            #[cfg(feature = "api")]
+            cursor_key: store.cursor_key().await?,
             clock: self.clock,
             intake: Intake::new(self.intake.0, self.intake.1),
             store,

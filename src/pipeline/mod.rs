@@ -138,6 +138,9 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     pub(crate) death: Death,
     pub(crate) enricher: Enricher,
+    /// What positions in lists are sealed with.
+    #[cfg(feature = "api")]
+    pub(crate) cursor_key: crate::store::SealingKey,
     /// What lets callers of the API in.
     pub(crate) keyring: Keyring,
     pub(crate) listeners: Listeners,
