@@ -6,7 +6,11 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tracing::warn;
 
-use super::{names::Names, perimeter::Perimeter};
+use super::{
+    names::Names,
+    perimeter::Perimeter,
+    room::{self, Room},
+};
 use crate::metrics::Metrics;
 
 /// How Hookmill reaches the network: how it agrees on TLS. Made once, since reading the system's certificates takes
@@ -17,6 +21,8 @@ pub struct Network {
     pub(super) metrics: Arc<Metrics>,
     pub(super) perimeter: Arc<Perimeter>,
     pub(super) names: Names,
+    /// For what requests carry.
+    pub(super) room: Room,
     /// How long a connection is kept that nobody uses.
     pub(super) keep: Duration,
 }
@@ -50,7 +56,8 @@ impl Network {
     pub fn with_tls(mut tls: ClientConfig) -> Self {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = Arc::new(tls);
-        Self { tls, metrics: Arc::default(), perimeter: Arc::default(), names: Names::default(), keep: KEEP }
+        let (metrics, perimeter, names) = (Arc::default(), Arc::default(), Names::default());
+        Self { tls, metrics, perimeter, names, room: Room::new(room::BYTES, room::PATIENCE), keep: KEEP }
     }
 
     /// Counts what the guard refuses there.
