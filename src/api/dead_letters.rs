@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::{
     call::{Answer, Call, json, ok},
     events,
-    list::List,
+    list::Page,
     problem::Problem,
     query::Query,
     schema::{Schemas, answer, anything, count, list_of, moment, moment_or_null, status, text, text_or_null},
@@ -82,8 +82,8 @@ pub(super) async fn list(call: Call) -> Answer {
     call.expect_own(filter.selection.tenant.as_ref())?;
     let before = call.delivery_at(cursor).await?;
     let rows = call.hooks().store().dead_letters(DeadLetterFilter { before, ..filter }).await?;
-    let List { items, next } = List::of(rows, limit, |row| call.name_of(row.id, row.event.as_ref(), &row.endpoint));
-    ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
+    let name = |row: &DeadLetterRow| call.name_of(row.id, row.event.as_ref(), &row.endpoint);
+    ok(&Page::of(rows, limit).show(name, |row| shown(&call, row))?)
 }
 
 pub(super) async fn show(call: Call) -> Answer {

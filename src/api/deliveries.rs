@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     call::{Answer, Call, ok},
     events::{self, Delivery},
-    list::List,
+    list::Page,
     query::Query,
     schema::{
         Schemas, answer, count, given, id, list_of, moment, moment_or_null, or_null, selects, status, text,
@@ -78,8 +78,7 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
     let filter = DeliveryFilter { endpoint: endpoint.key, state, within, before, limit: limit + 1 };
     let rows = call.hooks().store().deliveries(filter).await?;
     let name = |row: &ListedDelivery| call.name_of(row.delivery.id, row.event.as_ref(), &row.delivery.endpoint);
-    let List { items, next } = List::of(rows, limit, name);
-    ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
+    ok(&Page::of(rows, limit).show(name, |row| shown(&call, row))?)
 }
 
 fn shown<'a>(call: &Call, row: &'a ListedDelivery) -> Shown<'a> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     call::{Answer, Call, ok},
-    list::List,
+    list::Page,
     problem::Problem,
     query::Query,
     schema::{
@@ -123,21 +123,22 @@ pub(super) async fn list(call: Call) -> Answer {
         until: query.parse("until"),
         limit: query.limit(),
         before: None,
+        bytes: None,
     };
     let cursor = query.cursor::<Place>();
     query.done()?;
     call.expect_own(filter.tenant.as_ref())?;
     let before = call.seq_at(cursor).await?;
-    let List { items, next } = page(&call, EventFilter { before, ..filter }).await?;
-    ok(&List { items: items.iter().map(|row| Shown::of(&call, &row.event, row.state)).collect(), next })
+    let page = page(&call, EventFilter { before, ..filter }).await?;
+    ok(&page.show(|row| call.place_of(&row.event), |row| Shown::of(&call, &row.event, row.state))?)
 }
 
-async fn page(call: &Call, filter: EventFilter) -> Result<List<EventRow>, StoreError> {
-    let read = async |last: Option<&EventRow>, limit: usize| {
+async fn page(call: &Call, filter: EventFilter) -> Result<Page<EventRow>, StoreError> {
+    let read = async |last: Option<&EventRow>, limit: usize, bytes: usize| {
         let before = last.map(|row| row.event.seq).or(filter.before);
-        call.hooks().store().events(EventFilter { before, limit, ..filter.clone() }).await
+        call.hooks().store().events(EventFilter { before, limit, bytes: Some(bytes), ..filter.clone() }).await
     };
-    List::read(filter.limit, read, |row| row.event.weight(), |row| call.place_of(&row.event)).await
+    Page::read(filter.limit, read, |row| row.event.weight()).await
 }
 
 /// The event that the path names, of the tenant that the query names.

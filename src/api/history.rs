@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     call::{Answer, Call, ok},
     events::find_of,
-    list::List,
+    list::Page,
     query::Query,
     schema::{Schemas, answer, count, list_of, moment, status, text, text_or_null},
     theirs::Place,
@@ -41,11 +41,11 @@ async fn page(
 ) -> Answer {
     let past = call.attempt_at(cursor).await?;
     let within = call.tenant().cloned();
-    let read = async |last: Option<&AttemptRow>, limit: usize| {
+    let read = async |last: Option<&AttemptRow>, limit: usize, _| {
         read(AttemptPage { within: within.clone(), past: last.map(AttemptRow::place).or(past), limit }).await
     };
-    let page = List::read(limit, read, AttemptRow::weight, |row| call.place_of_attempt(row)).await?;
-    ok(&page.map(|attempt| show(call, &attempt)))
+    let page = Page::read(limit, read, AttemptRow::weight).await?;
+    ok(&page.show(|row| call.place_of_attempt(row), |attempt| show(call, attempt))?)
 }
 
 fn show(call: &Call, attempt: &AttemptRow) -> Value {

@@ -19,7 +19,9 @@ use tracing::warn;
 use url::Url;
 
 use super::{
-    BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, death,
+    Asker, BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError,
+    asker::ANSWER_BYTES,
+    death,
     declared::DeclaredEndpoint,
     enrich::{self, Enricher, Hook},
     found::{Own, endpoints, known, recover, rules, stored_chains},
@@ -37,7 +39,7 @@ use crate::{
     hub::{Hub, Publish},
     intake::Intake,
     metrics::Metrics,
-    quota::Quota,
+    quota::{Fair, Quota},
     store::{Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Perimeter, Transport, TransportFactory, guard::Allowed, routed},
 };
@@ -52,9 +54,6 @@ const INTAKE_BYTES: usize = 64 << 20;
 const WINDOW_BYTES: usize = 64 << 20;
 /// Attempts in flight over all endpoints; each endpoint's first is exempt.
 const IN_FLIGHT: usize = 4096;
-/// Request bodies being read or worked on at once, and their bytes.
-const BODIES: usize = 1024;
-const BODY_BYTES: usize = 256 << 20;
 /// Invocations of chains at once.
 const INVOCATIONS: usize = 1024;
 /// Bytes of payloads and answers that they may hold.
@@ -87,6 +86,8 @@ pub struct Builder {
     secret_keys: super::sealing::Given,
     pub(super) enrich: Vec<(String, Hook)>,
     pub(super) enrich_limit: Duration,
+    pub(crate) bodies: BodyBounds,
+    pub(crate) answers: Fair<Asker>,
 }
 
 enum Place {
@@ -120,6 +121,8 @@ impl Default for Builder {
             secret_keys: super::sealing::Given::default(),
             enrich: Vec::new(),
             enrich_limit: enrich::LIMIT,
+            bodies: BodyBounds::default(),
+            answers: Fair::new(ANSWER_BYTES),
         }
     }
 }
@@ -394,7 +397,8 @@ impl Builder {
             enricher,
             keyring,
             listeners: Listeners::default(),
-            bodies: BodyBounds { count: Quota::new(BODIES), bytes: Quota::new(BODY_BYTES) },
+            bodies: self.bodies,
+            answers: self.answers,
             arbiter: Arbiter::current(),
             system,
         };

@@ -58,6 +58,13 @@ impl<O: Clone + Eq + Hash> Fair<O> {
         Part { of: self.clone(), owner: owner.clone(), amount }
     }
 
+    /// Whether `owner` has more than it could ever take, or any of what is more than there is.
+    pub fn is_overdrawn(&self, owner: &O) -> bool {
+        let ledger = self.ledger();
+        let held = ledger.held(owner);
+        held > ledger.max / 2 || held > 0 && ledger.used > ledger.max
+    }
+
     /// The most that an owner can have, when it is alone.
     pub fn most(&self) -> usize {
         self.ledger().max / 2
@@ -196,10 +203,13 @@ mod tests {
     #[test]
     fn what_cannot_be_refused_counts_against_the_next() {
         let fair = Fair::new(100);
-        let late = fair.take_anyway(&1, 200);
+        let (some, late) = (fair.take(&3, 1).unwrap(), fair.take_anyway(&1, 200));
         assert_eq!((fair.take(&1, 0).err(), fair.take(&2, 1).err()), (Some(Refused::Share), Some(Refused::All)));
-        drop(late);
-        assert!(fair.take(&1, 50).is_ok());
+        assert_eq!([1, 2, 3].map(|owner| fair.is_overdrawn(&owner)), [true, false, true]);
+        drop((some, late));
+        assert!(fair.take(&1, 50).is_ok_and(|_| !fair.is_overdrawn(&1)));
+        let _more = fair.take_anyway(&1, 51);
+        assert!(fair.is_overdrawn(&1));
     }
 
     #[derive(Clone, Copy, Debug)]
