@@ -35,12 +35,13 @@ const PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
 pub(super) async fn list(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
-    let (limit, after) = (query.limit(), query.cursor::<EndpointId>());
+    let cursors = call.cursors();
+    let (limit, after) = (query.limit(), query.cursor::<EndpointId>(&cursors));
     query.done()?;
     let mut endpoints = call.endpoints();
     endpoints.retain(|endpoint| after.as_ref().is_none_or(|after| endpoint.id > *after));
     let page = Page::of(endpoints, limit);
-    ok(&page.show(|endpoint| endpoint.id.clone(), |endpoint| shown(call.hooks(), endpoint))?)
+    ok(&page.show(&cursors, |endpoint| endpoint.id.clone(), |endpoint| shown(call.hooks(), endpoint))?)
 }
 
 pub(super) async fn show(call: Call) -> Answer {

@@ -14,7 +14,6 @@ use super::{
         Schemas, answer, any_object, anything, count, list_of, moment, moment_or_null, named, put, status, text,
         text_or_null,
     },
-    theirs::Place,
 };
 use crate::{
     clock::Timestamp,
@@ -122,15 +121,13 @@ pub(super) async fn list(call: Call) -> Answer {
         since: query.parse("since"),
         until: query.parse("until"),
         limit: query.limit(),
-        before: None,
+        before: query.cursor(&call.cursors()),
         bytes: None,
     };
-    let cursor = query.cursor::<Place>();
     query.done()?;
     call.expect_own(filter.tenant.as_ref())?;
-    let before = call.seq_at(cursor).await?;
-    let page = page(&call, EventFilter { before, ..filter }).await?;
-    ok(&page.show(|row| call.place_of(&row.event), |row| Shown::of(&call, &row.event, row.state))?)
+    let page = page(&call, filter).await?;
+    ok(&page.show(&call.cursors(), |row| row.event.seq, |row| Shown::of(&call, &row.event, row.state))?)
 }
 
 async fn page(call: &Call, filter: EventFilter) -> Result<Page<EventRow>, StoreError> {

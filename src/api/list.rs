@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
+    cursor::Cursors,
     problem::{Kind, Problem},
-    query::cursor,
 };
 use crate::error::StoreError;
 
@@ -73,6 +73,7 @@ impl<T> Page<T> {
     /// Internal: an item cannot be written.
     pub(super) fn show<'a, U: Serialize, P: Display>(
         &'a self,
+        cursors: &Cursors<'_>,
         position: impl Fn(&'a T) -> P,
         mut show: impl FnMut(&'a T) -> U,
     ) -> Result<List, Problem> {
@@ -87,7 +88,7 @@ impl<T> Page<T> {
             last = Some(item);
         }
         let more = self.more || items.len() < self.items.len();
-        let next = last.filter(|_| more).map(|last| cursor(position(last)));
+        let next = last.filter(|_| more).map(|last| cursors.seal(position(last))).transpose()?;
         Ok(List { items, next })
     }
 }
@@ -97,10 +98,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api::cursor;
 
     /// The pages of a list of items of these bytes, by number; `strict` reads leave out what they may.
     async fn pages(limit: usize, weights: &[usize], strict: bool) -> Vec<Vec<usize>> {
         let (mut pages, mut past) = (Vec::new(), None);
+        let key = cursor::tests::key();
+        let cursors = Cursors::of(&key, None, "/v1/events");
         loop {
             let read = async |last: Option<&usize>, most: usize, bytes: usize| {
                 let first = last.copied().or(past).map_or(0, |last| last + 1);
@@ -113,12 +117,12 @@ mod tests {
                 Ok::<Vec<usize>, StoreError>((first..weights.len()).take(most).take_while(fits).collect())
             };
             let page = Page::read(limit, read, |item| weights[*item]).await.unwrap();
-            let shown = page.show(|item| *item, |item| *item).unwrap();
+            let shown = page.show(&cursors, |item| *item, |item| *item).unwrap();
             past = page.items.last().copied();
             assert_eq!(shown.items.len(), page.items.len());
             pages.push(page.items);
             match shown.next {
-                Some(next) => assert_eq!(next, cursor(past.unwrap())),
+                Some(next) => assert_eq!(cursors.open(&next), past),
                 None => return pages,
             }
         }
@@ -145,11 +149,13 @@ mod tests {
     fn what_is_shown_longer_than_it_was_read_is_bounded_too() {
         let text = "x".repeat(PAGE_BYTES / 4);
         let page = Page::of((0..10).collect::<Vec<usize>>(), 9);
-        let shown = page.show(|item| *item, |_| &text).unwrap();
-        assert_eq!((shown.items.len(), shown.next), (3, Some(cursor(2))));
+        let key = cursor::tests::key();
+        let cursors = Cursors::of(&key, None, "/v1/events");
+        let shown = page.show(&cursors, |item| *item, |_| &text).unwrap();
+        assert_eq!((shown.items.len(), cursors.open(&shown.next.unwrap())), (3, Some(2)));
         let long = "x".repeat(PAGE_BYTES * 2);
-        let shown = page.show(|item| *item, |_| &long).unwrap();
-        assert_eq!((shown.items.len(), shown.next), (1, Some(cursor(0))));
+        let shown = page.show(&cursors, |item| *item, |_| &long).unwrap();
+        assert_eq!((shown.items.len(), cursors.open(&shown.next.unwrap())), (1, Some(0)));
     }
 
     proptest! {

@@ -21,14 +21,19 @@ use crate::{
 
 pub(super) async fn list(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
-    let (limit, after) = (query.limit(), query.cursor::<RuleName>());
+    let cursors = call.cursors();
+    let (limit, after) = (query.limit(), query.cursor::<RuleName>(&cursors));
     query.done()?;
     let rules = call.hooks().rules();
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let rules: Vec<_> = rules.range((from, Bound::Unbounded)).take(limit + 1).collect();
     let totals = call.hooks().rule_totals().await?;
     let page = Page::of(rules, limit);
-    ok(&page.show(|(name, _)| name.to_string(), |(name, rule)| show_rule(call.hooks(), name, rule, &totals))?)
+    ok(&page.show(
+        &cursors,
+        |(name, _)| name.to_string(),
+        |(name, rule)| show_rule(call.hooks(), name, rule, &totals),
+    )?)
 }
 
 pub(super) async fn show(call: Call) -> Answer {

@@ -11,7 +11,7 @@ use super::{
     perimeter::Perimeter,
     room::{self, Room},
 };
-use crate::metrics::Metrics;
+use crate::{descriptors, endpoint::TenantScope, metrics::Metrics, quota::Commons};
 
 /// How Hookmill reaches the network: how it agrees on TLS. Made once, since reading the system's certificates takes
 /// milliseconds, and cloned for every arbiter.
@@ -23,6 +23,8 @@ pub struct Network {
     pub(super) names: Names,
     /// For what requests carry.
     pub(super) room: Room,
+    /// Connections that may be open at once, by whose endpoints they are to.
+    pub(super) sockets: Arc<Commons<TenantScope>>,
     /// How long a connection is kept that nobody uses.
     pub(super) keep: Duration,
 }
@@ -56,8 +58,15 @@ impl Network {
     pub fn with_tls(mut tls: ClientConfig) -> Self {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = Arc::new(tls);
-        let (metrics, perimeter, names) = (Arc::default(), Arc::default(), Names::default());
-        Self { tls, metrics, perimeter, names, room: Room::new(room::BYTES, room::PATIENCE), keep: KEEP }
+        Self {
+            tls,
+            metrics: Arc::default(),
+            perimeter: Arc::default(),
+            names: Names::default(),
+            room: Room::new(room::BYTES, room::PATIENCE),
+            sockets: Arc::new(Commons::new(descriptors::for_receivers())),
+            keep: KEEP,
+        }
     }
 
     /// Counts what the guard refuses there.

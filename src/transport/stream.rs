@@ -18,12 +18,12 @@ use std::{
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{clock::Mono, store::Peer};
+use crate::{clock::Mono, quota::Place, store::Peer};
 
 /// A TCP connection until it is closed, and since when nobody uses it.
 #[derive(Debug)]
 pub(super) struct Socket {
-    tcp: RefCell<Option<TcpStream>>,
+    tcp: RefCell<Option<(TcpStream, Place)>>,
     /// `None` while an exchange goes on.
     pub(super) idle_since: Cell<Option<Mono>>,
     /// Whether it stands among those that may be idle.
@@ -129,13 +129,14 @@ impl Used {
 pub(super) struct Stream(Rc<Socket>);
 
 impl Stream {
-    pub(super) fn new(tcp: TcpStream, peer: Peer) -> Self {
-        let tcp = RefCell::new(Some(tcp));
+    /// A connection that holds its place until it is closed.
+    pub(super) fn new(tcp: TcpStream, place: Place, peer: Peer) -> Self {
+        let tcp = RefCell::new(Some((tcp, place)));
         Self(Rc::new(Socket { tcp, idle_since: Cell::default(), listed: Cell::default(), peer }))
     }
 
     fn with<T>(&self, closed: T, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
-        self.0.tcp.borrow_mut().as_mut().map_or(closed, |tcp| poll(Pin::new(tcp)))
+        self.0.tcp.borrow_mut().as_mut().map_or(closed, |(tcp, _)| poll(Pin::new(tcp)))
     }
 }
 
