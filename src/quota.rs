@@ -1,5 +1,7 @@
 //! A bound that many share: bytes in windows, attempts in flight, request bodies being read.
 
+mod fair;
+
 use std::{
     collections::HashMap,
     hash::Hash,
@@ -8,6 +10,8 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
+
+pub use fair::{Fair, Part, Refused};
 
 /// So much in all.
 #[derive(Debug)]

@@ -19,7 +19,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::problem::{Kind, Problem};
-use crate::{pipeline::BodyBounds, quota::Share};
+use crate::{
+    pipeline::{Asker, BodyBounds},
+    quota::{Part, Refused},
+};
 
 /// How long a body may be, by how it begins.
 #[derive(Clone, Copy, Debug)]
@@ -40,26 +43,48 @@ impl Limit {
     }
 }
 
-/// One body's share of what may be in memory; given back when dropped.
+/// Bytes up to which a body is small: large ones leave room for such.
+const SMALL: usize = 256 << 10;
+
+/// One body's part of what may be in memory; given back when dropped.
 #[derive(Debug)]
-struct Place {
-    _count: Share,
-    bytes: Share,
+pub(super) struct Place {
+    _count: Part<Asker>,
+    small: Part<Asker>,
+    large: Part<Asker>,
 }
 
 impl Place {
-    fn enter(bounds: &BodyBounds) -> Result<Self, Problem> {
-        let place = bounds.count.take(1).zip(bounds.bytes.take(0)).map(|(count, bytes)| Self { _count: count, bytes });
-        place.ok_or_else(crowded)
+    /// A place for a body of `asker`'s, without a byte yet.
+    ///
+    /// # Errors
+    /// Quota, Overloaded: too many are being read already.
+    pub(super) fn enter(bounds: &BodyBounds, asker: &Asker) -> Result<Self, Problem> {
+        let count = bounds.count.take(asker, 1).map_err(crowded)?;
+        let [small, large] = [&bounds.small, &bounds.large].map(|bytes| bytes.take_anyway(asker, 0));
+        Ok(Self { _count: count, small, large })
     }
 
     fn grow(&mut self, by: usize) -> Result<(), Problem> {
-        if self.bytes.grow(by) { Ok(()) } else { Err(crowded()) }
+        if self.large.amount() > 0 {
+            return self.large.grow(by).map_err(crowded);
+        }
+        let all = self.small.amount().saturating_add(by);
+        if all <= SMALL && self.small.grow(by).is_ok() {
+            return Ok(());
+        }
+        self.large.grow(all).map_err(crowded)?;
+        self.small.clear();
+        Ok(())
     }
 }
 
-fn crowded() -> Problem {
-    Problem::new(Kind::Overloaded, "too many requests are being read, try again in 1 s").closing()
+fn crowded(why: Refused) -> Problem {
+    match why {
+        Refused::Share => Problem::new(Kind::Quota, "too many requests of yours are being read, try again in 1 s"),
+        Refused::All => Problem::new(Kind::Overloaded, "too many requests are being read, try again in 1 s"),
+    }
+    .closing()
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -107,16 +132,16 @@ impl MessageBody for Holding {
     }
 }
 
-/// Reads the body of `request`. What could not be read stays in `unread`.
+/// Reads the body of `request` into its `place`. What could not be read stays in `unread`.
 ///
 /// # Errors
-/// The problem to answer with: too long, too slow, too many at once, cut off, or compressed.
+/// The problem to answer with: too long, too slow, too much at once, cut off, or compressed.
 pub(super) async fn read(
     request: &HttpRequest,
     unread: &Unread,
     limit: Limit,
     deadline: Duration,
-    bounds: &BodyBounds,
+    place: Place,
 ) -> Result<Body, Problem> {
     refuse_encoding(request)?;
     let longest = limit.array.max(limit.other);
@@ -124,7 +149,6 @@ pub(super) async fn read(
     if announced.is_some_and(|length: u64| length > longest as u64) {
         return Err(too_large(longest));
     }
-    let place = Place::enter(bounds)?;
     let Some(mut payload) = unread.0.take() else {
         return Err(Problem::new(Kind::Internal, "the body was read before"));
     };
@@ -169,7 +193,7 @@ fn refuse_encoding(request: &HttpRequest) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quota::Quota;
+    use crate::quota::Fair;
 
     #[test]
     fn how_a_body_begins_decides_how_long_it_may_be() {
@@ -177,16 +201,58 @@ mod tests {
         assert_eq!((limit.of(b" \n["), limit.of(b"{"), limit.of(b"  ")), (100, 10, 100));
     }
 
+    fn bounds(count: usize, small: usize, large: usize) -> BodyBounds {
+        BodyBounds { count: Fair::new(count), small: Fair::new(small), large: Fair::new(large) }
+    }
+
+    fn tenant(name: &str) -> Asker {
+        Asker::Tenant(name.parse().unwrap())
+    }
+
+    fn kind(refused: Result<impl Sized, Problem>) -> u16 {
+        refused.err().map_or(200, |problem| problem.respond("r").status().as_u16())
+    }
+
     #[test]
     fn bodies_at_once_are_bounded_in_number_and_bytes() {
-        let bounds = BodyBounds { count: Quota::new(2), bytes: Quota::new(10) };
-        let mut first = Place::enter(&bounds).unwrap();
-        let mut second = Place::enter(&bounds).unwrap();
-        assert!(Place::enter(&bounds).is_err());
-        assert!(first.grow(6).is_ok() && second.grow(6).is_err());
-        drop(second);
-        assert!(Place::enter(&bounds).unwrap().grow(4).is_ok());
-        drop(first);
-        assert_eq!((bounds.count.used(), bounds.bytes.used()), (0, 0));
+        let bounds = bounds(4, SMALL * 4, SMALL * 16);
+        let (acme, globex) = (tenant("acme"), tenant("globex"));
+        let mut first = Place::enter(&bounds, &acme).unwrap();
+        let mut second = Place::enter(&bounds, &acme).unwrap();
+        assert_eq!(kind(Place::enter(&bounds, &acme)), 429);
+        assert!(first.grow(SMALL * 5).is_ok() && first.grow(SMALL).is_ok());
+        assert_eq!(kind(second.grow(SMALL * 3)), 429, "half of all are its own");
+        let mut others = Place::enter(&bounds, &globex).unwrap();
+        assert_eq!(kind(others.grow(SMALL * 6)), 503);
+        assert!(others.grow(SMALL * 5).is_ok());
+        drop((first, second, others));
+        assert_eq!((bounds.count.used(), bounds.small.used(), bounds.large.used()), (0, 0, 0));
+    }
+
+    #[test]
+    fn however_many_large_ones_there_are_small_ones_have_room() {
+        let bounds = bounds(100, SMALL * 64, SMALL * 16);
+        let names: Vec<_> = (0..6).map(|n| tenant(&format!("t{n}"))).collect();
+        let mut places = Vec::new();
+        for asker in &names {
+            // As much as it can have.
+            let mut place = Place::enter(&bounds, asker).unwrap();
+            place.grow(SMALL).unwrap();
+            while place.grow(SMALL / 8).is_ok() {}
+            places.push(place);
+        }
+        let mut small = Place::enter(&bounds, &tenant("other")).unwrap();
+        assert_eq!(kind(small.grow(SMALL)), 200);
+        assert!(small.grow(1).is_err(), "it is a large one now");
+    }
+
+    #[test]
+    fn a_body_that_becomes_large_leaves_the_room_of_small_ones() {
+        let bounds = bounds(4, SMALL * 8, SMALL * 8);
+        let mut place = Place::enter(&bounds, &Asker::Operator).unwrap();
+        place.grow(SMALL).unwrap();
+        assert_eq!((bounds.small.used(), bounds.large.used()), (SMALL, 0));
+        place.grow(1).unwrap();
+        assert_eq!((bounds.small.used(), bounds.large.used()), (0, SMALL + 1));
     }
 }

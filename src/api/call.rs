@@ -14,8 +14,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Shared,
-    body::{self, Body, Limit, Unread},
+    Shared, answers,
+    body::{self, Body, Limit, Place, Unread},
     headers, json,
     problem::{Kind, Problem},
     rights::{Need, Rights},
@@ -64,16 +64,33 @@ where
     let request_id = request_id(&request, &shared.hooks);
     let unread = Unread::new(payload);
     let answer = match shared.admit(&request, expected.need) {
-        Ok(rights) => {
-            let (waited, tenant) = (expected.waited || request.method().is_safe(), rights.tenant.clone());
-            let handling = handler(Call { request, unread: unread.clone(), shared, rights });
-            run(waited, on_behalf_of(tenant, handling)).await
-        }
+        Ok(rights) => admitted(request, unread.clone(), shared, expected, (rights, handler)).await,
         Err(problem) => Err(problem),
     };
     let mut response = answer.unwrap_or_else(|problem| problem.respond(&request_id));
     headers::complete(response.headers_mut(), &request_id);
     unread.keep_with(response)
+}
+
+async fn admitted<F, Fut>(
+    request: HttpRequest,
+    unread: Unread,
+    shared: Arc<Shared>,
+    expected: Expected,
+    (rights, handler): (Rights, F),
+) -> Answer
+where
+    F: FnOnce(Call) -> Fut,
+    Fut: Future<Output = Answer> + 'static,
+{
+    let (changes, tenant, asker) = (!request.method().is_safe(), rights.tenant.clone(), rights.asker(expected.need));
+    let answers = shared.hooks.0.answers.clone();
+    if changes {
+        answers::expect_room(&answers, &asker)?;
+    }
+    let handling = handler(Call { request, unread, shared, rights });
+    let response = run(expected.waited || !changes, on_behalf_of(tenant, handling)).await?;
+    answers::hold(response, &answers, &asker, changes)
 }
 
 /// A call that changes something goes on when its client hangs up: what is stored and what is in force must agree.
@@ -141,7 +158,8 @@ impl Call {
     /// # Errors
     /// The problem to answer with.
     pub(super) async fn body_of_any_type(&self, limit: Limit) -> Result<Body, Problem> {
-        body::read(&self.request, &self.unread, limit, self.shared.read_deadline, &self.shared.hooks.0.bodies).await
+        let place = Place::enter(&self.hooks().0.bodies, &self.rights.asker(Need::Token))?;
+        body::read(&self.request, &self.unread, limit, self.shared.read_deadline, place).await
     }
 
     /// A body that configures something.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     body::Limit,
     call::{Answer, Call, json, located, ok},
-    list::List,
+    list::Page,
     problem::Problem,
     query::Query,
     schema::{Schemas, answer, any_object, list_of, object, text, text_or_null},
@@ -23,7 +23,7 @@ pub(super) async fn list(call: Call) -> Answer {
     query.done()?;
     let mut chains = call.hooks().chain_list();
     chains.retain(|chain| after.as_ref().is_none_or(|after| chain.name() > after));
-    ok(&List::of(&cursors, chains, limit, |chain| chain.name().clone())?.map(|chain| shown(&chain)))
+    ok(&Page::of(chains, limit).show(&cursors, |chain| chain.name().clone(), |chain| shown(chain))?)
 }
 
 pub(super) async fn show(call: Call) -> Answer {

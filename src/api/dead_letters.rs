@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::{
     call::{Answer, Call, json, ok},
     events,
-    list::List,
+    list::Page,
     problem::Problem,
     query::Query,
     schema::{Schemas, answer, anything, count, list_of, moment, moment_or_null, status, text, text_or_null},
@@ -80,8 +80,7 @@ pub(super) async fn list(call: Call) -> Answer {
     query.done()?;
     call.expect_own(filter.selection.tenant.as_ref())?;
     let rows = call.hooks().store().dead_letters(filter).await?;
-    let List { items, next } = List::of(&cursors, rows, limit, |row| row.id)?;
-    ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
+    ok(&Page::of(rows, limit).show(&cursors, |row| row.id, |row| shown(&call, row))?)
 }
 
 pub(super) async fn show(call: Call) -> Answer {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     call::{Answer, Call, ok},
     events::{self, Delivery},
-    list::List,
+    list::Page,
     query::Query,
     schema::{
         Schemas, answer, count, given, id, list_of, moment, moment_or_null, or_null, selects, status, text,
@@ -76,8 +76,7 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
     let (within, before) = (call.tenant().cloned(), before.map(|id| (id.seq, id.run)));
     let filter = DeliveryFilter { endpoint: endpoint.key, state, within, before, limit: limit + 1 };
     let rows = call.hooks().store().deliveries(filter).await?;
-    let List { items, next } = List::of(&cursors, rows, limit, |row| row.delivery.id)?;
-    ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
+    ok(&Page::of(rows, limit).show(&cursors, |row| row.delivery.id, |row| shown(&call, row))?)
 }
 
 fn shown<'a>(call: &Call, row: &'a ListedDelivery) -> Shown<'a> {

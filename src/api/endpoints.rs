@@ -13,7 +13,7 @@ use super::{
     body::Limit,
     call::{Answer, Call, json, located, ok},
     health::{dead_letter_totals, delivery_totals},
-    list::List,
+    list::Page,
     problem::{Kind, Problem},
     query::Query,
     schema::{
@@ -40,8 +40,8 @@ pub(super) async fn list(call: Call) -> Answer {
     query.done()?;
     let mut endpoints = call.endpoints();
     endpoints.retain(|endpoint| after.as_ref().is_none_or(|after| endpoint.id > *after));
-    let page = List::of(&cursors, endpoints, limit, |endpoint| endpoint.id.clone())?;
-    ok(&page.map(|endpoint| shown(call.hooks(), &endpoint)))
+    let page = Page::of(endpoints, limit);
+    ok(&page.show(&cursors, |endpoint| endpoint.id.clone(), |endpoint| shown(call.hooks(), endpoint))?)
 }
 
 pub(super) async fn show(call: Call) -> Answer {

@@ -7,7 +7,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     call::{Answer, Call, ok},
-    list::List,
+    list::Page,
     problem::Problem,
     query::Query,
     schema::{
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    error::StoreError,
     event::{Accepted, EventId, Tenant, Topic},
     store::{DeliveryRow, DeliveryState, EventDetail, EventFilter, EventRow, EventState},
 };
@@ -121,19 +122,20 @@ pub(super) async fn list(call: Call) -> Answer {
         until: query.parse("until"),
         limit: query.limit(),
         before: query.cursor(&call.cursors()),
+        bytes: None,
     };
     query.done()?;
     call.expect_own(filter.tenant.as_ref())?;
-    let List { items, next } = page(&call, filter).await?;
-    ok(&List { items: items.iter().map(|row| Shown::of(&call, &row.event, row.state)).collect(), next })
+    let page = page(&call, filter).await?;
+    ok(&page.show(&call.cursors(), |row| row.event.seq, |row| Shown::of(&call, &row.event, row.state))?)
 }
 
-async fn page(call: &Call, filter: EventFilter) -> Result<List<EventRow>, Problem> {
-    let read = async |last: Option<&EventRow>, limit: usize| {
+async fn page(call: &Call, filter: EventFilter) -> Result<Page<EventRow>, StoreError> {
+    let read = async |last: Option<&EventRow>, limit: usize, bytes: usize| {
         let before = last.map(|row| row.event.seq).or(filter.before);
-        call.hooks().store().events(EventFilter { before, limit, ..filter.clone() }).await
+        call.hooks().store().events(EventFilter { before, limit, bytes: Some(bytes), ..filter.clone() }).await
     };
-    List::read(&call.cursors(), filter.limit, read, |row| row.event.weight(), |row| row.event.seq).await
+    Page::read(filter.limit, read, |row| row.event.weight()).await
 }
 
 /// The event that the path names, of the tenant that the query names.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     call::{Answer, Call, ok},
     events::find_of,
-    list::List,
+    list::Page,
     query::Query,
     schema::{Schemas, answer, count, list_of, moment, status, text, text_or_null},
 };
@@ -39,11 +39,11 @@ async fn page(
     read: impl Fn(AttemptPage) -> Reply<Vec<AttemptRow>>,
 ) -> Answer {
     let within = call.tenant().cloned();
-    let read = async |last: Option<&AttemptRow>, limit: usize| {
+    let read = async |last: Option<&AttemptRow>, limit: usize, _| {
         read(AttemptPage { within: within.clone(), past: last.map(AttemptRow::place).or(cursor), limit }).await
     };
-    let page = List::read(&call.cursors(), limit, read, AttemptRow::weight, AttemptRow::place).await?;
-    ok(&page.map(|attempt| show(call, &attempt)))
+    let page = Page::read(limit, read, AttemptRow::weight).await?;
+    ok(&page.show(&call.cursors(), AttemptRow::place, |attempt| show(call, attempt))?)
 }
 
 fn show(call: &Call, attempt: &AttemptRow) -> Value {

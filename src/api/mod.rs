@@ -2,6 +2,7 @@
 //! RFC 9457 problem.
 
 mod access;
+mod answers;
 mod audit;
 mod body;
 mod call;

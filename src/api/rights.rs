@@ -3,6 +3,7 @@
 use super::problem::{Kind, Problem};
 use crate::{
     event::Tenant,
+    pipeline::Asker,
     store::{Scope, Scopes},
 };
 
@@ -30,6 +31,15 @@ pub(super) enum Need {
 }
 
 impl Rights {
+    /// With whom the caller shares, where this was needed.
+    pub(super) fn asker(&self, need: Need) -> Asker {
+        match &self.tenant {
+            Some(tenant) => Asker::Tenant(tenant.clone()),
+            None if need == Need::Nothing => Asker::Anybody,
+            None => Asker::Operator,
+        }
+    }
+
     /// Everything.
     pub(super) fn all() -> Self {
         Self { scopes: Scopes::all(), tenant: None }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     call::{Answer, Call, json, located, ok},
-    list::List,
+    list::Page,
     problem::Problem,
     query::Query,
     schema::{Schemas, answer, count, duration, list_of, object, or_null, text, topics},
@@ -28,8 +28,12 @@ pub(super) async fn list(call: Call) -> Answer {
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let rules: Vec<_> = rules.range((from, Bound::Unbounded)).take(limit + 1).collect();
     let totals = call.hooks().rule_totals().await?;
-    let show = |(name, rule): (&RuleName, &Rule)| show_rule(call.hooks(), name, rule, &totals);
-    ok(&List::of(&cursors, rules, limit, |(name, _)| name.to_string())?.map(show))
+    let page = Page::of(rules, limit);
+    ok(&page.show(
+        &cursors,
+        |(name, _)| name.to_string(),
+        |(name, rule)| show_rule(call.hooks(), name, rule, &totals),
+    )?)
 }
 
 pub(super) async fn show(call: Call) -> Answer {

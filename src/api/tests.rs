@@ -12,6 +12,7 @@ mod guarding;
 mod isolation;
 mod jobs;
 mod limits;
+mod memory;
 mod metrics;
 mod openapi;
 mod own_replays;

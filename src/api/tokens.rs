@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     call::{Answer, Call, json, located, ok},
-    list::List,
+    list::Page,
     query::Query,
     schema::{Schemas, duration, id, list_of, moment, moment_or_null, object, or_null, printed, put, text_or_null},
 };
@@ -21,7 +21,7 @@ pub(super) async fn list(call: Call) -> Answer {
     query.done()?;
     let mut tokens = call.hooks().tokens();
     tokens.retain(|token| after.as_ref().is_none_or(|after| token.id > *after));
-    ok(&List::of(&cursors, tokens, limit, |token| token.id.clone())?.map(|token| shown(&call, &token)))
+    ok(&Page::of(tokens, limit).show(&cursors, |token| token.id.clone(), |token| shown(&call, token))?)
 }
 
 pub(super) async fn create(call: Call) -> Answer {

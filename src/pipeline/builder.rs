@@ -19,7 +19,9 @@ use tracing::warn;
 use url::Url;
 
 use super::{
-    BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError, death,
+    Asker, BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError,
+    asker::ANSWER_BYTES,
+    death,
     declared::DeclaredEndpoint,
     enrich::{self, Enricher, Hook},
     found::{Own, endpoints, known, recover, rules, stored_chains},
@@ -38,7 +40,7 @@ use crate::{
     hub::{Hub, Publish},
     intake::Intake,
     metrics::Metrics,
-    quota::{Commons, Quota},
+    quota::{Commons, Fair, Quota},
     store::{Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Perimeter, Transport, TransportFactory, guard::Allowed, routed},
 };
@@ -51,9 +53,6 @@ const INTAKE_EVENTS: usize = 10_000;
 const INTAKE_BYTES: usize = 64 << 20;
 /// Bytes of events in the windows of all endpoints.
 const WINDOW_BYTES: usize = 64 << 20;
-/// Request bodies being read or worked on at once, and their bytes.
-const BODIES: usize = 1024;
-const BODY_BYTES: usize = 256 << 20;
 /// Invocations of chains at once.
 const INVOCATIONS: usize = 1024;
 /// Bytes of payloads and answers that they may hold.
@@ -86,6 +85,8 @@ pub struct Builder {
     secret_keys: super::sealing::Given,
     pub(super) enrich: Vec<(String, Hook)>,
     pub(super) enrich_limit: Duration,
+    pub(crate) bodies: BodyBounds,
+    pub(crate) answers: Fair<Asker>,
 }
 
 enum Place {
@@ -119,6 +120,8 @@ impl Default for Builder {
             secret_keys: super::sealing::Given::default(),
             enrich: Vec::new(),
             enrich_limit: enrich::LIMIT,
+            bodies: BodyBounds::default(),
+            answers: Fair::new(ANSWER_BYTES),
         }
     }
 }
@@ -397,7 +400,8 @@ impl Builder {
             enricher,
             keyring,
             listeners: Listeners::default(),
-            bodies: BodyBounds { count: Quota::new(BODIES), bytes: Quota::new(BODY_BYTES) },
+            bodies: self.bodies,
+            answers: self.answers,
             arbiter: Arbiter::current(),
             system,
         };

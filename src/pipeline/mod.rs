@@ -1,6 +1,7 @@
 //! The handle of a running Hookmill: publish, manage, look, shut down.
 
 mod apply;
+mod asker;
 mod audit;
 mod builder;
 mod cancel;
@@ -60,12 +61,13 @@ use crate::{
     hub::{self, Hub},
     intake::Intake,
     metrics::Metrics,
-    quota::Quota,
+    quota::{Fair, Quota},
     store::{Store, Totals},
     transport::Perimeter,
 };
 
 pub use apply::Applied;
+pub(crate) use asker::{Asker, BodyBounds};
 pub use audit::{Audit, DeadEntry, Webhook, WebhookState};
 pub use builder::Builder;
 #[cfg(feature = "cli")]
@@ -147,18 +149,13 @@ pub(crate) struct Inner {
     /// Request bodies in memory, over every mounted API.
     #[cfg_attr(not(feature = "api"), expect(dead_code, reason = "only the API reads bodies"))]
     pub(crate) bodies: BodyBounds,
+    /// Answers that are being read, over every mounted API.
+    #[cfg_attr(not(feature = "api"), expect(dead_code, reason = "only the API answers"))]
+    pub(crate) answers: Fair<Asker>,
     /// Where the pipeline lives.
     pub(crate) arbiter: ArbiterHandle,
     /// Its threads, when they are its own.
     pub(crate) system: Option<System>,
-}
-
-/// Bounds on the request bodies that are being read, over every mounted API.
-#[cfg_attr(not(feature = "api"), expect(dead_code, reason = "only the API reads bodies"))]
-#[derive(Debug)]
-pub(crate) struct BodyBounds {
-    pub(crate) count: Arc<Quota>,
-    pub(crate) bytes: Arc<Quota>,
 }
 
 /// What a shutdown came to.

@@ -47,6 +47,7 @@ macro_rules! contract {
             retry_pages_follow_each_other,
             strict_pages_hold_all,
             pages_are_bounded_by_bytes,
+            lists_of_events_are_bounded_by_bytes,
             an_event_shows_its_deliveries,
             attempts_of_an_event_oldest_first,
             responses_are_kept_for_failures_only,

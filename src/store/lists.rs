@@ -67,6 +67,8 @@ pub struct EventFilter {
     pub before: Option<u64>,
     /// At most this many.
     pub limit: usize,
+    /// None after that with which there are so many bytes of them, as they are in memory.
+    pub bytes: Option<usize>,
 }
 
 /// An event in a list.

@@ -38,6 +38,11 @@ impl Rendered {
     fn json(body: impl Into<Bytes>) -> Self {
         Self { content_type: JSON.into(), headers: Vec::new(), body: body.into() }
     }
+
+    /// Bytes that it takes in memory, roughly.
+    pub(super) fn weight(&self) -> usize {
+        self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() + self.body.len()
+    }
 }
 
 /// Writes what one request carries: the event, or where the endpoint has batches an array of what [`render`] makes of each
@@ -72,7 +77,8 @@ pub fn render(event: &Accepted, settings: &Settings) -> Result<Rendered, Failure
         Format::Map(part) => {
             let view = if is_told_seq(settings) { View::of(event) } else { View::without_seq(event) };
             let body = map::write(part, view, &settings.metadata);
-            body.map(Rendered::json).map_err(|map::TooLong| {
+            // Without the room it grew by: the body is held as long as the exchange goes on.
+            body.map(|body| Rendered::json(body.into_boxed_str().into_boxed_bytes())).map_err(|map::TooLong| {
                 let detail = format!("the endpoint's format makes more than {MAX_BODY_BYTES} bytes of this event");
                 Failure::new(FailureKind::Unrenderable, detail)
             })

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     endpoint::{TenantScope, policy::Guard},
     metrics::Metrics,
-    quota::Portion,
+    quota::Fair,
 };
 
 /// The longest a connection may take, over all addresses of a name.
@@ -56,8 +56,8 @@ pub(super) struct Dialer {
     pub(super) names: Names,
     pub(super) perimeter: Arc<Perimeter>,
     pub(super) metrics: Arc<Metrics>,
-    /// Connections of that tenant that may be open.
-    pub(super) sockets: Portion,
+    /// Connections that may be open.
+    pub(super) sockets: Fair<TenantScope>,
     /// Closes one that nobody uses, if there is one.
     pub(super) make_room: Rc<dyn Fn() -> bool>,
 }
@@ -101,7 +101,7 @@ async fn dial_once(uri: &Uri, port: u16, dialer: &Dialer) -> Result<Connection<U
         dialer.judge(host, *address)?;
     }
     let full = || Failure::new(FailureKind::Shortage, "as many connections are open as may be");
-    let place = dialer.sockets.take(0).ok_or_else(full)?;
+    let place = dialer.sockets.take(&dialer.tenant, 1).map_err(|_| full())?;
     let tcp = connect(addresses).await.map_err(|(failure, tried)| {
         let peer = tried.map(|address| dialer.perimeter.peer(address, None));
         Failure { peer, ..failure }

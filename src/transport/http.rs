@@ -15,7 +15,13 @@ use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Answer, Attempt, Failure, FailureKind, Network, Peer, Response, Transport, retry_after, stream::Used};
+use super::{
+    Answer, Attempt, Failure, FailureKind, Network, Peer, Response, Transport,
+    body::{self, Rendered},
+    retry_after,
+    room::Held,
+    stream::Used,
+};
 use pools::Pools;
 
 /// Longest `Content-Type` that is kept, in bytes.
@@ -25,6 +31,9 @@ const LONGEST_CONTENT_TYPE: usize = 256;
 ///
 /// - One deadline, the endpoint's `timeout`, lies over the whole exchange: resolve, connect, TLS, head and body. When it has
 ///   passed, or the future is dropped, the connection is closed and nothing more is sent.
+/// - What it carries takes room in memory, which exchanges share by whose endpoints they are: 256 MiB for all that are made over one
+///   [`Network`], half of it for one owner. Where there is none it is waited for up to 5 seconds, before the deadline runs; then it is
+///   a [`FailureKind::Shortage`]. Nothing is kept rendered meanwhile.
 /// - Only addresses that the endpoint's guard allows are connected to, whatever its URL says and its name resolves to.
 /// - Redirects are answers like others. Bodies are not decompressed.
 /// - Connections are kept for the next request of the same tenant to the same host under the same guard for up to 15 seconds,
@@ -66,11 +75,12 @@ impl Transport for HttpTransport {
         async move {
             let used = Used::default();
             let late = || Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"));
-            let exchange = async {
-                judge_scheme(pools.network(), &attempt)?;
-                exchange(&pool.client(), &attempt, &used).await
+            let exchange = async |rendered| exchange(&pool.client(), &attempt, rendered, &used).await;
+            let answer = match rendered(pools.network(), &attempt).await {
+                // Held until the exchange has ended, whichever way.
+                Ok((rendered, _held)) => timeout(limit, used.watch(exchange(rendered))).await,
+                Err(failure) => Ok(Err(failure)),
             };
-            let answer = timeout(limit, used.watch(exchange)).await;
             if let Some(socket) = used.socket() {
                 pools.keep(&socket, &pool);
             }
@@ -92,8 +102,27 @@ fn of_peer(answer: Result<Response, Failure>, peer: Option<Peer>) -> Answer {
     }
 }
 
-async fn exchange(client: &Client, attempt: &Attempt, used: &Used) -> Result<Response, Failure> {
-    let (request, body) = request::build(client, attempt)?;
+/// What an attempt carries, and the room for it. What there is no room for is not kept, but written again once there is.
+async fn rendered(network: &Network, attempt: &Attempt) -> Result<(Rendered, Held), Failure> {
+    judge_scheme(network, attempt)?;
+    let Attempt { events, endpoint, .. } = attempt;
+    let (room, owner) = (&network.room, &endpoint.settings.tenant);
+    let rendered = body::render_all(events, &endpoint.settings)?;
+    let weight = rendered.weight();
+    if let Some(held) = room.try_take(owner, weight) {
+        return Ok((rendered, held));
+    }
+    drop(rendered);
+    let held = room.wait(owner, weight).await.ok_or_else(|| no_room(weight))?;
+    Ok((body::render_all(events, &endpoint.settings)?, held))
+}
+
+fn no_room(bytes: usize) -> Failure {
+    Failure::new(FailureKind::Shortage, format!("no room in memory for the {bytes} bytes of the request"))
+}
+
+async fn exchange(client: &Client, attempt: &Attempt, rendered: Rendered, used: &Used) -> Result<Response, Failure> {
+    let (request, body) = request::build(client, attempt, rendered)?;
     let head = request.send_body(body).await.map_err(failure)?;
     used.has_head(attempt.keep);
     let status = head.status().as_u16();

@@ -12,6 +12,7 @@ mod names;
 mod network;
 mod perimeter;
 pub(crate) mod retry_after;
+mod room;
 mod routed;
 pub mod signature;
 mod stream;
@@ -176,8 +177,8 @@ pub enum FailureKind {
     File,
     /// Our own code failed: a transport that panicked.
     Internal,
-    /// This machine had no descriptor or memory left for a connection; nothing was sent. It uses no attempt, and is nothing
-    /// against the receiver.
+    /// This machine had no descriptor or memory left for a connection, or there was no room for what the request carries; nothing
+    /// was sent. It uses no attempt, and is nothing against the receiver.
     Shortage,
     /// The endpoint's format cannot write this event; nothing was sent. Not retried, and nothing against the receiver.
     Unrenderable,
@@ -185,7 +186,7 @@ pub enum FailureKind {
 
 /// Carries attempts. One lives on each delivery arbiter and serves all its endpoints.
 ///
-/// A transport ends every exchange within the endpoint's `timeout`, reads at most [`Attempt::keep`] bytes of an answer, follows
+/// A transport ends every exchange within the endpoint's `timeout`, which runs once there is room for what it carries, reads at most [`Attempt::keep`] bytes of an answer, follows
 /// no redirect, and sends nothing after its future has been dropped.
 pub trait Transport: 'static {
     /// Makes one attempt.

@@ -6,8 +6,12 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tracing::warn;
 
-use super::{names::Names, perimeter::Perimeter};
-use crate::{descriptors, endpoint::TenantScope, metrics::Metrics, quota::Commons};
+use super::{
+    names::Names,
+    perimeter::Perimeter,
+    room::{self, Room},
+};
+use crate::{descriptors, endpoint::TenantScope, metrics::Metrics, quota::Fair};
 
 /// How Hookmill reaches the network: how it agrees on TLS. Made once, since reading the system's certificates takes
 /// milliseconds, and cloned for every arbiter.
@@ -17,8 +21,10 @@ pub struct Network {
     pub(super) metrics: Arc<Metrics>,
     pub(super) perimeter: Arc<Perimeter>,
     pub(super) names: Names,
+    /// For what requests carry.
+    pub(super) room: Room,
     /// Connections that may be open at once, by whose endpoints they are to.
-    pub(super) sockets: Arc<Commons<TenantScope>>,
+    pub(super) sockets: Fair<TenantScope>,
     /// How long a connection is kept that nobody uses.
     pub(super) keep: Duration,
 }
@@ -57,7 +63,8 @@ impl Network {
             metrics: Arc::default(),
             perimeter: Arc::default(),
             names: Names::default(),
-            sockets: Arc::new(Commons::new(descriptors::for_receivers())),
+            room: Room::new(room::BYTES, room::PATIENCE),
+            sockets: Fair::new(descriptors::for_receivers()),
             keep: KEEP,
         }
     }

@@ -19,12 +19,12 @@ use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Failure;
-use crate::{clock::Mono, quota::Place, store::Peer};
+use crate::{clock::Mono, endpoint::TenantScope, quota::Part, store::Peer};
 
 /// A TCP connection until it is closed, and since when nobody uses it.
 #[derive(Debug)]
 pub(super) struct Socket {
-    tcp: RefCell<Option<(TcpStream, Place)>>,
+    tcp: RefCell<Option<(TcpStream, Part<TenantScope>)>>,
     /// `None` while an exchange goes on.
     pub(super) idle_since: Cell<Option<Mono>>,
     /// Whether it stands among those that may be idle.
@@ -144,7 +144,7 @@ pub(super) struct Stream(Rc<Socket>);
 
 impl Stream {
     /// A connection that holds its place until it is closed.
-    pub(super) fn new(tcp: TcpStream, place: Place, peer: Peer) -> Self {
+    pub(super) fn new(tcp: TcpStream, place: Part<TenantScope>, peer: Peer) -> Self {
         let tcp = RefCell::new(Some((tcp, place)));
         Self(Rc::new(Socket { tcp, idle_since: Cell::default(), listed: Cell::default(), peer }))
     }

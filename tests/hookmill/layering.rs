@@ -66,6 +66,7 @@ const PURE: &[&str] = &[
     "metrics",
     "pipeline/jobs/throttle.rs",
     "quota.rs",
+    "quota",
     "store/flights.rs",
     "store/jobs.rs",
     "store/ledger.rs",

@@ -65,6 +65,19 @@ pub(in crate::store) fn pages_are_bounded_by_bytes(bench: &Bench) {
     }
 }
 
+pub(in crate::store) fn lists_of_events_are_bounded_by_bytes(bench: &Bench) {
+    let weight = bench.routed("a", &[]).weight();
+    bench.routed("b", &[]);
+    bench.routed("c", &[]);
+    for (bytes, rows) in
+        [(0, 0), (1, 1), (weight, 1), (weight + 1, 2), (2 * weight, 2), (3 * weight, 3), (9 * weight, 3)]
+    {
+        let filter = EventFilter { limit: 9, bytes: Some(bytes), ..EventFilter::default() };
+        let seqs: Vec<_> = get(bench.store.events(filter)).iter().map(|row| row.event.seq).collect();
+        assert_eq!(seqs, [3, 2, 1][..rows], "{bytes} bytes");
+    }
+}
+
 pub(in crate::store) fn an_event_shows_its_deliveries(bench: &Bench) {
     let (one, two) = (bench.endpoint("one"), bench.endpoint("two"));
     let event = bench.routed("a", &[two, one]);

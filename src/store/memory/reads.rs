@@ -43,7 +43,15 @@ impl State {
     pub(super) fn events(&self, filter: &EventFilter) -> Vec<EventRow> {
         let page = self.events.range(..filter.before.unwrap_or(u64::MAX)).rev().map(|(_, kept)| kept);
         let row = |kept: &Kept| EventRow { event: Arc::clone(&kept.event), state: kept.state };
-        page.filter(|kept| self.is_listed(kept, filter)).take(filter.limit).map(row).collect()
+        let mut left = filter.bytes.unwrap_or(usize::MAX);
+        // With the one that takes the last of them.
+        let fits = |kept: &&Kept| {
+            let fits = left > 0;
+            left = left.saturating_sub(kept.event.weight());
+            fits
+        };
+        let listed = page.filter(|kept| self.is_listed(kept, filter)).take(filter.limit);
+        listed.take_while(fits).map(row).collect()
     }
 
     fn is_listed(&self, kept: &Kept, filter: &EventFilter) -> bool {

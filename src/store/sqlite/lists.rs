@@ -129,7 +129,17 @@ pub(super) fn events(db: &Connection, filter: &EventFilter) -> Sql<Vec<EventRow>
     let rows = select.query_map(used.as_slice(), |row| {
         Ok(EventRow { event: accepted(row)?, state: event_state(row.get(AFTER_EVENT)?) })
     })?;
-    rows.collect()
+    let mut page = Vec::new();
+    let mut left = filter.bytes.unwrap_or(usize::MAX);
+    for row in rows {
+        if left == 0 {
+            break;
+        }
+        let row: EventRow = row?;
+        left = left.saturating_sub(row.event.weight());
+        page.push(row);
+    }
+    Ok(page)
 }
 
 pub(super) fn event(db: &Connection, tenant: Option<&Tenant>, id: &EventId) -> Sql<Option<EventDetail>> {

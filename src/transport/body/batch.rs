@@ -29,5 +29,5 @@ pub(super) fn render(events: &[Arc<Accepted>], settings: &Settings) -> Result<Re
     }
     body.push(b']');
     let content_type = if settings.format == Format::CloudEvents { CLOUDEVENTS } else { JSON };
-    Ok(Rendered { content_type: content_type.into(), headers: Vec::new(), body: body.into() })
+    Ok(Rendered { content_type: content_type.into(), headers: Vec::new(), body: body.into_boxed_slice().into() })
 }

@@ -123,7 +123,7 @@ fn client(network: &Network, of: &Weak<Pools>, Sharers { guard, tenant }: &Share
             names,
             perimeter,
             metrics: Arc::clone(&network.metrics),
-            sockets: network.sockets.portion(tenant),
+            sockets: network.sockets.clone(),
             make_room: Rc::new(move || pools.upgrade().is_some_and(|pools| pools.make_room())),
         })
         .rustls_0_23(network.tls.clone())

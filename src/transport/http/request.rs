@@ -13,26 +13,21 @@ use url::{Position, Url};
 
 use crate::{
     endpoint::{Auth, HeaderPrefix, Signing, settings::is_reserved},
-    transport::{
-        Attempt, Failure, FailureKind,
-        body::{self, Rendered},
-        signature,
-    },
+    transport::{Attempt, Failure, FailureKind, body::Rendered, signature},
 };
 
 const USER_AGENT: &str = concat!("hookmill/", env!("CARGO_PKG_VERSION"));
 
-/// The request of an attempt and its body. Of headers with the same name, the last in this order is sent: content type,
+/// The request of an attempt that carries `rendered`, and its body. Of headers with the same name, the last in this order is sent: content type,
 /// the endpoint's own, the format's, credentials, the count of a batch, signature.
 ///
 /// # Errors
-/// As for [`body::render_all`]; [`FailureKind::Internal`] when the settings hold what HTTP cannot carry, which no validated
-/// ones do.
-pub(super) fn build(client: &Client, attempt: &Attempt) -> Result<(ClientRequest, Bytes), Failure> {
+/// [`FailureKind::Internal`] when the settings hold what HTTP cannot carry, which no validated ones do.
+pub(super) fn build(client: &Client, attempt: &Attempt, rendered: Rendered) -> Result<(ClientRequest, Bytes), Failure> {
     let settings = &attempt.endpoint.settings;
     let method = Method::from_bytes(settings.method.as_bytes()).map_err(|_| internal("method"))?;
     let url = settings.target.url().ok_or_else(|| internal("target"))?;
-    let Rendered { content_type, headers: of_format, body } = body::render_all(&attempt.events, settings)?;
+    let Rendered { content_type, headers: of_format, body } = rendered;
     let mut request = client.request(method, url.as_str()).no_decompress();
     let headers = request.headers_mut();
     set(headers, "host", authority(url))?;

@@ -5,6 +5,7 @@ mod batches;
 mod connections;
 mod guarded;
 mod hostile;
+mod room;
 mod server;
 mod tls;
 

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{server::Server, *};
-use crate::{quota::Commons, transport::peer_of};
+use crate::{quota::Fair, transport::peer_of};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -142,7 +142,7 @@ fn an_answer_that_comes_when_the_next_request_was_written_is_never_anothers() {
 }
 
 fn with_sockets(places: usize) -> HttpTransport {
-    HttpTransport::new(&Network { sockets: Arc::new(Commons::new(places)), ..DISTRUST.clone() })
+    HttpTransport::new(&Network { sockets: Fair::new(places), ..DISTRUST.clone() })
 }
 
 #[test]
