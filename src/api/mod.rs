@@ -51,6 +51,7 @@ use crate::{Hookmill, store::Scopes};
 pub use access::Access;
 use access::Refusal;
 use denials::{Denials, Denied};
+pub(crate) use denials::{Lines, excerpt};
 pub(crate) use problem::{Kind, Problem};
 use rights::{Need, Rights};
 pub use token::{AdminToken, admin_token};
@@ -95,7 +96,7 @@ impl Shared {
         drop(denials);
         if let Some(unlogged) = log {
             let peer = peer.map(|peer| peer.to_string());
-            let (method, path) = (request.method(), request.path());
+            let (method, path) = (excerpt(request.method().as_str()), excerpt(request.path()));
             warn!(event = "auth.denied", %method, path, peer, wrong = refusal.wrong, unlogged, "call refused");
         }
         retry_after.map_or_else(|| Problem::new(Kind::Unauthorized, refusal.why), Problem::too_many_tries)

@@ -134,3 +134,23 @@ fn a_server_whose_standard_output_nobody_reads_serves() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn strangers_get_few_and_short_lines_whatever_host_or_path_they_name() {
+    let home = Home::new();
+    let mut server = home.serve();
+    let long = "h".repeat(50_000);
+    for n in 0..30 {
+        let path = if n == 0 { "" } else { "x" };
+        let request = format!("GET /v1/{path}{long} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        exchange(&server.addr, request.as_bytes());
+        let request = format!("GET / HTTP/1.1\r\nhost: {long}\r\nconnection: close\r\n\r\n");
+        assert_eq!(statuses(&exchange(&server.addr, request.as_bytes())), [421]);
+    }
+    server.process().terminate();
+    assert!(server.process().ended().success());
+    let log = server.process().log();
+    assert_eq!([log.matches("host.denied").count(), log.matches("auth.denied").count()], [20, 20]);
+    let longest = log.lines().map(str::len).max().unwrap();
+    assert!(longest < 1000, "{longest}");
+}
