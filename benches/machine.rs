@@ -27,7 +27,7 @@ use hookmill::{
         EndpointKey, State, TenantScope,
         policy::{Policy, Retry},
     },
-    quota::Quota,
+    quota::{Commons, Quota},
     store::{BreakerRecord, Next, Settlement},
     transport::{Answer, Response},
 };
@@ -66,7 +66,7 @@ impl Bed {
             last_success_at: None,
             seed: 1,
         };
-        let bounds = Bounds { window_bytes: Quota::new(64 << 20), in_flight: Quota::new(4096) };
+        let bounds = Bounds { window_bytes: Quota::new(64 << 20), in_flight: Commons::new(4096).portion(&()) };
         let now = Now { mono: Mono::from_start(Duration::ZERO), wall: start };
         Self { machine: Machine::new(origin, bounds, now), now }
     }

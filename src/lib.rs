@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod debounce;
 pub mod deliver;
+mod descriptors;
 pub mod dispatch;
 pub mod endpoint;
 pub mod error;

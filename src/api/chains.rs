@@ -18,11 +18,12 @@ use crate::{Chain, chain::ChainName, error::Invalid, event::MAX_DATA_BYTES};
 
 pub(super) async fn list(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
-    let (limit, after) = (query.limit(), query.cursor::<ChainName>());
+    let cursors = call.cursors();
+    let (limit, after) = (query.limit(), query.cursor::<ChainName>(&cursors));
     query.done()?;
     let mut chains = call.hooks().chain_list();
     chains.retain(|chain| after.as_ref().is_none_or(|after| chain.name() > after));
-    ok(&List::of(chains, limit, |chain| chain.name().clone()).map(|chain| shown(&chain)))
+    ok(&List::of(&cursors, chains, limit, |chain| chain.name().clone())?.map(|chain| shown(&chain)))
 }
 
 pub(super) async fn show(call: Call) -> Answer {

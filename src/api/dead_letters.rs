@@ -61,7 +61,7 @@ pub(super) async fn list(call: Call) -> Answer {
     if endpoint == Some(None) {
         query.fault("endpoint", "is not the id of an endpoint");
     }
-    let limit = query.limit();
+    let (limit, cursors) = (query.limit(), call.cursors());
     let selection = DeadLetterSelection {
         endpoint: endpoint.flatten(),
         topic: query.parse("topic"),
@@ -74,15 +74,13 @@ pub(super) async fn list(call: Call) -> Answer {
     let filter = DeadLetterFilter {
         selection,
         replayed: query.choice("replayed", &[("true", true), ("false", false)]).unwrap_or_default(),
-        before: None,
+        before: query.cursor(&cursors),
         limit: limit + 1,
     };
-    let cursor: Option<DeliveryName> = query.cursor();
     query.done()?;
     call.expect_own(filter.selection.tenant.as_ref())?;
-    let before = call.delivery_at(cursor).await?;
-    let rows = call.hooks().store().dead_letters(DeadLetterFilter { before, ..filter }).await?;
-    let List { items, next } = List::of(rows, limit, |row| call.name_of(row.id, row.event.as_ref(), &row.endpoint));
+    let rows = call.hooks().store().dead_letters(filter).await?;
+    let List { items, next } = List::of(&cursors, rows, limit, |row| row.id)?;
     ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
 }
 

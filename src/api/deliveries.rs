@@ -13,13 +13,12 @@ use super::{
         text_or_null, topics,
     },
     selection::Selection,
-    theirs::DeliveryName,
 };
 use crate::{
     Timestamp,
     endpoint::EndpointId,
     event::{EventId, Topic},
-    store::{CancelFilter, DeliveryFilter, DeliveryState, ListedDelivery},
+    store::{CancelFilter, DeliveryFilter, DeliveryId, DeliveryState, ListedDelivery},
 };
 
 const NAMES: &[&str] = &["topic", "endpoint", "until", "dry_run", "all"];
@@ -70,15 +69,14 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
     let id: EndpointId = call.named("id", "endpoint")?;
     let mut query = Query::new(call.request.query_string());
     let (state, limit) = (query.choice("state", &STATES), query.limit());
-    let cursor: Option<DeliveryName> = query.cursor();
+    let cursors = call.cursors();
+    let before: Option<DeliveryId> = query.cursor(&cursors);
     query.done()?;
     let endpoint = call.endpoint(&id)?;
-    let before = call.delivery_at(cursor).await?.map(|id| (id.seq, id.run));
-    let within = call.tenant().cloned();
+    let (within, before) = (call.tenant().cloned(), before.map(|id| (id.seq, id.run)));
     let filter = DeliveryFilter { endpoint: endpoint.key, state, within, before, limit: limit + 1 };
     let rows = call.hooks().store().deliveries(filter).await?;
-    let name = |row: &ListedDelivery| call.name_of(row.delivery.id, row.event.as_ref(), &row.delivery.endpoint);
-    let List { items, next } = List::of(rows, limit, name);
+    let List { items, next } = List::of(&cursors, rows, limit, |row| row.delivery.id)?;
     ok(&List { items: items.iter().map(|row| shown(&call, row)).collect(), next })
 }
 

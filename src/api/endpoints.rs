@@ -35,11 +35,12 @@ const PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
 pub(super) async fn list(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
-    let (limit, after) = (query.limit(), query.cursor::<EndpointId>());
+    let cursors = call.cursors();
+    let (limit, after) = (query.limit(), query.cursor::<EndpointId>(&cursors));
     query.done()?;
     let mut endpoints = call.endpoints();
     endpoints.retain(|endpoint| after.as_ref().is_none_or(|after| endpoint.id > *after));
-    let page = List::of(endpoints, limit, |endpoint| endpoint.id.clone());
+    let page = List::of(&cursors, endpoints, limit, |endpoint| endpoint.id.clone())?;
     ok(&page.map(|endpoint| shown(call.hooks(), &endpoint)))
 }
 

@@ -14,11 +14,9 @@ use super::{
         Schemas, answer, any_object, anything, count, list_of, moment, moment_or_null, named, put, status, text,
         text_or_null,
     },
-    theirs::Place,
 };
 use crate::{
     clock::Timestamp,
-    error::StoreError,
     event::{Accepted, EventId, Tenant, Topic},
     store::{DeliveryRow, DeliveryState, EventDetail, EventFilter, EventRow, EventState},
 };
@@ -122,22 +120,20 @@ pub(super) async fn list(call: Call) -> Answer {
         since: query.parse("since"),
         until: query.parse("until"),
         limit: query.limit(),
-        before: None,
+        before: query.cursor(&call.cursors()),
     };
-    let cursor = query.cursor::<Place>();
     query.done()?;
     call.expect_own(filter.tenant.as_ref())?;
-    let before = call.seq_at(cursor).await?;
-    let List { items, next } = page(&call, EventFilter { before, ..filter }).await?;
+    let List { items, next } = page(&call, filter).await?;
     ok(&List { items: items.iter().map(|row| Shown::of(&call, &row.event, row.state)).collect(), next })
 }
 
-async fn page(call: &Call, filter: EventFilter) -> Result<List<EventRow>, StoreError> {
+async fn page(call: &Call, filter: EventFilter) -> Result<List<EventRow>, Problem> {
     let read = async |last: Option<&EventRow>, limit: usize| {
         let before = last.map(|row| row.event.seq).or(filter.before);
         call.hooks().store().events(EventFilter { before, limit, ..filter.clone() }).await
     };
-    List::read(filter.limit, read, |row| row.event.weight(), |row| call.place_of(&row.event)).await
+    List::read(&call.cursors(), filter.limit, read, |row| row.event.weight(), |row| row.event.seq).await
 }
 
 /// The event that the path names, of the tenant that the query names.

@@ -8,16 +8,15 @@ use super::{
     list::List,
     query::Query,
     schema::{Schemas, answer, count, list_of, moment, status, text, text_or_null},
-    theirs::Place,
 };
 use crate::{
     endpoint::EndpointId,
-    store::{AttemptPage, AttemptRow, Reply},
+    store::{AttemptPage, AttemptPlace, AttemptRow, Reply},
 };
 
 pub(super) async fn of_event(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
-    let (tenant, limit, cursor) = (query.parse("tenant"), query.limit(), query.cursor());
+    let (tenant, limit, cursor) = (query.parse("tenant"), query.limit(), query.cursor(&call.cursors()));
     query.done()?;
     let seq = find_of(&call, tenant).await?.event.seq;
     let store = call.hooks().store();
@@ -27,7 +26,7 @@ pub(super) async fn of_event(call: Call) -> Answer {
 pub(super) async fn of_endpoint(call: Call) -> Answer {
     let id: EndpointId = call.named("id", "endpoint")?;
     let mut query = Query::new(call.request.query_string());
-    let (limit, cursor) = (query.limit(), query.cursor());
+    let (limit, cursor) = (query.limit(), query.cursor(&call.cursors()));
     query.done()?;
     let (key, store) = (call.endpoint(&id)?.key, call.hooks().store());
     page(&call, limit, cursor, |page| store.endpoint_attempts(key, page)).await
@@ -36,15 +35,14 @@ pub(super) async fn of_endpoint(call: Call) -> Answer {
 async fn page(
     call: &Call,
     limit: usize,
-    cursor: Option<Place>,
+    cursor: Option<AttemptPlace>,
     read: impl Fn(AttemptPage) -> Reply<Vec<AttemptRow>>,
 ) -> Answer {
-    let past = call.attempt_at(cursor).await?;
     let within = call.tenant().cloned();
     let read = async |last: Option<&AttemptRow>, limit: usize| {
-        read(AttemptPage { within: within.clone(), past: last.map(AttemptRow::place).or(past), limit }).await
+        read(AttemptPage { within: within.clone(), past: last.map(AttemptRow::place).or(cursor), limit }).await
     };
-    let page = List::read(limit, read, AttemptRow::weight, |row| call.place_of_attempt(row)).await?;
+    let page = List::read(&call.cursors(), limit, read, AttemptRow::weight, AttemptRow::place).await?;
     ok(&page.map(|attempt| show(call, &attempt)))
 }
 

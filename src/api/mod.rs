@@ -7,6 +7,7 @@ mod body;
 mod call;
 mod chains;
 pub(crate) mod cloud_events;
+mod cursor;
 mod dead_letters;
 mod deliveries;
 mod denials;

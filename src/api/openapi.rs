@@ -103,7 +103,8 @@ pub(super) fn document(open_metrics: bool, root: &str) -> Value {
             "title": "Hookmill",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Durable webhook dispatcher. Every error is a problem (RFC 9457). A list answers `next`, the \
-                `cursor` of the next page, or null. A tenant's token sees and changes what is its tenant's alone: it is shown \
+                `cursor` of the next page, or null: it goes on from there whatever was deleted meanwhile, in the same list and for \
+                the same tenant. A tenant's token sees and changes what is its tenant's alone: it is shown \
                 no `seq`, and its deliveries have names of its own.",
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },

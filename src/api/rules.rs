@@ -21,14 +21,15 @@ use crate::{
 
 pub(super) async fn list(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
-    let (limit, after) = (query.limit(), query.cursor::<RuleName>());
+    let cursors = call.cursors();
+    let (limit, after) = (query.limit(), query.cursor::<RuleName>(&cursors));
     query.done()?;
     let rules = call.hooks().rules();
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let rules: Vec<_> = rules.range((from, Bound::Unbounded)).take(limit + 1).collect();
     let totals = call.hooks().rule_totals().await?;
     let show = |(name, rule): (&RuleName, &Rule)| show_rule(call.hooks(), name, rule, &totals);
-    ok(&List::of(rules, limit, |(name, _)| name.to_string()).map(show))
+    ok(&List::of(&cursors, rules, limit, |(name, _)| name.to_string())?.map(show))
 }
 
 pub(super) async fn show(call: Call) -> Answer {

@@ -5,6 +5,7 @@ mod bulk;
 mod callers;
 mod chains;
 mod configuration;
+mod cursors;
 mod doors;
 mod formats;
 mod guarding;

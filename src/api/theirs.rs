@@ -1,7 +1,7 @@
 //! What is a tenant's: whose token fixes whom, which endpoints are there for it, and names that tell it nothing of others.
 //!
-//! Seqs and the numbers of endpoints count what all tenants have. So a tenant is shown no seq, its deliveries are named by its
-//! own event and endpoint, and its lists go on after its own events.
+//! Seqs and the numbers of endpoints count what all tenants have. So a tenant is shown no seq, and its deliveries are named by its
+//! own event and endpoint.
 
 use std::{convert::Infallible, net::SocketAddr, str::FromStr, sync::Arc};
 
@@ -10,17 +10,14 @@ use super::{
     problem::{Kind, Problem},
 };
 use crate::{
-    Endpoint, EndpointId, Timestamp,
-    error::{Invalid, StoreError},
-    event::{Accepted, EventId, Tenant},
-    store::{AttemptPlace, AttemptRow, DeliveryId, Peer},
+    Endpoint, EndpointId,
+    error::StoreError,
+    event::{EventId, Tenant},
+    store::{DeliveryId, Peer},
 };
 
 /// How a caller names a delivery; see [`Call::name_of`].
 pub(super) struct DeliveryName(String);
-
-/// Where a page of events or attempts ended; see [`Call::place`].
-pub(super) struct Place(String);
 
 impl FromStr for DeliveryName {
     type Err = Infallible;
@@ -28,19 +25,6 @@ impl FromStr for DeliveryName {
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(Self(text.to_owned()))
     }
-}
-
-impl FromStr for Place {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// A cursor that reads as one, and leads nowhere.
-pub(super) fn unknown_cursor(place: &str) -> Problem {
-    Invalid::at(place, "is not one that this list answered in `next`").into()
 }
 
 /// What a tenant is told that names another.
@@ -120,65 +104,6 @@ impl Call {
         // The newest of several endpoints that had this id one after another.
         Ok(own.filter(|row| row.endpoint == endpoint && row.id.run == run).map(|row| row.id).last())
     }
-
-    /// The delivery after which a page goes on.
-    ///
-    /// # Errors
-    /// When the cursor names no delivery of the caller's, or the store cannot be read.
-    pub(super) async fn delivery_at(&self, cursor: Option<DeliveryName>) -> Result<Option<DeliveryId>, Problem> {
-        let Some(name) = cursor else { return Ok(None) };
-        self.delivery(&name).await?.map(Some).ok_or_else(|| unknown_cursor("#/cursor"))
-    }
-
-    /// Where a page goes on after `event`.
-    pub(super) fn place_of(&self, event: &Accepted) -> String {
-        self.place(event.seq, Some(&event.id))
-    }
-
-    /// Where a page goes on after the event of this seq: for a tenant by its id.
-    pub(super) fn place(&self, seq: u64, event: Option<&EventId>) -> String {
-        match self.tenant() {
-            None => seq.to_string(),
-            Some(_) => event.map(ToString::to_string).unwrap_or_default(),
-        }
-    }
-
-    /// Where a page of attempts goes on after `attempt`.
-    pub(super) fn place_of_attempt(&self, attempt: &AttemptRow) -> String {
-        let name = self.name_of(attempt.delivery, attempt.event.as_ref(), &attempt.endpoint);
-        format!("{}.{}.{name}", attempt.at.as_millis(), attempt.number)
-    }
-
-    /// The attempt after which a page goes on.
-    ///
-    /// # Errors
-    /// When the cursor names no delivery of the caller's, or the store cannot be read.
-    pub(super) async fn attempt_at(&self, cursor: Option<Place>) -> Result<Option<AttemptPlace>, Problem> {
-        let Some(Place(place)) = cursor else { return Ok(None) };
-        let unknown = || unknown_cursor("#/cursor");
-        let (at, number, name) = attempt_parts(&place).ok_or_else(unknown)?;
-        let delivery = self.delivery(&DeliveryName(name)).await?.ok_or_else(unknown)?;
-        Ok(Some(AttemptPlace { at, delivery, number }))
-    }
-
-    /// The seq of the event after which a page goes on.
-    ///
-    /// # Errors
-    /// When the cursor names no event of the caller's, or the store cannot be read.
-    pub(super) async fn seq_at(&self, cursor: Option<Place>) -> Result<Option<u64>, Problem> {
-        let Some(Place(place)) = cursor else { return Ok(None) };
-        let unknown = || unknown_cursor("#/cursor");
-        let Some(tenant) = self.tenant() else { return place.parse().map(Some).map_err(|_| unknown()) };
-        let id: EventId = place.parse().map_err(|_| unknown())?;
-        let found = self.hooks().store().event(Some(tenant.clone()), id).await?;
-        found.map(|found| Some(found.event.seq)).ok_or_else(unknown)
-    }
-}
-
-fn attempt_parts(place: &str) -> Option<(Timestamp, u32, String)> {
-    let mut parts = place.splitn(3, '.');
-    let at = parts.next()?.parse().ok().map(Timestamp::from_millis)?;
-    Some((at, parts.next()?.parse().ok()?, parts.next()?.to_owned()))
 }
 
 fn parts(name: &str) -> Option<(EventId, EndpointId, u32)> {

@@ -16,11 +16,12 @@ use crate::{
 
 pub(super) async fn list(call: Call) -> Answer {
     let mut query = Query::new(call.request.query_string());
-    let (limit, after) = (query.limit(), query.cursor::<TokenId>());
+    let cursors = call.cursors();
+    let (limit, after) = (query.limit(), query.cursor::<TokenId>(&cursors));
     query.done()?;
     let mut tokens = call.hooks().tokens();
     tokens.retain(|token| after.as_ref().is_none_or(|after| token.id > *after));
-    ok(&List::of(tokens, limit, |token| token.id.clone()).map(|token| shown(&call, &token)))
+    ok(&List::of(&cursors, tokens, limit, |token| token.id.clone())?.map(|token| shown(&call, &token)))
 }
 
 pub(super) async fn create(call: Call) -> Answer {

@@ -36,7 +36,7 @@ use crate::{
         queue::Ordered,
     },
     event::Accepted,
-    quota::Share,
+    quota::{Place, Portion},
     store::{BatchRequest, Cursor, DeadReason, DeliveryId, DropReason, Next, Page, PageRequest, Settlement},
     transport::{Answer, batch_id},
 };
@@ -65,7 +65,7 @@ struct InFlight {
     unsure: bool,
     /// Which receiver it went to: see [`Machine::renew`].
     receiver: u32,
-    _slot: Option<Share>,
+    _slot: Option<Place>,
 }
 
 /// The deliveries of one endpoint.
@@ -198,6 +198,11 @@ impl Machine {
         self.effects.push(Effect::Breaker(transition, self.breaker_record()));
     }
 
+    /// Takes its places in flight from now on as its tenant may.
+    pub fn belongs_to(&mut self, in_flight: Portion) {
+        self.bounds.in_flight = in_flight;
+    }
+
     /// Takes other settings and another state, from the next attempt on.
     pub fn configure(&mut self, policy: Arc<Policy>, state: State, now: Now) {
         let reorder = order(&policy) != order(&self.policy);
@@ -286,7 +291,7 @@ impl Machine {
             if self.pace(now.mono) > now.mono {
                 break;
             }
-            let slot = self.bounds.in_flight.take(1);
+            let slot = self.bounds.in_flight.take(self.in_flight.len());
             if slot.is_none() && !self.in_flight.is_empty() {
                 break;
             }
@@ -328,7 +333,7 @@ impl Machine {
         usize::from(bound)
     }
 
-    fn start(&mut self, items: Vec<Item>, gate: Gate, slot: Option<Share>, now: Now) {
+    fn start(&mut self, items: Vec<Item>, gate: Gate, slot: Option<Place>, now: Now) {
         let Some(first) = items.first() else { return };
         if gate == Gate::Probe {
             self.probed = Some(first.event.seq);

@@ -33,9 +33,10 @@ use tracing::{debug, info, warn};
 use crate::{
     actor::{Alarm, Yielder, yield_now},
     clock::{Clock, Mono},
-    endpoint::{Endpoint, State},
+    endpoint::{Endpoint, State, TenantScope},
     event::Accepted,
     metrics::Metrics,
+    quota::{Commons, Quota},
     store::{BreakerRecord, DeadReason, DeliveryId, Flight, Flights, Next, Page, Settlement, Store},
     transport::{Answer, Attempt, Failure, FailureKind, KEPT_RESPONSE_BYTES, Transport},
 };
@@ -87,8 +88,10 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Clock,
-    /// What all machines share.
-    pub bounds: Bounds,
+    /// Bytes of events in all windows.
+    pub window_bytes: Arc<Quota>,
+    /// Attempts in flight, by whose endpoints they are to; each endpoint's first is exempt.
+    pub places: Arc<Commons<TenantScope>>,
     /// Deliveries in flight, of all endpoints.
     pub in_flight: Arc<AtomicU64>,
     /// For which deliveries they are.
@@ -134,7 +137,9 @@ impl Delivery {
             seed,
         };
         let now = parts.clock.now();
-        let machine = Machine::new(origin, parts.bounds.clone(), now);
+        let bounds =
+            Bounds { window_bytes: Arc::clone(&parts.window_bytes), in_flight: parts.places.portion(&settings.tenant) };
+        let machine = Machine::new(origin, bounds, now);
         Self {
             endpoint,
             machine,
@@ -421,7 +426,9 @@ impl Handler<Configure> for Delivery {
         let (was, is) = (&old.settings, &self.endpoint.settings);
         let renewed =
             !was.target.is_same_place(&is.target) || (was.state == State::Disabled && state != State::Disabled);
+        let places = self.parts.places.portion(&self.endpoint.settings.tenant);
         self.input(ctx, |machine, now| {
+            machine.belongs_to(places);
             if renewed {
                 machine.renew(now);
             }

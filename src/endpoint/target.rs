@@ -1,15 +1,13 @@
 //! Where an endpoint's events go: a URL, or a file of JSON lines.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+mod files;
+
+use std::{fmt, path::Path, str::FromStr};
 
 use url::Url;
 
-use super::EndpointId;
 use crate::event::NameError;
+pub use files::disturbing;
 
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,53 +25,6 @@ pub struct LogFile {
     pub path: FilePath,
     /// When it makes room for a new one; never without.
     pub rotate: Option<Rotation>,
-}
-
-impl LogFile {
-    /// Why this file cannot stand beside `other`, which another endpoint has: rotating one would take away what the other
-    /// has written. Relative paths lie below `root`.
-    pub fn disturbs(&self, other: &Self, root: Option<&Path>) -> Option<&'static str> {
-        let place = |file: &Self| match root {
-            Some(root) => root.join(file.path.as_str()),
-            None => PathBuf::from(file.path.as_str()),
-        };
-        let (own, others) = (place(self), place(other));
-        if own == others {
-            return (self.rotate != other.rotate).then_some("is another endpoint's, with another `rotate`");
-        }
-        let is_kept = |file: &LogFile, place: &Path, name: &Path| {
-            let number = name.as_os_str().as_encoded_bytes().strip_prefix(place.as_os_str().as_encoded_bytes());
-            let number = number.and_then(|rest| rest.strip_prefix(b"."));
-            file.rotate.is_some() && number.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
-        };
-        let taken = is_kept(other, &others, &own) || is_kept(self, &own, &others);
-        taken.then_some("is where an endpoint with `rotate` keeps what another has written")
-    }
-}
-
-/// Which of `new` cannot stand beside what comes before them, or beside `old`: their places, and why. Relative paths lie below
-/// `root`.
-pub fn disturbing<'a>(
-    old: &[(&'a EndpointId, &'a Target)],
-    new: &[(&'a EndpointId, &'a Target)],
-    root: Option<&Path>,
-) -> Vec<(usize, String)> {
-    let files = |list: &[(&'a EndpointId, &'a Target)]| -> Vec<_> {
-        let file = |(index, (id, target)): (usize, &(&'a EndpointId, &'a Target))| match target {
-            Target::File(file) => Some((index, *id, file)),
-            Target::Http(_) => None,
-        };
-        list.iter().enumerate().filter_map(file).collect()
-    };
-    let (mut known, mut found) = (files(old), Vec::new());
-    for (index, id, file) in files(new) {
-        let mut all = known.iter();
-        match all.find_map(|(_, other, theirs)| Some((other, file.disturbs(theirs, root)?))) {
-            Some((other, why)) => found.push((index, format!("{why}: see {other}"))),
-            None => known.push((index, id, file)),
-        }
-    }
-    found
 }
 
 /// When a file makes room for a new one: it becomes `name.1`, what was that `name.2`, and so on.
@@ -182,26 +133,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn files_that_several_endpoints_have_are_rotated_in_one_way_and_never_over_each_other() {
-        let file = |path: &str, keep: Option<u32>| LogFile {
-            path: path.parse().unwrap(),
-            rotate: keep.map(|keep| Rotation { max_bytes: 4096, keep }),
-        };
-        let disturbs = |one: &LogFile, other: &LogFile| one.disturbs(other, Some(Path::new("/logs"))).is_some();
-        assert!(
-            !disturbs(&file("a", Some(5)), &file("a", Some(5))) && !disturbs(&file("a", None), &file("/logs/a", None))
-        );
-        assert!(
-            disturbs(&file("a", Some(5)), &file("/logs/a", Some(1))) && disturbs(&file("a", Some(5)), &file("a", None))
-        );
-        assert!(
-            disturbs(&file("a.1", None), &file("a", Some(1)))
-                && disturbs(&file("a", Some(1)), &file("/logs/a.12", None))
-        );
-        assert!(!disturbs(&file("a.1", None), &file("a", None)) && !disturbs(&file("a.x", None), &file("a", Some(1))));
-    }
 
     #[test]
     fn paths_are_plain_names() {

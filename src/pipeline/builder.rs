@@ -30,14 +30,15 @@ use super::{
 use crate::{
     clock::Clock,
     debounce::{Begin, Debounce, Debouncer, Kept, Rule, RuleName},
-    deliver::{Parts, machine::Bounds},
+    deliver::Parts,
+    descriptors,
     dispatch::{self, Barrier, Dispatcher, Full, Placement, muting::is_own},
     endpoint::EndpointBuilder,
     error::{Fault, Invalid, StoreError},
     hub::{Hub, Publish},
     intake::Intake,
     metrics::Metrics,
-    quota::Quota,
+    quota::{Commons, Quota},
     store::{Loaded, Retention, Store, memory::MemoryStore},
     transport::{HttpTransport, Network, Perimeter, Transport, TransportFactory, guard::Allowed, routed},
 };
@@ -50,8 +51,6 @@ const INTAKE_EVENTS: usize = 10_000;
 const INTAKE_BYTES: usize = 64 << 20;
 /// Bytes of events in the windows of all endpoints.
 const WINDOW_BYTES: usize = 64 << 20;
-/// Attempts in flight over all endpoints; each endpoint's first is exempt.
-const IN_FLIGHT: usize = 4096;
 /// Request bodies being read or worked on at once, and their bytes.
 const BODIES: usize = 1024;
 const BODY_BYTES: usize = 256 << 20;
@@ -173,7 +172,8 @@ impl Builder {
     }
 
     /// Sets how many events and bytes may wait to be routed before publishing answers
-    /// [`Overloaded`](crate::PublishError::Overloaded); 10 000 and 64 MiB otherwise.
+    /// [`Overloaded`](crate::PublishError::Overloaded); 10 000 and 64 MiB otherwise. Twice as much may wait of several tenants, so that
+    /// what is too much of one, [`Quota`](crate::PublishError::Quota), keeps no other out.
     pub fn intake(mut self, events: usize, bytes: usize) -> Self {
         self.intake = (events.max(1), bytes.max(1));
         self
@@ -340,7 +340,8 @@ impl Builder {
         let parts = Parts {
             store: Arc::clone(&store),
             clock: self.clock,
-            bounds: Bounds { window_bytes: Quota::new(WINDOW_BYTES), in_flight: Quota::new(IN_FLIGHT) },
+            window_bytes: Quota::new(WINDOW_BYTES),
+            places: Arc::new(Commons::new(descriptors::for_attempts())),
             in_flight: Arc::new(AtomicU64::new(0)),
             flights: Arc::default(),
             observer: Arc::default(),
@@ -378,6 +379,8 @@ impl Builder {
         debouncer.do_send(Begin);
         let keyring = Keyring::of(store.tokens().await?);
         let inner = Inner {
+            #[cfg(feature = "api")]
+            cursor_key: store.cursor_key().await?,
             clock: self.clock,
             intake: Intake::new(self.intake.0, self.intake.1),
             store,

@@ -2,6 +2,7 @@
 //! has begun is made to its end, whoever waits for it.
 
 use std::{
+    collections::HashSet,
     fmt::Display,
     sync::{Arc, PoisonError},
 };
@@ -279,8 +280,8 @@ impl Hookmill {
 
     /// Which of these cannot stand beside what comes before them, or beside the endpoints that are to stay as they are.
     pub(super) fn disturbing(&self, new: &[(&EndpointId, &Settings)]) -> Vec<(usize, String)> {
-        let endpoints = self.endpoints();
-        let stays = |endpoint: &&Arc<Endpoint>| !new.iter().any(|(id, _)| **id == endpoint.id);
+        let (endpoints, replaced): (_, HashSet<_>) = (self.endpoints(), new.iter().map(|(id, _)| *id).collect());
+        let stays = |endpoint: &&Arc<Endpoint>| !replaced.contains(&endpoint.id);
         let old = endpoints.iter().filter(stays).map(|endpoint| (&endpoint.id, &endpoint.settings.target));
         let new: Vec<_> = new.iter().map(|(id, settings)| (*id, &settings.target)).collect();
         target::disturbing(&old.collect::<Vec<_>>(), &new, self.0.file_root.as_deref())

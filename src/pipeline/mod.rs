@@ -138,6 +138,9 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     pub(crate) death: Death,
     pub(crate) enricher: Enricher,
+    /// What positions in lists are sealed with.
+    #[cfg(feature = "api")]
+    pub(crate) cursor_key: crate::store::SealingKey,
     /// What lets callers of the API in.
     pub(crate) keyring: Keyring,
     pub(crate) listeners: Listeners,
@@ -222,7 +225,7 @@ impl Hookmill {
 
     /// Bytes of events that wait in memory for their turn, of all endpoints together. The rest waits in the store.
     pub fn window_bytes(&self) -> usize {
-        self.0.parts.bounds.window_bytes.used()
+        self.0.parts.window_bytes.used()
     }
 
     /// Why no event can be accepted at this time; `None` when it can.

@@ -7,10 +7,10 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::aead::{KEY_BYTES, SealingKey};
 use crate::error::Invalid;
 
 /// Keys that secrets are sealed with in the store (AES-256-GCM). The first one seals; the others open what was sealed with them
@@ -22,11 +22,9 @@ pub struct SecretKeys(Arc<[SecretKey]>);
 
 struct SecretKey {
     id: String,
-    key: LessSafeKey,
+    key: SealingKey,
 }
 
-/// Bytes of a key.
-const LENGTH: usize = 32;
 /// Links that are followed at most.
 const LINKS: usize = 40;
 const RULE: &str = "must be 32 bytes in base64 or 64 hexadecimal digits, as `openssl rand -base64 32` makes them";
@@ -83,25 +81,14 @@ impl SecretKeys {
 
     /// Seals `text`, so that it can be opened with the same `context` alone. `None` when the operating system has no randomness.
     pub(super) fn seal(&self, context: &str, text: &str) -> Option<String> {
-        let key = self.0.first()?;
-        let mut nonce = [0; NONCE_LEN];
-        getrandom::fill(&mut nonce).ok()?;
-        let mut sealed = text.as_bytes().to_vec();
-        let place = Aad::from(context.as_bytes());
-        key.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), place, &mut sealed).ok()?;
-        Some(BASE64_STANDARD.encode([&nonce[..], &sealed].concat()))
+        self.0.first()?.key.seal(context, text).map(|sealed| BASE64_STANDARD.encode(sealed))
     }
 
     /// Opens what [`SecretKeys::seal`] made with the key `id`.
     pub(super) fn open(&self, id: &str, context: &str, sealed: &str) -> Result<String, OpenError> {
         let key = self.0.iter().find(|key| key.id == id).ok_or(OpenError::NoKey)?;
-        let bytes = BASE64_STANDARD.decode(sealed).map_err(|_| OpenError::Damaged)?;
-        let (nonce, text) = bytes.split_at_checked(NONCE_LEN).ok_or(OpenError::Damaged)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError::Damaged)?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let opened = key.key.open_in_place(nonce, Aad::from(context.as_bytes()), &mut text);
-        let opened = opened.map_err(|_| OpenError::Damaged)?;
-        std::str::from_utf8(opened).map(str::to_owned).map_err(|_| OpenError::Damaged)
+        let bytes = BASE64_STANDARD.decode(sealed).ok();
+        bytes.and_then(|bytes| key.key.open(context, &bytes)).ok_or(OpenError::Damaged)
     }
 }
 
@@ -116,21 +103,21 @@ pub(super) enum OpenError {
 
 impl SecretKey {
     fn parse(word: &str) -> Option<Self> {
-        let bytes = match (word.len() == 2 * LENGTH).then(|| from_hex(word)).flatten() {
+        let bytes = match (word.len() == 2 * KEY_BYTES).then(|| from_hex(word)).flatten() {
             Some(bytes) => bytes,
             None => Zeroizing::new(BASE64_STANDARD.decode(word).ok()?),
         };
-        let key = UnboundKey::new(&AES_256_GCM, &bytes).ok()?;
+        let key = SealingKey::new(&bytes).ok()?;
         let digest = Sha256::new().chain_update(b"hookmill secret key\0").chain_update(&*bytes).finalize();
         let id = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Some(Self { id, key: LessSafeKey::new(key) })
+        Some(Self { id, key })
     }
 }
 
 fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let byte = |place: usize| u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok();
     let is_hex = text.bytes().all(|letter| letter.is_ascii_hexdigit());
-    is_hex.then(|| (0..LENGTH).map(byte).collect::<Option<Vec<u8>>>()).flatten().map(Zeroizing::new)
+    is_hex.then(|| (0..KEY_BYTES).map(byte).collect::<Option<Vec<u8>>>()).flatten().map(Zeroizing::new)
 }
 
 /// A key is known by its id.
@@ -169,12 +156,12 @@ mod tests {
     use super::*;
 
     fn key(byte: u8) -> String {
-        BASE64_STANDARD.encode([byte; LENGTH])
+        BASE64_STANDARD.encode([byte; KEY_BYTES])
     }
 
     #[test]
     fn keys_are_read_in_either_spelling_and_known_by_their_ids() {
-        let hex = "07".repeat(LENGTH);
+        let hex = "07".repeat(KEY_BYTES);
         let keys = SecretKeys::parse(&format!("# new\n{} # since May\n\n{},{hex}\n", key(9), key(7))).unwrap();
         assert_eq!(keys.ids().count(), 2, "the same key twice is one");
         assert_eq!(keys.id(), SecretKeys::parse(&key(9)).unwrap().id());
@@ -185,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused_without_being_shown() {
         for text in
-            ["", "# nothing", "hush-hush", &key(1)[..40], &"0g".repeat(LENGTH), &format!("{}\nhush-hush", key(1))]
+            ["", "# nothing", "hush-hush", &key(1)[..40], &"0g".repeat(KEY_BYTES), &format!("{}\nhush-hush", key(1))]
         {
             let refused = SecretKeys::parse(text).unwrap_err().to_string();
             assert!(!refused.contains("hush-hush") && refused.contains("openssl rand"), "{refused}");

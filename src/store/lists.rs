@@ -1,6 +1,6 @@
 //! The shapes that people and programs look at: events, deliveries, attempts, dead letters.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use super::{DeadLetterSelection, DeliveryId, Peer};
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey},
-    event::{Accepted, EventId, Tenant, Topic, TopicPattern},
+    event::{Accepted, EventId, NameError, Tenant, Topic, TopicPattern},
 };
 
 /// Where an event stands.
@@ -193,6 +193,26 @@ pub struct AttemptPlace {
     pub delivery: DeliveryId,
     /// Which attempt of that, from 1.
     pub number: u32,
+}
+
+impl fmt::Display for AttemptPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.at.as_millis(), self.number, self.delivery)
+    }
+}
+
+impl FromStr for AttemptPlace {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let parse = || {
+            let (at, rest) = text.split_once('.')?;
+            let (number, delivery) = rest.split_once('.')?;
+            let at = Timestamp::from_millis(at.parse().ok()?);
+            Some(Self { at, delivery: delivery.parse().ok()?, number: number.parse().ok()? })
+        };
+        parse().ok_or(NameError("is not the place of an attempt"))
+    }
 }
 
 /// Which attempts of an event or an endpoint to list.

@@ -4,6 +4,8 @@
 //! was accepted, [`Store::record`] and [`Store::settle`] are written behind it. Calls made one after another take effect in
 //! that order, and whatever is read or paged sees every write called for before it.
 
+#[cfg(any(feature = "api", feature = "sqlite"))]
+mod aead;
 #[cfg(any(test, feature = "api", feature = "sqlite"))]
 mod caller;
 #[cfg(test)]
@@ -28,6 +30,8 @@ mod totals;
 mod vitals;
 mod windows;
 
+#[cfg(feature = "api")]
+use std::future::ready;
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
@@ -41,6 +45,8 @@ use crate::{
     intake::Permit,
     metrics::StoreMetrics,
 };
+#[cfg(any(feature = "api", feature = "sqlite"))]
+pub use aead::SealingKey;
 #[cfg(any(test, feature = "sqlite"))]
 pub(crate) use caller::caller;
 #[cfg(any(test, feature = "api"))]
@@ -235,6 +241,13 @@ pub trait Store: Send + Sync {
 
     /// Every token, by id.
     fn tokens(&self) -> Reply<Vec<TokenRow>>;
+
+    /// What positions in lists are sealed with. A store that outlives its process answers the same ever after; another is asked
+    /// once.
+    #[cfg(feature = "api")]
+    fn cursor_key(&self) -> Reply<SealingKey> {
+        Box::pin(ready(SealingKey::draw().and_then(|bytes| SealingKey::new(&bytes))))
+    }
 
     /// Endpoints that exist, by key, from above `after`: of many, with their settings, never all are in memory at once.
     fn endpoints(&self, after: EndpointKey, limit: usize) -> Reply<Vec<EndpointRow>>;

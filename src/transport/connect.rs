@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -17,10 +18,17 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Failure, FailureKind, guard::Blocked, names::Names, perimeter::Perimeter, stream::Stream};
+use super::{
+    Failure, FailureKind,
+    guard::Blocked,
+    names::Names,
+    perimeter::Perimeter,
+    stream::{Stream, Used},
+};
 use crate::{
     endpoint::{TenantScope, policy::Guard},
     metrics::Metrics,
+    quota::Portion,
 };
 
 /// The longest a connection may take, over all addresses of a name.
@@ -35,8 +43,9 @@ const SHORT_LOOKS: usize = 50;
 /// Opens connections for awc: resolves, judges every address, and connects to nothing but those. One bad address spoils
 /// the name, since nobody but an attacker mixes inner addresses with outer ones.
 ///
-/// Where this machine lacks a descriptor or memory it waits for them as long as a connection may take: what is short for a
-/// moment is no failure, and an endpoint whose backlog is large does not fail all of it at once.
+/// Where this machine lacks a descriptor or memory, or as many connections are open as may be, it closes one that nobody uses, or
+/// waits as long as a connection may take: what is short for a moment is no failure, and an endpoint whose backlog is large
+/// does not fail all of it at once.
 ///
 /// Its errors are [`ConnectError::Io`] around a [`Failure`].
 #[derive(Clone)]
@@ -47,6 +56,10 @@ pub(super) struct Dialer {
     pub(super) names: Names,
     pub(super) perimeter: Arc<Perimeter>,
     pub(super) metrics: Arc<Metrics>,
+    /// Connections of that tenant that may be open.
+    pub(super) sockets: Portion,
+    /// Closes one that nobody uses, if there is one.
+    pub(super) make_room: Rc<dyn Fn() -> bool>,
 }
 
 impl Service<ConnectInfo<Uri>> for Dialer {
@@ -67,7 +80,12 @@ impl Service<ConnectInfo<Uri>> for Dialer {
 async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Stream>, Failure> {
     for _ in 0..SHORT_LOOKS {
         match dial_once(&uri, port, &dialer).await {
-            Err(Failure { kind: FailureKind::Shortage, .. }) => sleep(SHORT_PAUSE).await,
+            Err(Failure { kind: FailureKind::Shortage, .. }) if (dialer.make_room)() => {}
+            Err(shortage @ Failure { kind: FailureKind::Shortage, .. }) => {
+                Used::waits_for_means(Some(shortage));
+                sleep(SHORT_PAUSE).await;
+                Used::waits_for_means(None);
+            }
             dialed => return dialed,
         }
     }
@@ -82,6 +100,8 @@ async fn dial_once(uri: &Uri, port: u16, dialer: &Dialer) -> Result<Connection<U
     for address in &addresses {
         dialer.judge(host, *address)?;
     }
+    let full = || Failure::new(FailureKind::Shortage, "as many connections are open as may be");
+    let place = dialer.sockets.take(0).ok_or_else(full)?;
     let tcp = connect(addresses).await.map_err(|(failure, tried)| {
         let peer = tried.map(|address| dialer.perimeter.peer(address, None));
         Failure { peer, ..failure }
@@ -93,7 +113,7 @@ async fn dial_once(uri: &Uri, port: u16, dialer: &Dialer) -> Result<Connection<U
         dialer.judge_this_machine(host, peer)?;
     }
     let peer = dialer.perimeter.peer(peer, Some(local.ip()));
-    Ok(Connection::new(uri.clone(), Stream::new(tcp, peer)))
+    Ok(Connection::new(uri.clone(), Stream::new(tcp, place, peer)))
 }
 
 impl Dialer {
@@ -147,7 +167,7 @@ fn kind(_: &io::Error) -> FailureKind {
 }
 
 /// What this machine lacks for one more socket, if anything.
-pub(super) fn shortage() -> Option<Failure> {
+fn shortage() -> Option<Failure> {
     let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
     Some(Failure::new(FailureKind::Shortage, error.to_string())).filter(|_| kind(&error) == FailureKind::Shortage)
 }

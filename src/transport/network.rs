@@ -7,7 +7,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tracing::warn;
 
 use super::{names::Names, perimeter::Perimeter};
-use crate::metrics::Metrics;
+use crate::{descriptors, endpoint::TenantScope, metrics::Metrics, quota::Commons};
 
 /// How Hookmill reaches the network: how it agrees on TLS. Made once, since reading the system's certificates takes
 /// milliseconds, and cloned for every arbiter.
@@ -17,6 +17,8 @@ pub struct Network {
     pub(super) metrics: Arc<Metrics>,
     pub(super) perimeter: Arc<Perimeter>,
     pub(super) names: Names,
+    /// Connections that may be open at once, by whose endpoints they are to.
+    pub(super) sockets: Arc<Commons<TenantScope>>,
     /// How long a connection is kept that nobody uses.
     pub(super) keep: Duration,
 }
@@ -50,7 +52,14 @@ impl Network {
     pub fn with_tls(mut tls: ClientConfig) -> Self {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = Arc::new(tls);
-        Self { tls, metrics: Arc::default(), perimeter: Arc::default(), names: Names::default(), keep: KEEP }
+        Self {
+            tls,
+            metrics: Arc::default(),
+            perimeter: Arc::default(),
+            names: Names::default(),
+            sockets: Arc::new(Commons::new(descriptors::for_receivers())),
+            keep: KEEP,
+        }
     }
 
     /// Counts what the guard refuses there.

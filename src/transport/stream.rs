@@ -18,12 +18,13 @@ use std::{
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{clock::Mono, store::Peer};
+use super::Failure;
+use crate::{clock::Mono, quota::Place, store::Peer};
 
 /// A TCP connection until it is closed, and since when nobody uses it.
 #[derive(Debug)]
 pub(super) struct Socket {
-    tcp: RefCell<Option<TcpStream>>,
+    tcp: RefCell<Option<(TcpStream, Place)>>,
     /// `None` while an exchange goes on.
     pub(super) idle_since: Cell<Option<Mono>>,
     /// Whether it stands among those that may be idle.
@@ -64,6 +65,8 @@ struct Exchange {
     came: Cell<usize>,
     /// How many may come after the head; `None` before it is there.
     most: Cell<Option<usize>>,
+    /// What this machine lacks for a connection, while it waits for that.
+    lack: RefCell<Option<Failure>>,
 }
 
 impl Exchange {
@@ -114,6 +117,17 @@ impl Used {
         held && self.socket().is_none()
     }
 
+    /// The exchange of this task waits for what the machine lacks, or no longer does.
+    pub(super) fn waits_for_means(lack: Option<Failure>) {
+        // Outside an exchange nobody asks.
+        let _ = CURRENT.try_with(|used| used.0.lack.replace(lack));
+    }
+
+    /// What the machine lacks for its connection, if it waits for that.
+    pub(super) fn lack(&self) -> Option<Failure> {
+        self.0.lack.take()
+    }
+
     /// Whom it was with; `None` when nothing was written.
     pub(super) fn peer(&self) -> Option<Peer> {
         self.0.peer.get()
@@ -129,13 +143,14 @@ impl Used {
 pub(super) struct Stream(Rc<Socket>);
 
 impl Stream {
-    pub(super) fn new(tcp: TcpStream, peer: Peer) -> Self {
-        let tcp = RefCell::new(Some(tcp));
+    /// A connection that holds its place until it is closed.
+    pub(super) fn new(tcp: TcpStream, place: Place, peer: Peer) -> Self {
+        let tcp = RefCell::new(Some((tcp, place)));
         Self(Rc::new(Socket { tcp, idle_since: Cell::default(), listed: Cell::default(), peer }))
     }
 
     fn with<T>(&self, closed: T, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
-        self.0.tcp.borrow_mut().as_mut().map_or(closed, |tcp| poll(Pin::new(tcp)))
+        self.0.tcp.borrow_mut().as_mut().map_or(closed, |(tcp, _)| poll(Pin::new(tcp)))
     }
 }
 

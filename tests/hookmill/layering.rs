@@ -22,7 +22,7 @@ const ORDER: &[&[&str]] = &[
     &["store"],
     &["intake"],
     &["endpoint", "event"],
-    &["config", "clock", "error", "quota"],
+    &["config", "clock", "descriptors", "error", "quota"],
 ];
 
 /// Serve all parts, and use none but the time.

@@ -31,7 +31,7 @@ use actix_web::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 
-use crate::Clock;
+use crate::{Clock, descriptors};
 use connection::{Caller, Connection};
 use hosts::Hosts;
 use shares::Shares;
@@ -41,8 +41,6 @@ use tls::Tls;
 const HEAD: Duration = Duration::from_secs(5);
 /// Who is told that the connection ends may take so long to end it.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Connections at once, unless told otherwise or the system allows fewer files.
-const CONNECTIONS: u64 = 1024;
 
 pub(super) struct Door {
     pub(super) tls: Option<Arc<Tls>>,
@@ -63,7 +61,7 @@ impl Door {
         configure: impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
     ) -> io::Result<Server> {
         let workers = thread::available_parallelism().map_or(1, usize::from);
-        let connections = self.max_connections.unwrap_or_else(usual_connections);
+        let connections = self.max_connections.unwrap_or_else(descriptors::for_callers);
         let (most, shares) = (connections.div_ceil(workers), Arc::new(Shares::of(connections)));
         let (secure, refusals) = (self.tls.is_some(), Mutex::default());
         let rules = frame::Rules { hosts: self.hosts, secure, clock: self.clock, refusals };
@@ -94,12 +92,6 @@ impl Door {
         let server = Server::build().workers(workers).max_concurrent_connections(most).disable_signals();
         Ok(server.listen("http", listener, service)?.run())
     }
-}
-
-/// Connections to us are a part of the files that the process may have open: deliveries and the store need theirs.
-fn usual_connections() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from((files / 4).clamp(16, CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
 /// Lets the process open as many files as the system allows it.

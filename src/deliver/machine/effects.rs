@@ -9,7 +9,7 @@ use crate::{
     deliver::breaker::{Shown, Transition},
     endpoint::{EndpointKey, State, policy::Policy},
     event::Accepted,
-    quota::Quota,
+    quota::{Portion, Quota},
     store::{BreakerRecord, Next, PageRequest, Settlement},
 };
 
@@ -93,13 +93,13 @@ impl Start {
     }
 }
 
-/// What all machines share.
+/// What a machine shares with others.
 #[derive(Clone, Debug)]
 pub struct Bounds {
     /// Bytes of events in all windows.
     pub window_bytes: Arc<Quota>,
-    /// Attempts in flight; each endpoint's first is exempt.
-    pub in_flight: Arc<Quota>,
+    /// Attempts in flight, shared by tenants and their endpoints; each endpoint's first is exempt.
+    pub in_flight: Portion,
 }
 
 /// How a machine stands.

@@ -11,6 +11,8 @@ use super::{
     SqliteStore, attempts, awaited, cancel, committer::Message, configure::Answer, debounce, jobs, lists, read,
     reader::read_error, refuse, sealed, tokens, write::Writer,
 };
+#[cfg(feature = "api")]
+use crate::store::SealingKey;
 use crate::{
     clock::Timestamp,
     endpoint::{EndpointId, EndpointKey},
@@ -192,6 +194,12 @@ impl Store for SqliteStore {
     fn endpoints(&self, after: EndpointKey, limit: usize) -> Reply<Vec<EndpointRow>> {
         let (seal, rows) = (self.seal.clone(), self.read(move |db| read::endpoints(db, after, limit)));
         Box::pin(async move { seal.open_endpoints(rows.await?) })
+    }
+
+    #[cfg(feature = "api")]
+    fn cursor_key(&self) -> Reply<SealingKey> {
+        let bytes = self.read(super::cursors::key);
+        Box::pin(async move { SealingKey::new(&bytes.await?) })
     }
 
     fn load(&self) -> Reply<Loaded> {

@@ -298,20 +298,13 @@ pub(super) fn dead_letter(db: &Connection, id: DeliveryId) -> Sql<Option<(DeadLe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite::schema;
+    use crate::store::sqlite::{read::tests::plan, schema};
 
     #[test]
     fn a_tenants_events_are_found_without_a_look_at_those_of_others() {
         let dir = tempfile::tempdir().unwrap();
         let db = schema::open_writer(&dir.path().join("a.db"), |_| Ok(())).unwrap();
-        let plan = |filter: &EventFilter| -> Vec<String> {
-            let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {}", events_query(filter))).unwrap();
-            let (mut steps, mut plan) = (explain.raw_query(), Vec::new());
-            while let Some(step) = steps.next().unwrap() {
-                plan.push(step.get(3).unwrap());
-            }
-            plan
-        };
+        let plan = |filter: &EventFilter| plan(&db, &events_query(filter));
         let (tenant, before) = (Some("acme".parse().unwrap()), Some(9));
         let all = EventFilter { before, limit: 50, ..EventFilter::default() };
         let within = EventFilter { within: tenant.clone(), ..all.clone() };

@@ -13,6 +13,7 @@ mod chores;
 mod codes;
 mod committer;
 mod configure;
+mod cursors;
 mod dead_letters;
 mod debounce;
 mod inbox;
@@ -121,7 +122,7 @@ impl SqliteStore {
         expect_finished(dir)?;
         keep_private(&path)?;
         let mut db = schema::open_writer(&path, |db| seal.check(db)).map_err(|error| placed(&path, error))?;
-        seal.settle(&mut db)?;
+        cursors::keep_key(&db).and_then(|()| seal.settle(&mut db))?;
         tidy(dir, seal.is_on());
         let shared = Arc::new(Shared { writable: AtomicBool::new(true), ..Shared::default() });
         let lookout = Lookout::new(dir, disk, clock.now().mono, &shared.room);

@@ -109,17 +109,16 @@ pub(super) fn meta(db: &Connection, name: &str) -> Sql<u64> {
     db.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0).map(unsigned))
 }
 
+const DROPPING: &str = "SELECT key, dropping FROM endpoints WHERE dropping IS NOT NULL";
+
 /// Endpoints whose deliveries are dropped, with the reason.
 pub(super) fn dropping(db: &Connection) -> Sql<Vec<(EndpointKey, String)>> {
-    let mut select = db.prepare("SELECT key, dropping FROM endpoints WHERE dropping IS NOT NULL")?;
+    let mut select = db.prepare(DROPPING)?;
     select.query_map([], |row| Ok((EndpointKey(row.get(0)?), row.get(1)?)))?.collect()
 }
 
 pub(super) fn load(db: &Connection) -> Sql<Loaded> {
-    let mut breakers = db.prepare(&format!(
-        "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since FROM endpoints
-         WHERE deleted_at IS NULL AND ({HAS_FAILED})"
-    ))?;
+    let mut breakers = db.prepare(&breakers_query())?;
     let mut pending =
         db.prepare("SELECT endpoint FROM totals WHERE name = 'pending' AND value > 0 AND endpoint > 0")?;
     let mut rules = db.prepare("SELECT name, rule FROM rules ORDER BY name")?;
@@ -136,6 +135,13 @@ pub(super) fn load(db: &Connection) -> Sql<Loaded> {
     })
 }
 
+fn breakers_query() -> String {
+    format!(
+        "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since FROM endpoints
+         WHERE deleted_at IS NULL AND ({HAS_FAILED})"
+    )
+}
+
 fn breaker_row(row: &Row<'_>) -> Sql<(EndpointKey, BreakerRecord)> {
     let record = BreakerRecord {
         open_until: moment_or_none(row, 1)?,
@@ -150,13 +156,17 @@ fn breaker_row(row: &Row<'_>) -> Sql<(EndpointKey, BreakerRecord)> {
 const HAS_FAILED: &str = "breaker_until IS NOT NULL OR breaker_since IS NOT NULL OR breaker_cooldown > 0
     OR failing_since IS NOT NULL";
 
-pub(super) fn vitals(db: &Connection) -> Sql<Vitals> {
-    let mut select = db.prepare_cached(&format!(
+fn health_query() -> String {
+    format!(
         "SELECT key, breaker_until, breaker_cooldown, breaker_since, failing_since, coalesce(t.value, 0) FROM endpoints
          LEFT JOIN totals t ON t.endpoint = key AND t.name = 'pending'
          WHERE deleted_at IS NULL AND key IN (SELECT endpoint FROM totals WHERE name = 'pending' AND value > 0
              UNION ALL SELECT key FROM endpoints WHERE {HAS_FAILED}) ORDER BY key"
-    ))?;
+    )
+}
+
+pub(super) fn vitals(db: &Connection) -> Sql<Vitals> {
+    let mut select = db.prepare_cached(&health_query())?;
     let health = |row: &Row<'_>| {
         let ((endpoint, breaker), pending) = (breaker_row(row)?, unsigned(row.get(5)?));
         let oldest_pending_at = if pending > 0 { oldest_pending(db, endpoint)? } else { None };
@@ -348,6 +358,38 @@ fn add(totals: &mut DeliveryTotals, name: &str, value: u64) {
             if let Some(reason) = name.strip_prefix("dropped:") {
                 totals.dropped.insert(reason.to_owned(), value);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::store::sqlite::schema;
+
+    /// How SQLite goes about this query, step by step.
+    pub(in crate::store::sqlite) fn plan(db: &Connection, sql: &str) -> Vec<String> {
+        let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let (mut steps, mut plan) = (explain.raw_query(), Vec::new());
+        while let Some(step) = steps.next().unwrap() {
+            plan.push(step.get(3).unwrap());
+        }
+        plan
+    }
+
+    #[test]
+    fn what_is_asked_of_few_endpoints_is_found_without_a_look_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = schema::open_writer(&dir.path().join("a.db"), |_| Ok(())).unwrap();
+        for (sql, index) in [
+            (DROPPING.to_owned(), "endpoints_dropping"),
+            (breakers_query(), "endpoints_failed"),
+            (health_query(), "endpoints_failed"),
+        ] {
+            let plan = plan(&db, &sql);
+            assert!(plan.iter().any(|step| step.split(' ').any(|word| word == index)), "{plan:?}");
+            let all = plan.iter().find(|step| step.starts_with("SCAN endpoints") && !step.contains(" INDEX "));
+            assert_eq!(all, None, "{plan:?}");
         }
     }
 }

@@ -211,7 +211,7 @@ fn everything(dir: &Path) -> Vec<String> {
     let mut select = db
         .prepare(
             "SELECT key || id || settings || version || updated_at FROM endpoints
-             UNION ALL SELECT name || chain FROM chains UNION ALL SELECT name || value FROM meta
+             UNION ALL SELECT name || chain FROM chains UNION ALL SELECT name || quote(value) FROM meta
              UNION ALL SELECT type || name || sql FROM sqlite_schema ORDER BY 1",
         )
         .unwrap();

@@ -54,8 +54,9 @@ impl Pools {
         let sharers = Sharers { guard: *guard, tenant: tenant.clone() };
         let there = self.pools.borrow().get(&sharers).and_then(Weak::upgrade);
         there.unwrap_or_else(|| {
-            let (client, left) = (RefCell::new(client(&self.network, &sharers)), Cell::default());
-            let pool = Rc::new(Pool { of: Rc::downgrade(self), sharers: sharers.clone(), client, left });
+            let (of, left) = (Rc::downgrade(self), Cell::default());
+            let client = RefCell::new(client(&self.network, &of, &sharers));
+            let pool = Rc::new(Pool { of, sharers: sharers.clone(), client, left });
             self.pools.borrow_mut().insert(sharers, Rc::downgrade(&pool));
             pool
         })
@@ -73,8 +74,15 @@ impl Pools {
         pool.left.set(pool.left.get() + 1);
         if pool.left.get() > Rc::strong_count(pool) {
             pool.left.set(0);
-            let _old = pool.client.replace(client(&self.network, &pool.sharers));
+            let _old = pool.client.replace(client(&self.network, &pool.of, &pool.sharers));
         }
+    }
+
+    /// Closes a connection that nobody uses, if there is one.
+    fn make_room(&self) -> bool {
+        let pool = self.kept.close_one();
+        pool.iter().for_each(|pool| self.renew(pool));
+        pool.is_some()
     }
 
     #[cfg(test)]
@@ -104,10 +112,10 @@ impl Drop for Pool {
     }
 }
 
-fn client(network: &Network, Sharers { guard, tenant }: &Sharers) -> Client {
+fn client(network: &Network, of: &Weak<Pools>, Sharers { guard, tenant }: &Sharers) -> Client {
     /// For awc's own limits: the exchange has its deadline, and each step of the dialer too.
     const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
-    let (names, perimeter) = (network.names.clone(), Arc::clone(&network.perimeter));
+    let (pools, names, perimeter) = (Weak::clone(of), network.names.clone(), Arc::clone(&network.perimeter));
     let connector = Connector::new()
         .connector(Dialer {
             guard: *guard,
@@ -115,6 +123,8 @@ fn client(network: &Network, Sharers { guard, tenant }: &Sharers) -> Client {
             names,
             perimeter,
             metrics: Arc::clone(&network.metrics),
+            sockets: network.sockets.portion(tenant),
+            make_room: Rc::new(move || pools.upgrade().is_some_and(|pools| pools.make_room())),
         })
         .rustls_0_23(network.tls.clone())
         .limit(0)

@@ -51,6 +51,24 @@ fn endpoints_that_hang_or_refuse_do_not_hold_up_the_others() {
 }
 
 #[test]
+fn however_many_attempts_of_one_endpoint_hang_the_others_have_theirs() {
+    paused(async {
+        let receiver = ScriptedTransport::new(|attempt| match attempt.endpoint.id.as_str() {
+            "greedy" => Script::hangs(),
+            _ => Script::status(200).after(millis(10)),
+        });
+        let builder = Hookmill::builder().endpoint(endpoint("greedy").in_flight(4096)).endpoint(endpoint("modest"));
+        let hooks = start(builder, &receiver).await;
+        publish(&hooks, 9000).await;
+        until(&hooks, |totals| totals.deliveries.delivered == 9000).await;
+        let made = receiver.made();
+        let (greedy, modest): (Vec<_>, Vec<_>) = made.iter().partition(|one| one.endpoint.as_str() == "greedy");
+        assert!((1024..4096).contains(&greedy.len()), "{} hang", greedy.len());
+        assert!(modest[8000..].iter().any(|one| one.in_flight == 8), "as many at a time as it may");
+    });
+}
+
+#[test]
 fn an_endpoint_that_hangs_has_one_attempt_at_a_time_until_it_answers() {
     paused(async {
         let answers = Switch::default();

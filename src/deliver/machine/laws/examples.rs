@@ -143,7 +143,7 @@ fn ten_thousand_retries_wait_in_the_store() {
 
 #[test]
 fn the_slot_of_an_attempt_that_ends_is_free_for_the_next() {
-    let mut world = World::new(Setting { policy: policy(32), window_bytes: 64 << 20, slots: 2, poison: false });
+    let mut world = World::new(Setting { policy: policy(32), window_bytes: 64 << 20, slots: 5, poison: false });
     world.route_and_push(4);
     world.end_first(&status(200, None));
     assert_eq!(order(&world), [(1, 0), (2, 0), (3, 0)]);

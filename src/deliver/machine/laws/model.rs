@@ -23,7 +23,7 @@ use crate::{
     },
     endpoint::{EndpointKey, State, policy::Policy},
     event::Accepted,
-    quota::{Quota, Share},
+    quota::{Commons, Place, Quota, Share},
     store::{BreakerRecord, Page, PageRequest},
     transport::Answer,
 };
@@ -137,6 +137,7 @@ pub(super) struct World {
     elapsed: Duration,
     pub(super) machine: Machine,
     bounds: Bounds,
+    places: Commons<&'static str>,
     setting: Setting,
     state: State,
     pub(super) store: FakeStore,
@@ -154,7 +155,7 @@ pub(super) struct World {
     released: Option<Timestamp>,
     held: bool,
     last: Option<(Vec<Key>, Answer)>,
-    others: (Option<Share>, Vec<Share>),
+    others: (Option<Share>, Vec<Place>),
 
     /// Pages so far.
     pub(super) pages: usize,
@@ -196,12 +197,14 @@ fn machine(
 
 impl World {
     pub(super) fn new(setting: Setting) -> Self {
-        let bounds = Bounds { window_bytes: Quota::new(setting.window_bytes), in_flight: Quota::new(setting.slots) };
+        let places = Commons::new(setting.slots);
+        let bounds = Bounds { window_bytes: Quota::new(setting.window_bytes), in_flight: places.portion(&"own") };
         let breaker = BreakerRecord::default();
         Self {
             elapsed: Duration::ZERO,
             machine: machine(&setting, &bounds, State::Active, breaker, false, at(Duration::ZERO)),
             bounds,
+            places,
             setting,
             state: State::Active,
             store: FakeStore::default(),
@@ -503,7 +506,8 @@ impl World {
 
     fn others_take(&mut self, slots: usize, bytes: usize) {
         self.others = (None, Vec::new());
-        let slots = (0..slots).filter_map(|_| self.bounds.in_flight.take(1)).collect();
+        let portion = self.places.portion(&"others");
+        let slots = (0..slots).filter_map(|slot| portion.take(slot)).collect();
         self.others = (self.bounds.window_bytes.take(bytes), slots);
         self.machine.tick(self.now());
     }

@@ -138,12 +138,15 @@ fn an_export_has_the_form_in_which_events_are_published() {
 fn a_backup_is_put_back_under_a_new_epoch() {
     let (dir, other) = (home(100), tempfile::tempdir().unwrap());
     let file = other.path().join("a.backup");
+    let cursor_key = |path: &Path| super::super::cursors::key(&Connection::open(path).unwrap()).unwrap();
+    super::super::cursors::keep_key(&Connection::open(database(&dir)).unwrap()).unwrap();
     let copied = backup(dir.path(), &file).unwrap();
     assert_eq!((copied.events, copied.totals.accepted), (100, 100));
     let to = other.path().join("new");
     let restored = restore(&file, &to, false, Timestamp::default()).unwrap();
     assert_eq!((restored.overview.events, restored.replaced), (100, None));
     assert_ne!(restored.overview.epoch, copied.epoch);
+    assert_eq!(cursor_key(&to.join(DATABASE)), cursor_key(&database(&dir)), "cursors go on");
     assert_eq!(check(&to.join(DATABASE)).unwrap(), Vec::<String>::new());
     assert_eq!(overview(&file).unwrap().epoch, copied.epoch, "the backup itself stays as it is");
     #[cfg(unix)]

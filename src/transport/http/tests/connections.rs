@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{server::Server, *};
-use crate::transport::peer_of;
+use crate::{quota::Commons, transport::peer_of};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -138,6 +138,57 @@ fn an_answer_that_comes_when_the_next_request_was_written_is_never_anothers() {
         assert_eq!(ask(of("globex"), "/e").await, "/e");
         assert_eq!(server.accepted(), 4, "each has kept its own");
         assert_eq!(ask(of("acme"), "/f").await, "/a", "the receiver does answer like that");
+    });
+}
+
+fn with_sockets(places: usize) -> HttpTransport {
+    HttpTransport::new(&Network { sockets: Arc::new(Commons::new(places)), ..DISTRUST.clone() })
+}
+
+#[test]
+fn a_connection_that_nobody_uses_makes_room_for_one_that_is_wanted() {
+    run(async {
+        let transport = with_sockets(2);
+        let servers = [(); 3].map(|()| Server::answering(OK));
+        for server in join_all(servers).await {
+            assert_eq!(post(&transport, &server.url).await.unwrap().status, 200);
+        }
+    });
+}
+
+#[test]
+fn hung_connections_of_one_tenant_leave_room_for_anothers() {
+    run(async {
+        let (heard, mut events) = mpsc::unbounded_channel();
+        let hung = Server::start(move |mut peer, _| {
+            let heard = heard.clone();
+            async move {
+                peer.request().await;
+                let _ = heard.send(());
+                peer.closed().await;
+            }
+        })
+        .await;
+        let (well, transport) = (Server::answering(OK).await, with_sockets(8));
+        let of = |tenant: &str, url: &str, timeout: u64| {
+            let policy = Policy { timeout: Duration::from_millis(timeout), ..Policy::default() }.shared();
+            let tenant = TenantScope::Of(tenant.parse().unwrap());
+            transport.send(attempt(Settings { tenant, policy, ..settings(url) }))
+        };
+        let exchanges = join_all((0..20).map(|_| of("acme", &hung.url, 60_000)));
+        let others = async {
+            for _ in 0..4 {
+                events.recv().await.unwrap();
+            }
+            assert_eq!(kind(of("acme", &well.url, 150).await), FailureKind::Shortage, "acme has all it may");
+            assert!(of("globex", &well.url, 60_000).await.is_ok());
+        };
+        tokio::select! {
+            biased;
+            answers = exchanges => panic!("{} answers", answers.len()),
+            () = others => {}
+        }
+        assert!(events.try_recv().is_err(), "no more than four");
     });
 }
 

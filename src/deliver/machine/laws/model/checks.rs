@@ -94,7 +94,7 @@ impl World {
         let (count, policy) = (self.in_flight.len(), self.setting.policy.in_flight);
         let bound = if self.cautious { 1 } else { policy.min(self.ramp.unwrap_or(policy)) };
         self.hold_to(Law::InFlightBound, count <= usize::from(bound), || format!("{count} in flight, {bound} at most"));
-        let (used, slots) = (self.bounds.in_flight.used(), self.setting.slots);
+        let (used, slots) = (self.places.used(), self.setting.slots);
         let slotless = (count + self.others.1.len()).saturating_sub(used);
         let kept = used <= slots && slotless <= 1;
         self.hold_to(Law::InFlightBound, kept, || {
