@@ -213,7 +213,6 @@ pub(super) fn new_endpoint_id(clock: &Clock) -> String {
 }
 
 #[cfg(all(test, feature = "testing", feature = "sqlite"))]
-#[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use crate::{
         Endpoint, Hookmill,
