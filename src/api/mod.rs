@@ -51,8 +51,10 @@ use tracing::warn;
 use crate::{Hookmill, store::Scopes};
 pub use access::Access;
 use access::Refusal;
+#[cfg(feature = "cli")]
+pub(crate) use denials::Lines;
+pub(crate) use denials::excerpt;
 use denials::{Denials, Denied};
-pub(crate) use denials::{Lines, excerpt};
 pub(crate) use problem::{Kind, Problem};
 use rights::{Need, Rights};
 pub use token::{AdminToken, admin_token};
