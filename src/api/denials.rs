@@ -17,6 +17,8 @@ const WRONG: u32 = 20;
 const PEERS: usize = 4096;
 /// Refusals in a minute that are logged.
 const LINES: u64 = 20;
+/// Bytes of what a caller wrote that are logged.
+const SHOWN: usize = 255;
 
 /// The refusals of this minute.
 #[derive(Debug, Default)]
@@ -26,8 +28,15 @@ pub(super) struct Denials {
     wrong: HashMap<Option<IpAddr>, u32>,
     /// The same of those for whom there is no room.
     others: u32,
-    lines: u64,
-    /// Refusals that were not logged, since one last was.
+    lines: Lines,
+}
+
+/// The lines of this minute about callers of one kind.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    since: Mono,
+    logged: u64,
+    /// Those that were not logged, since one last was.
     unlogged: u64,
 }
 
@@ -44,11 +53,12 @@ impl Denials {
     /// Counts a refusal. Only a token that is `wrong` counts against `peer`; none at all is no try.
     pub(super) fn count(&mut self, peer: Option<IpAddr>, wrong: bool, now: Mono) -> Denied {
         if now.since(self.since) >= MINUTE {
-            *self = Self { since: now, unlogged: self.unlogged, ..Self::default() };
+            let lines = std::mem::take(&mut self.lines);
+            *self = Self { since: now, lines, ..Self::default() };
         }
         let tries = if wrong { self.tries(peer) } else { 0 };
         let left = MINUTE.saturating_sub(now.since(self.since));
-        Denied { retry_after: (tries > WRONG).then_some(left), log: self.line() }
+        Denied { retry_after: (tries > WRONG).then_some(left), log: self.lines.take(now) }
     }
 
     fn tries(&mut self, peer: Option<IpAddr>) -> u32 {
@@ -58,15 +68,26 @@ impl Denials {
         *tries = tries.saturating_add(1);
         *tries
     }
+}
 
-    fn line(&mut self) -> Option<u64> {
-        if self.lines >= LINES {
+impl Lines {
+    /// Whether one more is to be logged, and with how many that were not.
+    pub(crate) fn take(&mut self, now: Mono) -> Option<u64> {
+        if now.since(self.since) >= MINUTE {
+            *self = Self { since: now, logged: 0, unlogged: self.unlogged };
+        }
+        if self.logged >= LINES {
             self.unlogged = self.unlogged.saturating_add(1);
             return None;
         }
-        self.lines += 1;
+        self.logged += 1;
         Some(std::mem::take(&mut self.unlogged))
     }
+}
+
+/// As much of a text of a stranger's as is logged.
+pub(crate) fn excerpt(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(SHOWN)).unwrap_or_default()
 }
 
 /// One customer of an IPv6 network has at least a /64.
@@ -111,6 +132,12 @@ mod tests {
         assert!(last.unwrap().retry_after.is_some());
         let elsewhere = Some(Ipv6Addr::new(0x2001, 0xdb8, 0, 8, 0, 0, 0, 1).into());
         assert_eq!(denials.count(elsewhere, true, at(1)).retry_after, None);
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_ends_between_letters() {
+        assert_eq!(excerpt("a host"), "a host");
+        assert_eq!(excerpt(&"ä".repeat(1000)), "ä".repeat(127));
     }
 
     #[test]

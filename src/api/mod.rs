@@ -52,6 +52,9 @@ use tracing::warn;
 use crate::{Hookmill, store::Scopes};
 pub use access::Access;
 use access::Refusal;
+#[cfg(feature = "cli")]
+pub(crate) use denials::Lines;
+pub(crate) use denials::excerpt;
 use denials::{Denials, Denied};
 pub(crate) use problem::{Kind, Problem};
 use rights::{Need, Rights};
@@ -97,7 +100,7 @@ impl Shared {
         drop(denials);
         if let Some(unlogged) = log {
             let peer = peer.map(|peer| peer.to_string());
-            let (method, path) = (request.method(), request.path());
+            let (method, path) = (excerpt(request.method().as_str()), excerpt(request.path()));
             warn!(event = "auth.denied", %method, path, peer, wrong = refusal.wrong, unlogged, "call refused");
         }
         retry_after.map_or_else(|| Problem::new(Kind::Unauthorized, refusal.why), Problem::too_many_tries)

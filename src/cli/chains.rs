@@ -1,6 +1,8 @@
 //! `hookmill chains`: chains of a running server, and files that hold some.
 
 use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,7 +11,9 @@ use anyhow::Context;
 use awc::http::Method;
 use serde_json::Value;
 
-use super::{Connection, Failed, Outcome, block_on, client::Api, config::syntax, printable, publish::read_data};
+use super::{
+    Connection, Failed, Outcome, block_on, client::Api, config::syntax, printable, printable_lines, publish::read_data,
+};
 use crate::ChainConfig;
 
 /// No chain takes longer.
@@ -137,11 +141,17 @@ impl Invoke {
         block_on(async move {
             let path = format!("/v1/chains/{}/invoke", encoded(&self.event));
             let response = api.call_raw(Method::POST, &path, Some(data.trim().to_owned()), LONGEST).await?;
-            std::io::Write::write_all(&mut std::io::stdout(), &response).context("standard output")?;
-            println!();
+            let mut output = io::stdout();
+            let shown = shown(&response, output.is_terminal());
+            output.write_all(&shown).and_then(|()| output.write_all(b"\n")).context("standard output")?;
             Ok(())
         })
     }
+}
+
+/// A response byte for byte, but on a terminal, which would obey what is in it.
+fn shown(response: &[u8], on_terminal: bool) -> Cow<'_, [u8]> {
+    if on_terminal { printable_lines(&String::from_utf8_lossy(response)).into_bytes().into() } else { response.into() }
 }
 
 /// One segment of a path (RFC 3986).
@@ -151,4 +161,16 @@ fn encoded(segment: &str) -> String {
         .bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_obeys_no_response_and_a_pipe_gets_every_byte() {
+        let response = b"{\n\"a\": \"\x1b[2J\xc2\x9b\"}\xff";
+        assert_eq!(shown(response, false).as_ref(), response);
+        assert_eq!(shown(response, true), "{\n\"a\": \"\\u{1b}[2J\\u{9b}\"}\u{fffd}".as_bytes());
+    }
 }

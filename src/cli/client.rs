@@ -3,7 +3,11 @@
 use std::{env, fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use awc::{Client, Connector, error::SendRequestError, http::Method};
+use awc::{
+    Client, Connector,
+    error::SendRequestError,
+    http::{Method, header::CONTENT_TYPE},
+};
 use bytes::Bytes;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -24,6 +28,9 @@ pub(super) struct Api {
 
 /// Answers of our own API are small; anything larger is not one.
 const ANSWER: usize = 16 << 20;
+
+/// Bytes of an answer of somebody else's that are shown.
+const SHOWN: usize = 200;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,8 +84,13 @@ impl Api {
     }
 
     pub(super) async fn call(&self, method: Method, path: &str, body: Option<String>) -> Result<Value, Failed> {
-        let body = self.call_raw(method, path, body, PATIENCE).await?;
-        Ok(serde_json::from_slice(&body).unwrap_or_default())
+        self.exchange(method, path, body, PATIENCE).await?.json()
+    }
+
+    /// Deletes what is at `path`; the answer has no content.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Failed> {
+        let answer = self.exchange(Method::DELETE, path, None, PATIENCE).await?;
+        if answer.status == 204 { Ok(()) } else { Err(answer.unexpected()) }
     }
 
     /// The same, with the answer as it came, which may take so long.
@@ -89,6 +101,16 @@ impl Api {
         body: Option<String>,
         patience: Duration,
     ) -> Result<Bytes, Failed> {
+        Ok(self.exchange(method, path, body, patience).await?.body)
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        patience: Duration,
+    ) -> Result<Answer, Failed> {
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
         let request = request.timeout(patience);
         let sent = match body {
@@ -97,14 +119,35 @@ impl Api {
         };
         let mut response = sent.map_err(|error| self.unreachable(&error))?;
         let body = response.body().limit(ANSWER).await.map_err(|error| Failed::new(3, error.to_string()))?;
+        let content_type = response.headers().get(CONTENT_TYPE).map(|value| value.as_bytes().to_vec());
         match response.status().as_u16() {
-            200..=299 => Ok(body),
+            status @ 200..=299 => Ok(Answer { status, content_type: content_type.unwrap_or_default(), body }),
             status => Err(refused(status, &serde_json::from_slice(&body).unwrap_or_default())),
         }
     }
 
     fn unreachable(&self, error: &SendRequestError) -> Failed {
         Failed::new(3, format!("no server at {}: {error}", self.base))
+    }
+}
+
+/// An answer that is no refusal. Whether Hookmill has made it is still to be seen.
+struct Answer {
+    status: u16,
+    content_type: Vec<u8>,
+    body: Bytes,
+}
+
+impl Answer {
+    fn json(&self) -> Result<Value, Failed> {
+        serde_json::from_slice(&self.body).map_err(|_| self.unexpected())
+    }
+
+    fn unexpected(&self) -> Failed {
+        let text = |bytes: &[u8]| super::printable(&String::from_utf8_lossy(bytes));
+        let (status, kind) = (self.status, text(&self.content_type));
+        let begin = text(self.body.get(..SHOWN).unwrap_or(&self.body));
+        Failed::new(1, format!("this is no answer of Hookmill: {status}, content type \"{kind}\", body \"{begin}\""))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{
     convert::Infallible,
+    fmt,
+    io::{self, Write},
     net::SocketAddr,
     sync::{
         Arc,
@@ -95,7 +97,7 @@ impl Listen {
             .workers(1)
             .bind(listen)
             .with_context(|| format!("cannot listen on {listen}"))?;
-            println!("listening on {}", bound(&server.addrs(), "http"));
+            say(format_args!("listening on {}", bound(&server.addrs(), "http")));
             server.run().await.context("the receiver failed")?;
             Ok(())
         })
@@ -105,6 +107,11 @@ impl Listen {
         let place = turn.checked_rem(self.status.len()).unwrap_or(0);
         self.status.get(place).copied().unwrap_or(200)
     }
+}
+
+/// A receiver answers, whoever reads what it says.
+fn say(line: fmt::Arguments<'_>) {
+    let _unread = writeln!(io::stdout(), "{line}");
 }
 
 impl Receiver {
@@ -119,7 +126,8 @@ impl Receiver {
         tokio::time::sleep(self.options.delay).await;
         let text: String = String::from_utf8_lossy(body).chars().take(self.options.body).collect();
         let (method, path) = (request.method(), request.path());
-        println!("{now} {method} {} {} {verdict} -> {status} {}", printable(path), printable(id), printable(&text));
+        let (path, id, text) = (printable(path), printable(id), printable(&text));
+        say(format_args!("{now} {method} {path} {id} {verdict} -> {status} {text}"));
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         HttpResponse::build(status).body(format!("{}\n", status.canonical_reason().unwrap_or_default()))
     }

@@ -1,11 +1,21 @@
 //! The log of the server, on standard error.
 
+mod queue;
+
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     fmt::{self, Debug, Write},
-    io::{IsTerminal, stderr},
+    io::{self, IsTerminal, Write as _, stderr},
+    panic::{self, PanicHookInfo},
+    sync::Arc,
+    thread,
+    time::Duration,
 };
 
-use tracing::field::{Field, Visit};
+use tracing::{
+    error,
+    field::{Field, Visit},
+};
 use tracing_subscriber::{
     EnvFilter,
     field::RecordFields,
@@ -13,12 +23,58 @@ use tracing_subscriber::{
 };
 
 use super::text;
+use queue::Queue;
 
 /// What a server says of requests that are no HTTP is the caller's doing, at a level of his choosing.
 const QUIET: &str = "actix_http::h1::dispatcher=off";
 
-/// Log lines go to standard error; `HOOKMILL_LOG` chooses which, as `tracing` writes its filters.
-pub(super) fn start(default: &str) {
+/// How long the end waits for whoever reads the log.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The log of a process. Its lines go to standard error, and whether they can be written changes nothing else;
+/// `HOOKMILL_LOG` chooses which, as `tracing` writes its filters.
+#[derive(Debug, Default)]
+pub(super) struct Log(Option<Arc<Queue>>);
+
+impl Log {
+    /// For a server: nobody waits until a line is written, but for the end.
+    pub(super) fn queued(default: &str) -> Self {
+        let Ok(queue) = Queue::start(stderr()) else { return Self::direct(default) };
+        let lines = Arc::clone(&queue);
+        start(default, move || Line(Arc::clone(&lines)));
+        // The usual one would wait for standard error.
+        panic::set_hook(Box::new(tell_panic));
+        Self(Some(queue))
+    }
+
+    /// Lines are written where they are made.
+    pub(super) fn direct(default: &str) -> Self {
+        start(default, stderr);
+        Self::default()
+    }
+
+    /// Says one more thing, behind what was logged.
+    pub(super) fn say(&self, text: &str) {
+        let line = format!("{text}\n");
+        match &self.0 {
+            Some(queue) => queue.push(line.as_bytes()),
+            None => {
+                let _nobody_reads = stderr().write_all(line.as_bytes());
+            }
+        }
+    }
+}
+
+/// What was logged is written, if it is read.
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.0 {
+            queue.end(FAREWELL);
+        }
+    }
+}
+
+fn start<W: io::Write>(default: &str, writer: impl Fn() -> W + Send + Sync + 'static) {
     let filter = EnvFilter::builder().with_env_var("HOOKMILL_LOG");
     let filter = filter.with_default_directive(default.parse().unwrap_or_default()).from_env_lossy();
     let filter = match QUIET.parse() {
@@ -27,11 +83,35 @@ pub(super) fn start(default: &str) {
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(stderr)
+        .with_writer(writer)
+        // It would be told with `eprintln!`, which panics where nothing can be written.
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal())
         .with_target(false)
         .fmt_fields(Harmless)
         .init();
+}
+
+/// Where `tracing` writes one line, all of it at once.
+struct Line(Arc<Queue>);
+
+impl io::Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let (thread, at) = (thread::current(), panic.location().map(ToString::to_string));
+    let (thread, message) = (thread.name(), panic.payload_as_str());
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    error!(event = "server.panicked", thread, at, message, backtrace, "a bug");
 }
 
 /// Writes fields as `tracing` does, with every character escaped that could end a line, steer a terminal or turn text
@@ -40,19 +120,19 @@ struct Harmless;
 
 impl<'writer> FormatFields<'writer> for Harmless {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        let mut line = Line { writer, first: true, result: Ok(()) };
+        let mut line = Fields { writer, first: true, result: Ok(()) };
         fields.record(&mut line);
         line.result
     }
 }
 
-struct Line<'writer> {
+struct Fields<'writer> {
     writer: Writer<'writer>,
     first: bool,
     result: fmt::Result,
 }
 
-impl Visit for Line<'_> {
+impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             self.record_debug(field, &format_args!("{value}"));
@@ -68,7 +148,7 @@ impl Visit for Line<'_> {
     }
 }
 
-impl Line<'_> {
+impl Fields<'_> {
     fn write(&mut self, name: &str, value: &dyn Debug) -> fmt::Result {
         if !std::mem::take(&mut self.first) {
             self.writer.write_char(' ')?;

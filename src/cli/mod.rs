@@ -32,6 +32,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::config::duration;
+use log::Log;
 use text::{printable, printable_lines};
 
 /// Durable webhook dispatcher: events in over HTTP, delivered, retried, dead-lettered, replayed, and never lost.
@@ -111,11 +112,13 @@ impl From<anyhow::Error> for Failed {
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let log = match &cli.command {
+        Command::Serve(_) => Log::queued("info"),
+        Command::Demo(_) => Log::direct("off"),
+        _ => Log::default(),
+    };
     let outcome = match cli.command {
-        Command::Serve(serve) => {
-            log::start("info");
-            serve.run()
-        }
+        Command::Serve(serve) => serve.run(),
         Command::Publish(publish) => publish.run(),
         Command::Listen(listen) => listen.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
@@ -123,16 +126,13 @@ pub fn main() -> ExitCode {
         Command::Chains(chains) => chains.run(),
         Command::Tokens(tokens) => tokens.run(),
         Command::Store(store) => store.run(),
-        Command::Demo(demo) => {
-            log::start("off");
-            demo.run()
-        }
+        Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { code, message }) => {
-            eprintln!("hookmill: {}", printable_lines(&message));
+            log.say(&format!("hookmill: {}", printable_lines(&message)));
             ExitCode::from(code)
         }
     }

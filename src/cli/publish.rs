@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{Connection, Failed, Outcome, block_on, client::Api};
+use super::{Connection, Failed, Outcome, block_on, client::Api, printable};
 use awc::http::Method;
 
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ impl Publish {
                 let again = if answer.get("duplicate") == Some(&Value::Bool(true)) { ", published before" } else { "" };
                 // A tenant's token is told no number.
                 let number = answer.get("seq").map_or_else(String::new, |seq| format!(" as number {seq}"));
-                println!("accepted {}{number}{again}", text("id").trim_matches('"'));
+                println!("accepted {}{number}{again}", printable(text("id").trim_matches('"')));
             }
             Ok(())
         })

@@ -1,7 +1,8 @@
 //! `hookmill serve`: the server.
 
 use std::{
-    env, io,
+    env,
+    io::{self, Write},
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -39,8 +40,9 @@ impl Serve {
             let mut signals = Signals::new(self.options.config.is_some() || in_force.tls.is_some())?;
             let running = Running::start(in_force.clone()).await?;
             let AdminToken { path, created, .. } = &running.token;
-            println!("Hookmill listens on {}", running.url);
-            println!("admin token{}: {}", if *created { " made" } else { "" }, path.display());
+            let (url, made) = (&running.url, if *created { " made" } else { "" });
+            // A server serves, whoever reads its standard output.
+            let _unread = writeln!(io::stdout(), "Hookmill listens on {url}\nadmin token{made}: {}", path.display());
             loop {
                 tokio::select! {
                     asked = signals.next() => match asked {

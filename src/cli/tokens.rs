@@ -1,6 +1,5 @@
 //! `hookmill tokens`: who may call a running server.
 
-use awc::http::Method;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use url::form_urlencoded::byte_serialize;
@@ -130,7 +129,7 @@ impl Add {
 impl Rm {
     async fn run(self) -> Outcome {
         let place = format!("/v1/tokens/{}", byte_serialize(self.id.as_bytes()).collect::<String>());
-        Api::connect(&self.connection)?.call(Method::DELETE, &place, None).await?;
+        Api::connect(&self.connection)?.delete(&place).await?;
         println!("{} is deleted", printable(&self.id));
         Ok(())
     }

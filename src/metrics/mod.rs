@@ -122,9 +122,19 @@ impl Default for Metrics {
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// None so far.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Counts one more.
     pub fn one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    /// Counts so many more.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
     }
 
     /// How many there were.

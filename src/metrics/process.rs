@@ -1,9 +1,18 @@
 //! What the operating system says about this process: the `process_*` that every exporter of Prometheus has. Linux only.
+//! And what became of its log, of which there is one.
 
-use super::text::{Kind, Text};
+use super::{
+    Counter,
+    text::{Kind, Text},
+};
+
+/// Lines of the server's log that nobody will read.
+pub static LOG_LINES_DROPPED: Counter = Counter::new();
 
 /// Adds what is known; nothing where the system does not tell.
 pub fn write(text: &mut Text) {
+    let dropped = LOG_LINES_DROPPED.read();
+    text.single("log_lines_dropped_total", Kind::Counter, "Lines of the log that could not be written.", dropped);
     #[cfg(target_os = "linux")]
     if let Some(process) = linux::read() {
         let [counter, gauge] = [Kind::Counter, Kind::Gauge];

@@ -308,6 +308,16 @@ impl Builder {
     }
 
     async fn build(
+        self,
+        arbiters: Vec<ArbiterHandle>,
+        hooks_arbiter: ArbiterHandle,
+        system: Option<System>,
+    ) -> Result<Hookmill, StartError> {
+        let dir = self.dir();
+        self.assemble(arbiters, hooks_arbiter, system).await.map_err(|error| error.in_directory(dir.as_deref()))
+    }
+
+    async fn assemble(
         mut self,
         arbiters: Vec<ArbiterHandle>,
         hooks_arbiter: ArbiterHandle,

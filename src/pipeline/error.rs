@@ -1,6 +1,6 @@
 //! What can go wrong between a caller and a Hookmill.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use crate::{
     error::{Invalid, StoreError},
@@ -106,6 +106,18 @@ pub enum StartError {
         /// Why it failed.
         source: std::io::Error,
     },
+}
+
+impl StartError {
+    /// The same, with the file of the store in `dir` that could not be read and what helps, unless it says so already.
+    pub(super) fn in_directory(self, dir: Option<&Path>) -> Self {
+        #[cfg(feature = "sqlite")]
+        if let (Some(dir), Self::Store(error)) = (dir, &self) {
+            return Self::Store(crate::store::sqlite::unreadable(dir, error.clone()));
+        }
+        let _nothing_is_read = dir;
+        self
+    }
 }
 
 /// A change of configuration, or a replay, was not made. Nothing changed.

@@ -211,3 +211,47 @@ pub(super) async fn recover(store: &dyn Store, judged_through: u64, hub: &actix:
 pub(super) fn new_endpoint_id(clock: &Clock) -> String {
     new_id("ep", clock.now().wall)
 }
+
+#[cfg(all(test, feature = "testing", feature = "sqlite"))]
+mod tests {
+    use crate::{
+        Endpoint, Hookmill,
+        testing::{Script, ScriptedTransport},
+    };
+
+    async fn start(dir: &std::path::Path) -> Result<Hookmill, crate::StartError> {
+        let receiver = ScriptedTransport::new(|_| Script::status(200));
+        let endpoint = Endpoint::http("crm", "https://crm.example/").unsigned();
+        let builder = Hookmill::builder().data_dir(dir).disk_reserve(0).endpoint(endpoint);
+        builder.transport(receiver.factory()).start().await
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_at_the_start_is_told_with_the_file_and_a_way_out() {
+        for damage in [
+            "UPDATE endpoints SET settings = CAST(x'ff41' AS TEXT)",
+            "UPDATE endpoints SET id = CAST(x'ff41' AS TEXT)",
+            "UPDATE endpoints SET settings = x'00'",
+            "UPDATE endpoints SET settings = '{}x'",
+            "UPDATE endpoints SET breaker_cooldown = 'x', failing_since = 'y'",
+            "INSERT INTO rules (name, rule) VALUES ('a', x'00')",
+            "INSERT INTO rules (name, rule) VALUES ('a', '[]')",
+            "INSERT INTO chains (name, chain) VALUES ('a', CAST(x'ff41' AS TEXT))",
+            "UPDATE meta SET value = 'x' WHERE name = 'judged_through'",
+            "DROP TABLE tokens",
+        ] {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let dir = tempfile::tempdir().unwrap();
+                start(dir.path()).await.unwrap().shutdown(std::time::Duration::from_secs(5)).await;
+                let file = dir.path().join("hookmill.db");
+                rusqlite::Connection::open(&file).unwrap().execute_batch(damage).unwrap();
+                let error = start(dir.path()).await.unwrap_err().to_string();
+                assert_eq!(error.matches(file.to_str().unwrap()).count(), 1, "{damage}: {error}");
+                for way_out in ["store check", "store restore", "store export"] {
+                    assert_eq!(error.matches(way_out).count(), 1, "{damage}: {error}");
+                }
+            });
+        }
+    }
+}

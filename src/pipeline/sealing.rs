@@ -23,7 +23,9 @@ impl Given {
             )),
             (Some(file), None) => {
                 let keys = SecretKeys::from_file(file, data_dir);
-                keys.map(Some).map_err(|invalid| invalid.below("/secret_key_file"))
+                let keys = keys.map_err(|invalid| invalid.below("/secret_key_file"))?;
+                warn_of_readers(file);
+                Ok(Some(keys))
             }
             (None, Some(keys)) => Ok(Some(keys.clone())),
             (None, None) => {
@@ -35,4 +37,18 @@ impl Given {
             }
         }
     }
+}
+
+/// A key that others on this machine may read protects from nobody of them.
+fn warn_of_readers(file: &Path) {
+    #[cfg(unix)]
+    if let Ok(found) = std::fs::metadata(file) {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o777;
+        if mode & 0o077 != 0 {
+            let (file, mode) = (file.display().to_string(), format!("{mode:03o}"));
+            warn!(event = "store.key_readable", file, mode, "others may read or change the key of secrets: chmod 600");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = file;
 }

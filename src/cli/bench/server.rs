@@ -132,7 +132,7 @@ impl Server {
         }
         for ids in std::mem::take(&mut self.endpoints).chunks(AT_ONCE) {
             let paths: Vec<_> = ids.iter().map(|id| format!("/v1/endpoints/{id}")).collect();
-            let gone = join_all(paths.iter().map(|path| self.api.call(Method::DELETE, path, None))).await;
+            let gone = join_all(paths.iter().map(|path| self.api.delete(path))).await;
             gone.into_iter().collect::<Result<Vec<_>, _>>()?;
         }
         Ok(())

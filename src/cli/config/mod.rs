@@ -1,5 +1,6 @@
 //! `hookmill config`: what a configuration file comes to, without a server.
 
+mod boolean;
 mod file;
 mod options;
 pub(super) mod syntax;

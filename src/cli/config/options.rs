@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::builder::FalseyValueParser;
 use serde_json::{Value, json};
 
 use super::{
     ConfigFile, FileError,
+    boolean::YesOrNo,
     file::{CHAIN_BYTES, ENDPOINTS_PER_TENANT, GuardOptions, MOST_CONNECTIONS, RetentionOptions},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Options {
     /// Let endpoints made through the API point to this machine: for development
     #[arg(
         long, value_name = "BOOL", env = "HOOKMILL_ALLOW_LOOPBACK", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", value_parser = FalseyValueParser::new()
+        default_missing_value = "true", value_parser = YesOrNo
     )]
     allow_loopback: Option<bool>,
     /// Networks and ports that every endpoint may reach, such as 10.1.0.0/16:443 or [fd00::]/8:*, separated by commas
@@ -45,7 +45,7 @@ pub(in crate::cli) struct Options {
     /// Refuse http:// to endpoints made through the API, and to all that are not `private`
     #[arg(
         long, value_name = "BOOL", env = "HOOKMILL_HTTPS_ONLY", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", value_parser = FalseyValueParser::new()
+        default_missing_value = "true", value_parser = YesOrNo
     )]
     https_only: Option<bool>,
     /// How long a shutdown lets attempts in flight end [default: 20s]

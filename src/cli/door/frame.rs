@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::{connection::Caller, hosts::Hosts, stream::Turn};
 use crate::{
-    api::{Kind, Problem},
+    api::{Kind, Lines, Problem, excerpt},
     clock::Clock,
     event::new_id,
 };
@@ -28,6 +28,8 @@ pub(super) struct Rules {
     pub(super) hosts: Hosts,
     pub(super) secure: bool,
     pub(super) clock: Clock,
+    /// Anybody can be refused as often as he likes.
+    pub(super) refusals: Mutex<Lines>,
 }
 
 /// Browsers come by https alone from now on, for a year.
@@ -61,8 +63,11 @@ impl Rules {
     }
 
     fn refuse(&self, request: &ServiceRequest, host: &str) -> HttpResponse {
-        let peer = request.peer_addr().map(|peer| peer.ip().to_string());
-        warn!(event = "host.denied", host, peer, "call refused");
+        let log = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).take(self.clock.now().mono);
+        if let Some(unlogged) = log {
+            let peer = request.peer_addr().map(|peer| peer.ip().to_string());
+            warn!(event = "host.denied", host = excerpt(host), peer, unlogged, "call refused");
+        }
         let detail = "this server does not go by the host that was named; its settings know it as one of `hosts`";
         self.answer(&Problem::new(Kind::Misdirected, detail).closing())
     }

@@ -11,7 +11,13 @@ mod shares;
 mod stream;
 pub(super) mod tls;
 
-use std::{io, net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use actix_http::{HttpService, error::DispatchError};
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
@@ -57,7 +63,8 @@ impl Door {
         let workers = thread::available_parallelism().map_or(1, usize::from);
         let connections = self.max_connections.unwrap_or_else(descriptors::for_callers);
         let (most, shares) = (connections.div_ceil(workers), Arc::new(Shares::of(connections)));
-        let rules = frame::Rules { hosts: self.hosts, secure: self.tls.is_some(), clock: self.clock };
+        let (secure, refusals) = (self.tls.is_some(), Mutex::default());
+        let rules = frame::Rules { hosts: self.hosts, secure, clock: self.clock, refusals };
         let (rules, tls) = (Arc::new(rules), self.tls);
         let service = move || {
             let (rules, tls, shares) = (Arc::clone(&rules), tls.clone(), Arc::clone(&shares));

@@ -290,6 +290,21 @@ fn placed(path: &Path, error: StoreError) -> StoreError {
     }
 }
 
+/// An error of a start on `dir`, with the file in it and what helps. What was [`placed`] before is told as it is.
+pub(crate) fn unreadable(dir: &Path, error: StoreError) -> StoreError {
+    let said = |detail: &str| {
+        [dir.join("").display().to_string(), format!("{}:", dir.display())].iter().any(|at| detail.starts_with(at))
+    };
+    match error {
+        StoreError::Unusable(detail) if said(&detail) => StoreError::Unusable(detail),
+        StoreError::Unusable(detail) | StoreError::Failed(detail) => {
+            let help = if detail.contains(WAY_OUT) { String::new() } else { format!("; {WAY_OUT}") };
+            StoreError::Unusable(format!("{}: {detail}{help}", dir.join(DATABASE).display()))
+        }
+        error => error,
+    }
+}
+
 /// What helps against damage.
 const WAY_OUT: &str = "`hookmill store check` tells more, `hookmill store restore` puts a backup in place, \
                        `hookmill store export` writes out what can be read";

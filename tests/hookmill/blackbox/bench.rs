@@ -83,9 +83,9 @@ fn a_server_that_runs_is_left_as_it_was_found() {
 fn liar(events: u16) -> Receiver {
     Receiver::new(move |request| match request.path.as_str() {
         "/v1/events" => Reply::Status(events),
-        "/v1/endpoints" => Reply::Status(201),
+        "/v1/endpoints" => Reply::Body("{}".to_owned()),
         "/metrics" => Reply::Status(404),
-        _ => Reply::Status(200),
+        _ => Reply::Status(204),
     })
 }
 

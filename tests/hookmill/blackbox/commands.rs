@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     process::{Process, hookmill},
-    receiver::REFUSING,
+    receiver::{REFUSING, Receiver, Reply},
     server::{Home, Server},
     settled,
 };
@@ -87,4 +87,28 @@ fn a_server_whose_port_is_taken_touches_nothing() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(printed(&output).contains(&format!("cannot listen on {address}")), "{output:?}");
     assert!(!data.exists(), "the pipeline was started");
+}
+
+#[test]
+fn an_answer_that_is_not_of_hookmill_is_no_success() {
+    let other = Receiver::new(|_| Reply::Typed("text/html", "<html>\u{9b}2J hello"));
+    let url = other.url("");
+    for command in [
+        &["publish", "a.b"][..],
+        &["publish", "a.b", "--json"],
+        &["tokens", "list"],
+        &["tokens", "add", "--scope", "read"],
+        &["tokens", "rm", "tok_1"],
+        &["dead-letters", "list"],
+        &["dead-letters", "show", "dl_1"],
+        &["dead-letters", "replay", "dl_1"],
+        &["chains", "list"],
+    ] {
+        let output = hookmill(command).args(["--url", &url]).env("HOOKMILL_TOKEN", "t").output().unwrap();
+        let said = printed(&output);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{command:?}: {output:?}");
+        for part in ["200", "text/html", "<html>\\u{9b}2J hello"] {
+            assert!(said.contains(part), "{command:?}: {said}");
+        }
+    }
 }

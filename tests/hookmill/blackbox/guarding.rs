@@ -69,3 +69,28 @@ fn flags_stand_over_the_environment_and_that_over_the_file() {
     let wrong = hookmill(&["config", "show", "--guard-allow", "10.3.0.1/16:80"]).output().unwrap();
     assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("10.3.0.0"));
 }
+
+#[test]
+fn a_word_that_is_neither_yes_nor_no_is_refused_by_the_name_of_its_variable() {
+    let home = Home::new();
+    let show = |flags: &[&str], env: &[(&str, &str)]| {
+        let mut all = vec!["config", "show", "--json"];
+        all.extend(flags);
+        hookmill(&all).current_dir(home.path()).envs(env.iter().copied()).output().unwrap()
+    };
+    let [loopback, https] = [("HOOKMILL_ALLOW_LOOPBACK", "--allow-loopback"), ("HOOKMILL_HTTPS_ONLY", "--https-only")];
+    for (variable, flag) in [loopback, https] {
+        for word in ["maybe", "disabled", "never", " false", "\"false\"", "", "2", "\u{1b}[2J"] {
+            let refused = show(&[], &[(variable, word)]);
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(2), "{variable}={word:?}: {refused:?}");
+            assert!(said.contains(variable) && said.contains(flag) && !said.contains('\u{1b}'), "{said}");
+        }
+        assert_eq!(show(&[&format!("{flag}=maybe")], &[]).status.code(), Some(2));
+    }
+    for (word, meant) in [("false", false), ("No", false), ("0", false), ("off", false), ("TRUE", true), ("1", true)] {
+        let shown = show(&[], &[(loopback.0, word), (https.0, word)]);
+        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+        assert_eq!([&shown["allow_loopback"], &shown["https_only"]], [&json!(meant), &json!(meant)], "{word}");
+    }
+}

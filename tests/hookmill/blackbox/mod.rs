@@ -33,6 +33,7 @@ mod server;
 mod signing;
 mod tls;
 mod tokens;
+mod unread;
 
 use std::{
     thread,

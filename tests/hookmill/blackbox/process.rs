@@ -55,8 +55,13 @@ impl Process {
     }
 
     /// The same with a command of one's own making.
-    pub(super) fn spawn(mut command: Command, log: &Path) -> Self {
+    pub(super) fn spawn(command: Command, log: &Path) -> Self {
         let stderr = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        Self::spawn_logging_to(stderr, command, log)
+    }
+
+    /// The same with a standard error of one's own; then `log` is not written.
+    pub(super) fn spawn_logging_to(stderr: impl Into<Stdio>, mut command: Command, log: &Path) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();

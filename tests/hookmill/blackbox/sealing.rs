@@ -1,6 +1,10 @@
 //! The operator's key: secrets in the data directory, and a server that starts without it.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+};
 
 use serde_json::json;
 
@@ -104,4 +108,20 @@ fn a_key_in_the_data_directory_is_refused() {
     let said = refused(&home, &[("HOOKMILL_SECRET_KEY", NEW)], &["--secret-key-file", &path("good")]);
     assert!(said.contains("give one of them"), "{said}");
     assert!(!home.data().join("hookmill.db").exists(), "nothing was made");
+}
+
+#[test]
+fn a_key_that_others_may_read_is_warned_of() {
+    for (mode, warnings) in [(0o600, 0), (0o400, 0), (0o640, 1), (0o604, 1)] {
+        let home = Home::new();
+        let key = home.path().join("key");
+        fs::write(&key, OLD).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let mut server = home.serve_with(&["--secret-key-file", key.to_str().unwrap()]);
+        server.process().terminate();
+        assert!(server.process().ended().success());
+        let log = server.process().log();
+        assert_eq!(log.matches("store.key_readable").count(), warnings, "{mode:o}: {log}");
+        assert_eq!(log.matches(key.to_str().unwrap()).count(), warnings, "{mode:o}: {log}");
+    }
 }

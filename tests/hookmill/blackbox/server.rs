@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -44,10 +44,25 @@ impl Home {
     }
 
     fn launch_as(&self, command: impl Fn(&[&str]) -> Command, args: &[&str]) -> Process {
+        Process::spawn(self.command(command, args), &self.log())
+    }
+
+    fn command(&self, command: impl Fn(&[&str]) -> Command, args: &[&str]) -> Command {
         let data = self.data();
         let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()];
         all.extend(args);
-        Process::spawn(command(&all), &self.0.path().join("server.log"))
+        command(&all)
+    }
+
+    /// What a server logs to, unless it has something else.
+    pub(super) fn log(&self) -> PathBuf {
+        self.0.path().join("server.log")
+    }
+
+    /// A server that may deliver to this machine, with a standard error of its own.
+    pub(super) fn serve_logging_to(&self, stderr: impl Into<Stdio>) -> Server {
+        let command = self.command(hookmill, &["--allow-loopback", "--drain", "5s"]);
+        self.ready(Process::spawn_logging_to(stderr, command, &self.log()))
     }
 
     /// A server that may deliver to this machine, once it is ready.
