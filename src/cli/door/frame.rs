@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use actix_web::{
@@ -47,7 +47,7 @@ pub(super) async fn frame(
         }
     };
     rules.complete(response.headers_mut());
-    Ok(response.map_body(|_, body| BoxBody::new(Answering { body, _turn: turn })))
+    Ok(response.map_body(|_, body| BoxBody::new(Answering { body, has_ended: false, turn })))
 }
 
 impl Rules {
@@ -81,10 +81,12 @@ impl Rules {
     }
 }
 
-/// The body of an answer; while it is there, its request is being answered.
+/// The body of an answer; while it is there, its request is being answered. It is there until it is written: so a connection
+/// knows what is of an answer of ours, and what is not.
 struct Answering {
     body: BoxBody,
-    _turn: Option<Turn>,
+    has_ended: bool,
+    turn: Option<Turn>,
 }
 
 impl MessageBody for Answering {
@@ -95,6 +97,16 @@ impl MessageBody for Answering {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_next(cx)
+        let this = self.get_mut();
+        if !this.has_ended {
+            match ready!(Pin::new(&mut this.body).poll_next(cx)) {
+                None => this.has_ended = true,
+                part => return Poll::Ready(part),
+            }
+        }
+        if let Some(turn) = &mut this.turn {
+            ready!(turn.poll_written(cx));
+        }
+        Poll::Ready(None)
     }
 }
