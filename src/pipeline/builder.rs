@@ -151,7 +151,8 @@ impl Builder {
     }
 
     /// Adds the endpoints and rules of an operator's file. They belong to it: the API can pause and resume the endpoints,
-    /// nothing else. Those of the same names from an earlier start take these settings; their secrets stay unless the file
+    /// nothing else. Those of the same names from an earlier start take these settings, though never those of another tenant (a
+    /// start is refused then); their secrets stay unless the file
     /// brings some, and endpoints stay in their state unless the file names one. What an earlier file had and this one has
     /// not stays as it is and belongs to the callers of the API. [`Hookmill::apply`] changes them later.
     pub fn declare(mut self, declared: Declared) -> Self {

@@ -12,6 +12,7 @@ use tracing::info;
 use super::{
     StartError,
     declared::{DeclaredEndpoint, in_the_way},
+    whose,
 };
 use crate::{
     chain::{self, ChainName, Plan, plan::Step},
@@ -64,6 +65,10 @@ pub(super) async fn endpoints(
         }
         rows = next.await?;
     }
+    let found = own.iter().enumerate();
+    let in_list = |index: usize| index.checked_sub(first_of_file).unwrap_or(index);
+    let moved = found.filter_map(|(index, new)| whose::fault(in_list(index), endpoints.get(&new.id)?, new));
+    Invalid::unless_empty(moved.collect())?;
     expect_undisturbing(&endpoints, &own, first_of_file, file_root)?;
     for declared in own {
         let id = declared.id.clone();

@@ -121,7 +121,10 @@ impl Hookmill {
     ///
     /// # Errors
     /// Every mistake at once; [`ManageError::Stale`]; a conflict when the endpoint belongs to the program or the file and
-    /// more than its state would change, or it would be disabled; or its tenant would be a new one that has as many as it may.
+    /// more than its state would change, or it would be disabled; or its tenant would be another, see [`TenantScope`]; or it is
+    /// new, and its tenant has as many as it may.
+    ///
+    /// [`TenantScope`]: crate::endpoint::TenantScope
     pub async fn replace_endpoint(
         &self,
         id: EndpointId,
@@ -230,9 +233,7 @@ impl Hookmill {
 
     pub(super) async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         self.expect_changeable(old, &settings)?;
-        if settings.tenant != old.settings.tenant {
-            self.expect_room_for(&settings)?;
-        }
+        self.expect_same_tenant(old, &settings)?;
         if settings.target != old.settings.target {
             self.expect_undisturbed(&old.id, &settings)?;
         }

@@ -31,6 +31,7 @@ mod trial;
 #[cfg(feature = "api")]
 mod untold;
 mod watch;
+mod whose;
 
 use std::{
     collections::BTreeMap,
