@@ -23,6 +23,7 @@ use super::{
     declared::DeclaredEndpoint,
     enrich::{self, Enricher, Hook},
     found::{Own, endpoints, known, recover, rules, stored_chains},
+    grounds,
     operational::Listeners,
     room::ENDPOINTS_OF_A_TENANT,
     tokens::Keyring,
@@ -258,7 +259,7 @@ impl Builder {
     }
 
     /// Names a directory, by its absolute path, below which endpoints made through the API may write files. Those lie below the
-    /// first one named; without one they are refused.
+    /// first one named; without one they are refused. None of them may be the data directory, lie in it or hold it.
     pub fn file_root(mut self, path: impl Into<PathBuf>) -> Self {
         self.file_roots.push(path.into());
         self
@@ -316,16 +317,25 @@ impl Builder {
         let enricher =
             Enricher::new(enrich::read(&self.enrich)?, self.enrich_limit, hooks_arbiter, Arc::clone(&metrics));
         let store = self.open()?;
+        // Known once it is there.
+        let data_dir = self.dir();
+        Invalid::unless_empty(grounds::roots(&self.file_roots, data_dir.as_deref()))?;
         let transport = match self.transport.clone() {
             Some(transport) => transport,
             None => http(&metrics, &perimeter).map_err(|source| StartError::System { what: "no TLS", source })?,
         };
-        let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
+        let file_root = self.file_roots.first().map(PathBuf::as_path);
+        let transport = routed(transport, file_root, data_dir.as_deref(), self.clock);
         let mut loaded = store.load().await?;
         let chains = stored_chains(&loaded, self.allow_loopback)?;
-        let (first_of_file, root) = (self.endpoints.len(), self.file_roots.first().map(PathBuf::as_path));
-        let owned = Own { endpoints: own, first_of_file, chains_of_file: &self.declared.chains };
-        let endpoints = endpoints(store.as_ref(), owned, root, self.allow_loopback).await?;
+        let owned = Own {
+            endpoints: own,
+            first_of_file: self.endpoints.len(),
+            chains_of_file: &self.declared.chains,
+            file_root: self.file_roots.first().map(PathBuf::as_path),
+            data_dir: data_dir.as_deref(),
+        };
+        let endpoints = endpoints(store.as_ref(), owned, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -391,7 +401,7 @@ impl Builder {
             max_endpoints_per_tenant: self.max_endpoints_per_tenant.into(),
             perimeter,
             file_root: self.file_roots.first().cloned(),
-            data_dir: self.dir(),
+            data_dir,
             counters: Counters::default(),
             death,
             enricher,

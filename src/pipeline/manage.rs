@@ -15,6 +15,7 @@ use super::{
     Hookmill, ManageError, Owner,
     changed::Changed,
     found::{change, endpoint_of, new_endpoint_id, print},
+    grounds,
     operational::DISABLED,
 };
 use crate::{
@@ -273,19 +274,23 @@ impl Hookmill {
         Ok(())
     }
 
-    /// A file that several endpoints have is rotated in one way.
+    /// A file that several endpoints have is rotated in one way, and none is among the data.
     pub(super) fn expect_undisturbed(&self, id: &EndpointId, settings: &Settings) -> Result<(), Invalid> {
         let disturbed = self.disturbing(&[(id, settings)]).into_iter().next();
         disturbed.map_or(Ok(()), |(_, why)| Err(Invalid::at("#/file", why)))
     }
 
-    /// Which of these cannot stand beside what comes before them, or beside the endpoints that are to stay as they are.
+    /// Which of these cannot stand beside what comes before them, beside the endpoints that are to stay as they are, or beside
+    /// the store.
     pub(super) fn disturbing(&self, new: &[(&EndpointId, &Settings)]) -> Vec<(usize, String)> {
         let (endpoints, replaced): (_, HashSet<_>) = (self.endpoints(), new.iter().map(|(id, _)| *id).collect());
         let stays = |endpoint: &&Arc<Endpoint>| !replaced.contains(&endpoint.id);
         let old = endpoints.iter().filter(stays).map(|endpoint| (&endpoint.id, &endpoint.settings.target));
         let new: Vec<_> = new.iter().map(|(id, settings)| (*id, &settings.target)).collect();
-        target::disturbing(&old.collect::<Vec<_>>(), &new, self.0.file_root.as_deref())
+        let (root, data_dir) = (self.0.file_root.as_deref(), self.0.data_dir.as_deref());
+        let mut found = target::disturbing(&old.collect::<Vec<_>>(), &new, root);
+        found.extend(grounds::trespassing(&new, root, data_dir));
+        found
     }
 
     /// An endpoint of the program's or the file's can be paused and resumed, nothing else.

@@ -11,6 +11,7 @@ mod declared;
 mod enrich;
 mod error;
 mod found;
+mod grounds;
 mod jobs;
 mod manage;
 mod operational;
