@@ -39,15 +39,28 @@ pub(super) async fn frame(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let turn = request.conn_data::<Caller>().map(|caller| caller.gate.enter());
-    let mut response = match rules.stranger(&request) {
-        None => next.call(request).await?,
-        Some(host) => {
-            let refused = rules.refuse(&request, &host);
-            request.into_response(refused)
+    let refused = match rules.stranger(&request) {
+        Some(host) => Some(rules.refuse(&request, &host)),
+        None if asks_for_websocket(&request) => {
+            let detail = "there are no websockets here: send the request without `Upgrade`";
+            Some(rules.answer(&Problem::new(Kind::Malformed, detail).closing()))
         }
+        None => None,
+    };
+    let mut response = match refused {
+        None => next.call(request).await?,
+        Some(refused) => request.into_response(refused),
     };
     rules.complete(response.headers_mut());
     Ok(response.map_body(|_, body| BoxBody::new(Answering { body, has_ended: false, turn })))
+}
+
+/// Whether actix-http takes all that follows on the connection for the body of `request`, whatever length it states; chunks it reads
+/// as such.
+fn asks_for_websocket(request: &ServiceRequest) -> bool {
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut values = request.headers().get_all(header::UPGRADE);
+    !chunked && values.any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
 impl Rules {
