@@ -5,14 +5,25 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use crate::{event::Tenant, quota::Owners};
+
 /// Counts events and bytes that were let in and have no recorded verdict yet.
+///
+/// Of each it lets in twice the bound, and of one tenant's, or of what is nobody's, only as long as no more waits than may still
+/// come: one alone has all of the bound, and whoever has nothing there is let in beside it.
 #[derive(Debug)]
 pub struct Intake {
-    events: AtomicUsize,
-    bytes: AtomicUsize,
+    waiting: Waiting,
     max_events: usize,
     max_bytes: usize,
+    owners: Owners<Option<Tenant>, Waiting>,
     closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    events: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 /// Why something was not let in.
@@ -20,6 +31,8 @@ pub struct Intake {
 pub enum Refused {
     /// Too much waits; some of it will have gone in a moment.
     Full,
+    /// Too much of the same tenant's waits; others are let in.
+    Quota,
     /// The intake is closed for good.
     Closed,
 }
@@ -28,37 +41,60 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Permit {
     intake: Arc<Intake>,
+    owner: Arc<Waiting>,
     bytes: usize,
+}
+
+impl Waiting {
+    fn events(&self) -> usize {
+        self.events.load(Ordering::Acquire)
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
 }
 
 impl Intake {
     /// An open, empty intake. A single group larger than the bound is let in when nothing else waits.
     pub fn new(max_events: usize, max_bytes: usize) -> Arc<Self> {
-        Arc::new(Self {
-            events: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            max_events,
-            max_bytes,
-            closed: AtomicBool::new(false),
-        })
+        let (waiting, owners, closed) = (Waiting::default(), Owners::default(), AtomicBool::new(false));
+        Arc::new(Self { waiting, max_events, max_bytes, owners, closed })
     }
 
-    /// Lets a group in, whole or not at all: a permit for each event, given by its bytes.
-    pub fn admit(self: &Arc<Self>, group: impl ExactSizeIterator<Item = usize>) -> Result<Vec<Permit>, Refused> {
+    /// Lets a group of a tenant's in, or of nobody's, whole or not at all: a permit for each event, given by its bytes.
+    ///
+    /// # Errors
+    /// Why not. Where more than one reason holds, that which would keep it out alone.
+    pub fn admit(
+        self: &Arc<Self>,
+        of: Option<&Tenant>,
+        group: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<Vec<Permit>, Refused> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Refused::Closed);
         }
-        let count = group.len();
-        let others = self.events.fetch_add(count, Ordering::AcqRel);
+        let (count, owner) = (group.len(), self.owners.of(&of.cloned(), Waiting::default));
+        let others = self.waiting.events.fetch_add(count, Ordering::AcqRel);
+        owner.events.fetch_add(count, Ordering::AcqRel);
         // From here on each permit gives back what it took, also when the group turns out not to fit.
-        let permits: Vec<_> = group.map(|bytes| self.take_bytes(bytes)).collect();
-        let fits = others + count <= self.max_events && self.bytes.load(Ordering::Acquire) <= self.max_bytes;
-        if fits || others == 0 { Ok(permits) } else { Err(Refused::Full) }
+        let permits: Vec<_> = group.map(|bytes| self.take_bytes(&owner, bytes)).collect();
+        if others == 0 || self.leaves(owner.events(), owner.bytes()) {
+            return Ok(permits);
+        }
+        Err(if of.is_some() && self.leaves(0, 0) { Refused::Quota } else { Refused::Full })
     }
 
-    fn take_bytes(self: &Arc<Self>, bytes: usize) -> Permit {
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        Permit { intake: Arc::clone(self), bytes }
+    /// Whether so many events, of so many bytes, may still come.
+    fn leaves(&self, events: usize, bytes: usize) -> bool {
+        self.waiting.events() + events <= self.max_events.saturating_mul(2)
+            && self.waiting.bytes() + bytes <= self.max_bytes.saturating_mul(2)
+    }
+
+    fn take_bytes(self: &Arc<Self>, owner: &Arc<Waiting>, bytes: usize) -> Permit {
+        self.waiting.bytes.fetch_add(bytes, Ordering::AcqRel);
+        owner.bytes.fetch_add(bytes, Ordering::AcqRel);
+        Permit { intake: Arc::clone(self), owner: Arc::clone(owner), bytes }
     }
 
     /// Lets nothing in from now on.
@@ -71,34 +107,37 @@ impl Intake {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether half of what it lets in has been let in and not given back.
+    /// Whether half of the bound has been let in and not given back.
     pub fn is_half_full(&self) -> bool {
         self.waiting() > self.max_events / 2 || self.waiting_bytes() > self.max_bytes / 2
     }
 
     /// Bytes let in and not given back.
     pub fn waiting_bytes(&self) -> usize {
-        self.bytes.load(Ordering::Acquire)
+        self.waiting.bytes()
     }
 
     /// Events let in and not given back.
     pub fn waiting(&self) -> usize {
-        self.events.load(Ordering::Acquire)
+        self.waiting.events()
     }
 }
 
 impl Permit {
     /// What has been let in takes more bytes now: they are counted, and refused to nobody.
     pub fn grow(&mut self, bytes: usize) {
-        self.intake.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.intake.waiting.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.owner.bytes.fetch_add(bytes, Ordering::AcqRel);
         self.bytes += bytes;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.intake.events.fetch_sub(1, Ordering::AcqRel);
-        self.intake.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        for waiting in [&self.intake.waiting, &*self.owner] {
+            waiting.events.fetch_sub(1, Ordering::AcqRel);
+            waiting.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        }
     }
 }
 
@@ -113,30 +152,53 @@ mod tests {
     #[test]
     fn a_group_is_let_in_whole_or_not_at_all() {
         let intake = Intake::new(3, 100);
-        let first = intake.admit(group(&[10, 10])).unwrap();
+        let first = intake.admit(None, group(&[10, 10])).unwrap();
         assert!(intake.is_half_full());
-        assert_eq!(intake.admit(group(&[1, 1])).unwrap_err(), Refused::Full);
+        assert_eq!(intake.admit(None, group(&[1, 1])).unwrap_err(), Refused::Full);
         assert_eq!(intake.waiting(), 2);
         drop(first);
         assert!(intake.waiting() == 0 && !intake.is_half_full());
-        assert!(intake.admit(group(&[1, 1])).is_ok());
+        assert!(intake.admit(None, group(&[1, 1])).is_ok());
     }
 
     #[test]
     fn bytes_are_bounded_too_and_given_back() {
         let intake = Intake::new(10, 100);
-        let mut first = intake.admit(group(&[70])).unwrap();
+        let mut first = intake.admit(None, group(&[70])).unwrap();
         first[0].grow(20);
-        assert!(intake.admit(group(&[20])).is_err());
+        assert!(intake.admit(None, group(&[20])).is_err());
         assert_eq!(intake.waiting_bytes(), 90);
         drop(first);
-        assert!(intake.admit(group(&[20])).is_ok());
+        assert!(intake.admit(None, group(&[20])).is_ok());
+    }
+
+    #[test]
+    fn a_tenant_that_has_all_it_may_keeps_no_other_out() {
+        let intake = Intake::new(10, 1000);
+        let of = |name: &str| Some(name.parse::<Tenant>().unwrap());
+        let (flood, late, last) = (of("flood"), of("late"), of("last"));
+        let fill = |of: &Option<Tenant>| {
+            let mut held = Vec::new();
+            loop {
+                match intake.admit(of.as_ref(), group(&[1])) {
+                    Ok(permits) => held.extend(permits),
+                    Err(refused) => return (held, refused),
+                }
+            }
+        };
+        let ((first, refused), (second, _)) = (fill(&flood), fill(&late));
+        assert_eq!((first.len(), refused, second.len()), (10, Refused::Quota, 5));
+        assert_eq!(intake.admit(None, group(&[1, 1, 1])).unwrap_err(), Refused::Full, "nobody is no tenant");
+        let large = intake.admit(last.as_ref(), group(&[995])).unwrap_err();
+        assert_eq!(large, Refused::Quota, "more bytes than are left");
+        drop(first);
+        assert!(intake.admit(last.as_ref(), group(&[995])).is_ok());
     }
 
     #[test]
     fn nothing_passes_a_closed_door() {
         let intake = Intake::new(10, 100);
         intake.close();
-        assert_eq!(intake.admit(group(&[1])).unwrap_err(), Refused::Closed);
+        assert_eq!(intake.admit(None, group(&[1])).unwrap_err(), Refused::Closed);
     }
 }

@@ -84,14 +84,36 @@ impl<K: Clone + Eq + Hash> Quotas<K> {
 #[derive(Debug)]
 pub struct Commons<K> {
     all: Arc<Quota>,
-    owners: Mutex<Owners<K>>,
+    owners: Owners<K, Quota>,
 }
 
+/// What each owner has, as long as anybody has it.
 #[derive(Debug)]
-struct Owners<K> {
-    held: HashMap<K, Weak<Quota>>,
-    /// How many there may be until those who are gone are forgotten.
-    room: usize,
+pub struct Owners<K, V>(Mutex<HashMap<K, Weak<V>>>);
+
+impl<K, V> Default for Owners<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Owners<K, V> {
+    /// What `owner` has, made if there is nothing.
+    pub fn of(&self, owner: &K, make: impl FnOnce() -> V) -> Arc<V> {
+        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = owners.get(owner).and_then(Weak::upgrade) {
+            return there;
+        }
+        // It would have to grow: those who have nothing any more are forgotten first.
+        if owners.len() == owners.capacity() {
+            owners.retain(|_, there| there.strong_count() > 0);
+            let room = owners.len().max(8);
+            owners.reserve(room);
+        }
+        let made = Arc::new(make());
+        owners.insert(owner.clone(), Arc::downgrade(&made));
+        made
+    }
 }
 
 /// An owner's way to the places of a [`Commons`].
@@ -111,22 +133,12 @@ pub struct Place {
 impl<K: Clone + Eq + Hash> Commons<K> {
     /// So many places, all of them free.
     pub fn new(places: usize) -> Self {
-        let owners = Mutex::new(Owners { held: HashMap::new(), room: 16 });
-        Self { all: Quota::new(places), owners }
+        Self { all: Quota::new(places), owners: Owners::default() }
     }
 
     /// The way of `owner`, the same for all of his.
     pub fn portion(&self, owner: &K) -> Portion {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = owners.held.get(owner).and_then(Weak::upgrade).unwrap_or_else(|| {
-            if owners.held.len() >= owners.room {
-                owners.held.retain(|_, held| held.strong_count() > 0);
-                owners.room = 2 * owners.held.len().max(8);
-            }
-            let held = Quota::new(usize::MAX);
-            owners.held.insert(owner.clone(), Arc::downgrade(&held));
-            held
-        });
+        let held = self.owners.of(owner, || Quota { used: AtomicUsize::new(0), max: usize::MAX });
         Portion { all: Arc::clone(&self.all), held }
     }
 
@@ -211,7 +223,7 @@ mod tests {
         let commons = Commons::new(4);
         let kept = commons.portion(&0).take(0);
         (1..1000).for_each(|owner| drop(commons.portion(&owner)));
-        assert!(commons.owners.lock().unwrap().held.len() <= 16);
+        assert!(commons.owners.0.lock().unwrap().len() <= 64);
         assert!(kept.is_some() && commons.used() == 1);
     }
 

@@ -87,7 +87,9 @@ pub async fn publish_one(hooks: &Hookmill, mut event: Event, pause: Duration) ->
     loop {
         match hooks.publish(event).await {
             Ok(accepted) => return (accepted, refused),
-            Err(error @ PublishError::Overloaded { .. }) => event = error.into_event().unwrap(),
+            Err(error @ (PublishError::Overloaded { .. } | PublishError::Quota { .. })) => {
+                event = error.into_event().unwrap()
+            }
             Err(error) => panic!("{error}"),
         }
         refused += 1;
@@ -100,7 +102,7 @@ pub async fn publish_group(hooks: &Hookmill, mut group: Vec<Event>) {
     loop {
         match hooks.publish_all(group).await {
             Ok(_) => return,
-            Err(PublishError::Overloaded { events, .. }) => group = events,
+            Err(PublishError::Overloaded { events, .. } | PublishError::Quota { events, .. }) => group = events,
             Err(error) => panic!("{error}"),
         }
         tokio::time::sleep(AGAIN).await;

@@ -156,6 +156,12 @@ impl Problem {
         Self { scope: Some(scope), ..Self::new(Kind::Forbidden, format!("the token lacks the scope `{scope}`")) }
     }
 
+    /// In whole seconds, at least one.
+    fn after(self, wait: Duration) -> Self {
+        let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     /// So many wrong tokens that the next is looked at only after `wait`.
     pub(crate) fn too_many_tries(wait: Duration) -> Self {
         let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1);
@@ -300,11 +306,8 @@ impl From<PublishError> for Problem {
             PublishError::Conflict { .. } => Self::new(Kind::Conflict, detail),
             PublishError::StoreFull { .. } => Self::new(Kind::StoreFull, detail),
             PublishError::Closed { .. } => Self::new(Kind::Closed, detail),
-            PublishError::Overloaded { retry_after, .. } => {
-                let seconds = retry_after.as_millis().div_ceil(1000).max(1);
-                let retry_after = Some(u64::try_from(seconds).unwrap_or(u64::MAX));
-                Self { retry_after, ..Self::new(Kind::Overloaded, detail) }
-            }
+            PublishError::Overloaded { retry_after, .. } => Self::new(Kind::Overloaded, detail).after(retry_after),
+            PublishError::Quota { retry_after, .. } => Self::new(Kind::Quota, detail).after(retry_after),
         }
     }
 }

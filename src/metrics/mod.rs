@@ -33,7 +33,7 @@ const OUTCOMES: [&str; 16] = [
     "written",
 ];
 /// Why events were refused.
-const REFUSALS: [&str; 6] = ["invalid", "conflict", "overloaded", "store_full", "store_failed", "closed"];
+const REFUSALS: [&str; 7] = ["invalid", "conflict", "overloaded", "quota", "store_full", "store_failed", "closed"];
 /// What an address was that the guard refused.
 const GUARDED: [&str; 6] = ["metadata", "link_local", "loopback", "not_global", "own_server", "not_https"];
 /// What came of a host's own fields for an event.

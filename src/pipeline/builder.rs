@@ -174,7 +174,8 @@ impl Builder {
     }
 
     /// Sets how many events and bytes may wait to be routed before publishing answers
-    /// [`Overloaded`](crate::PublishError::Overloaded); 10 000 and 64 MiB otherwise.
+    /// [`Overloaded`](crate::PublishError::Overloaded); 10 000 and 64 MiB otherwise. Twice as much may wait of several tenants, so that
+    /// what is too much of one, [`Quota`](crate::PublishError::Quota), keeps no other out.
     pub fn intake(mut self, events: usize, bytes: usize) -> Self {
         self.intake = (events.max(1), bytes.max(1));
         self

@@ -30,6 +30,14 @@ pub enum PublishError {
         /// The events, to be published again.
         events: Vec<Event>,
     },
+    /// Too much of this tenant's is waiting at the door; others are let in.
+    #[error("too much of this tenant's waits already, try again in {} s", retry_after.as_secs())]
+    Quota {
+        /// When to try again.
+        retry_after: Duration,
+        /// The events, to be published again.
+        events: Vec<Event>,
+    },
     /// The disk has no room left for new events.
     #[error("store full: {reason}")]
     StoreFull {
@@ -56,6 +64,7 @@ impl PublishError {
             Self::Invalid(_) => "invalid",
             Self::Conflict { .. } => "conflict",
             Self::Overloaded { .. } => "overloaded",
+            Self::Quota { .. } => "quota",
             Self::StoreFull { .. } => "store_full",
             Self::Store(_) => "store_failed",
             Self::Closed { .. } => "closed",
@@ -70,9 +79,10 @@ impl PublishError {
     /// The event that was not accepted, where it is still at hand.
     pub fn into_event(self) -> Option<Event> {
         match self {
-            Self::Overloaded { events, .. } | Self::StoreFull { events, .. } | Self::Closed { events } => {
-                events.into_iter().next()
-            }
+            Self::Overloaded { events, .. }
+            | Self::Quota { events, .. }
+            | Self::StoreFull { events, .. }
+            | Self::Closed { events } => events.into_iter().next(),
             Self::Invalid(_) | Self::Conflict { .. } | Self::Store(_) => None,
         }
     }

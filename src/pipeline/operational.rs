@@ -199,7 +199,7 @@ impl Hookmill {
             // What room is left is for settling; only that it is little is said.
             Ok(_) if self.0.store.is_low() && topic != LOW_SPACE => Err("no room on the disk".to_owned()),
             Ok(valid) => self.append(vec![valid], reply).map_err(|refused| match refused {
-                Refused::Full => "the intake is full".to_owned(),
+                Refused::Full | Refused::Quota => "the intake is full".to_owned(),
                 Refused::Closed => "shutting down".to_owned(),
             }),
         };

@@ -167,7 +167,8 @@ impl Hookmill {
     }
 
     fn admit(&self, events: Vec<ValidEvent>) -> Result<Vec<Submission>, Refused> {
-        let permits = self.0.intake.admit(events.iter().map(ValidEvent::weight))?;
+        let of = events.first().and_then(|first| first.tenant.as_ref());
+        let permits = self.0.intake.admit(of, events.iter().map(ValidEvent::weight))?;
         let submission = |(event, permit): (ValidEvent, Permit)| Submission { event, permit: Some(permit) };
         Ok(events.into_iter().zip(permits).map(submission).collect())
     }
@@ -192,6 +193,7 @@ impl Shut {
     pub(super) fn error(self, events: Vec<Event>) -> PublishError {
         match self {
             Self::Intake(Refused::Full) => PublishError::Overloaded { retry_after: COME_AGAIN, events },
+            Self::Intake(Refused::Quota) => PublishError::Quota { retry_after: COME_AGAIN, events },
             Self::Intake(Refused::Closed) => PublishError::Closed { events },
             Self::NoRoom => PublishError::StoreFull { reason: NO_ROOM.to_owned(), events },
         }

@@ -18,7 +18,13 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Failure, FailureKind, guard::Blocked, names::Names, perimeter::Perimeter, stream::Stream};
+use super::{
+    Failure, FailureKind,
+    guard::Blocked,
+    names::Names,
+    perimeter::Perimeter,
+    stream::{Stream, Used},
+};
 use crate::{
     endpoint::{TenantScope, policy::Guard},
     metrics::Metrics,
@@ -75,7 +81,11 @@ async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Str
     for _ in 0..SHORT_LOOKS {
         match dial_once(&uri, port, &dialer).await {
             Err(Failure { kind: FailureKind::Shortage, .. }) if (dialer.make_room)() => {}
-            Err(Failure { kind: FailureKind::Shortage, .. }) => sleep(SHORT_PAUSE).await,
+            Err(shortage @ Failure { kind: FailureKind::Shortage, .. }) => {
+                Used::waits_for_means(Some(shortage));
+                sleep(SHORT_PAUSE).await;
+                Used::waits_for_means(None);
+            }
             dialed => return dialed,
         }
     }
@@ -157,7 +167,7 @@ fn kind(_: &io::Error) -> FailureKind {
 }
 
 /// What this machine lacks for one more socket, if anything.
-pub(super) fn shortage() -> Option<Failure> {
+fn shortage() -> Option<Failure> {
     let error = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).err()?;
     Some(Failure::new(FailureKind::Shortage, error.to_string())).filter(|_| kind(&error) == FailureKind::Shortage)
 }

@@ -15,10 +15,7 @@ use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{
-    Answer, Attempt, Failure, FailureKind, Network, Peer, Response, Transport, connect::shortage, retry_after,
-    stream::Used,
-};
+use super::{Answer, Attempt, Failure, FailureKind, Network, Peer, Response, Transport, retry_after, stream::Used};
 use pools::Pools;
 
 /// Longest `Content-Type` that is kept, in bytes.
@@ -68,13 +65,7 @@ impl Transport for HttpTransport {
         let pools = Rc::clone(&self.0);
         async move {
             let used = Used::default();
-            let late = || {
-                // Nothing was sent: it may have waited for what this machine lacks.
-                let shortage = used.peer().is_none().then(shortage).flatten();
-                shortage.unwrap_or_else(|| {
-                    Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"))
-                })
-            };
+            let late = || Failure::new(FailureKind::Timeout, format!("no complete answer within {limit:?}"));
             let exchange = async {
                 judge_scheme(pools.network(), &attempt)?;
                 exchange(&pool.client(), &attempt, &used).await
@@ -83,7 +74,7 @@ impl Transport for HttpTransport {
             if let Some(socket) = used.socket() {
                 pools.keep(&socket, &pool);
             }
-            let answer = of_peer(answer.unwrap_or_else(|_| Err(late())), used.peer());
+            let answer = of_peer(answer.unwrap_or_else(|_| Err(used.lack().unwrap_or_else(late))), used.peer());
             if let Err(Failure { kind: FailureKind::Blocked, detail, .. }) = &answer {
                 warn!(event = "guard.blocked", endpoint = %attempt.endpoint.id, reason = detail, "address refused");
             }

@@ -18,6 +18,7 @@ use std::{
 use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Failure;
 use crate::{clock::Mono, quota::Place, store::Peer};
 
 /// A TCP connection until it is closed, and since when nobody uses it.
@@ -64,6 +65,8 @@ struct Exchange {
     came: Cell<usize>,
     /// How many may come after the head; `None` before it is there.
     most: Cell<Option<usize>>,
+    /// What this machine lacks for a connection, while it waits for that.
+    lack: RefCell<Option<Failure>>,
 }
 
 impl Exchange {
@@ -112,6 +115,17 @@ impl Used {
         let held = self.socket().is_some();
         drop(rest);
         held && self.socket().is_none()
+    }
+
+    /// The exchange of this task waits for what the machine lacks, or no longer does.
+    pub(super) fn waits_for_means(lack: Option<Failure>) {
+        // Outside an exchange nobody asks.
+        let _ = CURRENT.try_with(|used| used.0.lack.replace(lack));
+    }
+
+    /// What the machine lacks for its connection, if it waits for that.
+    pub(super) fn lack(&self) -> Option<Failure> {
+        self.0.lack.take()
     }
 
     /// Whom it was with; `None` when nothing was written.

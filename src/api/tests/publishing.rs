@@ -185,11 +185,31 @@ fn a_full_intake_asks_to_come_again() {
         let hooks = Hookmill::builder().in_memory().intake(1, 1 << 20).start().await.unwrap();
         let client = Client { hooks, access: Access::unguarded() };
         let event = json!({"topic": "a", "data": 1});
-        let waiting = client.hooks.0.intake.admit([1].into_iter()).unwrap();
+        let waiting = client.hooks.0.intake.admit(None, [1].into_iter()).unwrap();
         let refused = client.post("/v1/events", &event).await;
         refused.problem(503, "overloaded");
         assert_eq!(refused.header("retry-after"), Some("1"));
         drop(waiting);
         client.post("/v1/events", &event).await.value(StatusCode::ACCEPTED);
+    });
+}
+
+#[test]
+fn what_is_too_much_of_one_tenant_keeps_no_other_out() {
+    run(async {
+        let hooks = Hookmill::builder().in_memory().intake(2, 1 << 20).start().await.unwrap();
+        let client = Client { hooks, access: Access::unguarded() };
+        let publish = async |tenant: &str| {
+            let event = json!({"topic": "a", "data": 1, "tenant": tenant});
+            client.post("/v1/events", &event).await
+        };
+        let acme = "acme".parse().unwrap();
+        let waiting = client.hooks.0.intake.admit(Some(&acme), [1, 1].into_iter()).unwrap();
+        let refused = publish("acme").await;
+        refused.problem(429, "quota-reached");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        publish("globex").await.value(StatusCode::ACCEPTED);
+        drop(waiting);
+        publish("acme").await.value(StatusCode::ACCEPTED);
     });
 }

@@ -68,12 +68,12 @@ pub(in crate::store) fn an_event_comes_back_as_it_went_in(bench: &Bench) {
 
 pub(in crate::store) fn permits_return_when_the_verdict_is_recorded(bench: &Bench) {
     let intake = Intake::new(10, 1000);
-    let mut permits = intake.admit([1, 1, 1].into_iter()).unwrap().into_iter();
+    let mut permits = intake.admit(None, [1, 1, 1].into_iter()).unwrap().into_iter();
     let group = ["a", "b", "b"].map(|id| Submission { permit: permits.next(), ..submit(&event(id, "t")) });
     publish(bench.store.as_ref(), group.into()).unwrap();
     assert_eq!(intake.waiting(), 0, "the bench gave back those of new events, the store that of the duplicate");
 
-    let permit = intake.admit([1].into_iter()).unwrap().pop();
+    let permit = intake.admit(None, [1].into_iter()).unwrap().pop();
     let event = Arc::clone(&bench.sunk.lock().unwrap()[0]);
     let (debounced, released_at) = (Debounced::default(), None);
     bench.store.record(vec![Verdict { event, ruling: Ruling::Unmatched, debounced, released_at, permit }]);

@@ -6,6 +6,8 @@ use crate::event::Tenant;
 
 /// Events that are taken together, about: a group is taken whole or not at all.
 pub(super) const TOGETHER: usize = 1024;
+/// The same while more than one lane waits: whoever comes next waits for what is being written, and then for his own.
+const SHARED: usize = 256;
 /// Events of one turn, about.
 const TURN: i64 = 64;
 /// A group of more has its turns apart from smaller ones.
@@ -64,14 +66,14 @@ impl<T> Lanes<T> {
 
     /// Takes [`TOGETHER`] events, about, or all there are, and what waited for nothing else.
     pub(super) fn take(&mut self, into: &mut Vec<T>) {
-        let mut taken = 0;
-        while taken < TOGETHER
+        let (mut taken, most) = (0, if self.turns.len() > 1 { SHARED } else { TOGETHER });
+        while taken < most
             && let Some(name) = self.turns.pop_front()
         {
             let Some(lane) = self.lanes.get_mut(&name) else { continue };
             lane.credit += TURN;
             while lane.credit > 0
-                && taken < TOGETHER
+                && taken < most
                 && let Some((_, count, message)) = lane.waiting.pop_front()
             {
                 lane.credit -= i64::try_from(count).unwrap_or(i64::MAX);

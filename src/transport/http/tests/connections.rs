@@ -180,7 +180,7 @@ fn hung_connections_of_one_tenant_leave_room_for_anothers() {
             for _ in 0..4 {
                 events.recv().await.unwrap();
             }
-            assert_eq!(kind(of("acme", &well.url, 150).await), FailureKind::Timeout, "acme has all it may");
+            assert_eq!(kind(of("acme", &well.url, 150).await), FailureKind::Shortage, "acme has all it may");
             assert!(of("globex", &well.url, 60_000).await.is_ok());
         };
         tokio::select! {
