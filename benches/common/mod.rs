@@ -88,7 +88,7 @@ pub async fn publish_one(hooks: &Hookmill, mut event: Event, pause: Duration) ->
         match hooks.publish(event).await {
             Ok(accepted) => return (accepted, refused),
             Err(error @ (PublishError::Overloaded { .. } | PublishError::Quota { .. })) => {
-                event = error.into_event().unwrap()
+                event = error.into_event().unwrap();
             }
             Err(error) => panic!("{error}"),
         }
