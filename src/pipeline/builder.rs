@@ -152,10 +152,9 @@ impl Builder {
     }
 
     /// Adds the endpoints and rules of an operator's file. They belong to it: the API can pause and resume the endpoints,
-    /// nothing else. Those of the same names from an earlier start take these settings, though never those of another tenant (a
-    /// start is refused then); their secrets stay unless the file
-    /// brings some, and endpoints stay in their state unless the file names one. What an earlier file had and this one has
-    /// not stays as it is and belongs to the callers of the API. [`Hookmill::apply`] changes them later.
+    /// nothing else. Those of the same names from an earlier start take these settings (but no other tenant: a start is refused
+    /// then); secrets and states stay unless the file brings some. What an earlier file had and this one has not stays as it is
+    /// and belongs to the callers of the API. [`Hookmill::apply`] changes them later.
     pub fn declare(mut self, declared: Declared) -> Self {
         self.declared = declared;
         self
@@ -318,7 +317,6 @@ impl Builder {
         let enricher =
             Enricher::new(enrich::read(&self.enrich)?, self.enrich_limit, hooks_arbiter, Arc::clone(&metrics));
         let store = self.open()?;
-        // Known once it is there.
         let data_dir = self.dir();
         Invalid::unless_empty(grounds::roots(&self.file_roots, data_dir.as_deref()))?;
         let transport = match self.transport.clone() {
@@ -329,13 +327,8 @@ impl Builder {
         let transport = routed(transport, file_root, data_dir.as_deref(), self.clock);
         let mut loaded = store.load().await?;
         let chains = stored_chains(&loaded, self.allow_loopback)?;
-        let owned = Own {
-            endpoints: own,
-            first_of_file: self.endpoints.len(),
-            chains_of_file: &self.declared.chains,
-            file_root: self.file_roots.first().map(PathBuf::as_path),
-            data_dir: data_dir.as_deref(),
-        };
+        let (first_of_file, chains_of_file) = (self.endpoints.len(), self.declared.chains.as_slice());
+        let owned = Own { endpoints: own, first_of_file, chains_of_file, file_root, data_dir: data_dir.as_deref() };
         let endpoints = endpoints(store.as_ref(), owned, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
