@@ -78,7 +78,8 @@ impl EndpointBuilder {
         self.set("topics", topics)
     }
 
-    /// Sets whose events it gets; `"*"` means everybody's. Only events without a tenant unless set.
+    /// Sets whose events it gets; `"*"` means everybody's. Only events without a tenant unless set. An endpoint that is there keeps
+    /// its tenant: see [`TenantScope`](crate::endpoint::TenantScope).
     pub fn tenant(self, tenant: impl Into<String>) -> Self {
         self.set("tenant", tenant.into())
     }

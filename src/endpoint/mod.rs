@@ -93,7 +93,8 @@ pub enum State {
     Disabled,
 }
 
-/// Whose events an endpoint gets.
+/// Whose events an endpoint gets. An endpoint of one tenant stays that tenant's, and no other becomes a tenant's: what it holds
+/// and what came of it would go with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TenantScope {
     /// Events without a tenant.
@@ -111,10 +112,28 @@ impl TenantScope {
         matches!(self, Self::Of(own) if own == tenant)
     }
 
+    /// Whether an endpoint with this scope may get the other one. What it holds, and what came of it, is its tenant's: it never
+    /// becomes another's, nor anybody's who has no tenant, and what is nobody's never becomes a tenant's.
+    pub(crate) fn may_become(&self, new: &Self) -> bool {
+        let is_whose = |scope| matches!(scope, &Self::Of(_));
+        self == new || !is_whose(self) && !is_whose(new)
+    }
+
     /// The one tenant whose an endpoint with these settings, as they are stored, is.
     pub(crate) fn tenant_of_settings(settings: &str) -> Option<Tenant> {
         let settings: Value = serde_json::from_str(settings).ok()?;
         settings.get("tenant")?.as_str()?.parse().ok()
+    }
+}
+
+/// As settings say it.
+impl fmt::Display for TenantScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("null"),
+            Self::Of(tenant) => write!(f, "`{tenant}`"),
+            Self::Every => f.write_str("`*`"),
+        }
     }
 }
 

@@ -43,13 +43,15 @@ impl Hookmill {
     /// touched. Applying the same again changes nothing.
     ///
     /// # Errors
-    /// [`ManageError::Invalid`] with all that belong to the program, or all files that disturb those of others: nothing changed. When the store fails, what came before
-    /// in the file is in force.
+    /// [`ManageError::Invalid`] with all that belong to the program, all that would change their tenants (see
+    /// [`TenantScope`](crate::endpoint::TenantScope)), or all files that disturb those of others: nothing changed. When the
+    /// store fails, what came before in the file is in force.
     ///
     /// [`Builder::declare`]: crate::Builder::declare
     pub async fn apply(&self, declared: Declared) -> Result<Applied, ManageError> {
         let turn = self.turn().await;
         self.expect_not_of_the_program(&declared)?;
+        self.expect_same_tenants(&declared)?;
         declared.expect_undisturbing(|new| self.disturbing(new))?;
         self.see_through(turn, |hooks| async move { hooks.follow_all(declared).await }).await
     }
@@ -78,7 +80,8 @@ impl Hookmill {
     /// generated secret stays, and so does the state unless the settings name one.
     ///
     /// # Errors
-    /// Every mistake at once; a conflict when the endpoint belongs to the operator's file. Nothing changes then.
+    /// Every mistake at once; a conflict when the endpoint belongs to the operator's file, or to another tenant. Nothing changes
+    /// then.
     ///
     /// [`Builder::endpoint`]: crate::Builder::endpoint
     pub async fn set_endpoint(&self, endpoint: EndpointBuilder) -> Result<Arc<Endpoint>, ManageError> {
@@ -87,6 +90,9 @@ impl Hookmill {
         self.change(|hooks| async move {
             if hooks.endpoint_owner(&id) == Owner::File {
                 return Err(ManageError::Conflict(format!("{id} belongs to {}", Owner::File.in_words())));
+            }
+            if let Some(old) = hooks.endpoint(&id) {
+                hooks.expect_same_tenant(&old, &settings)?;
             }
             hooks.expect_undisturbed(&id, &settings)?;
             hooks.follow(DeclaredEndpoint { id: id.clone(), settings, names_state }).await?;
@@ -191,6 +197,57 @@ mod tests {
             assert_eq!(hooks.endpoints().len(), 1, "nothing changed");
             assert!(builder().declare(file).in_memory().start().await.is_err());
         });
+    }
+
+    #[test]
+    fn what_the_program_and_the_file_declare_keeps_its_tenant() {
+        run(Hookmill::builder(), async |hooks| {
+            let file = |a: Value, b: Value| {
+                declared(
+                    &json!([{"id": "a", "url": URL, "tenant": a}, {"id": "b", "url": URL, "tenant": b, "in_flight": 3}]),
+                )
+            };
+            hooks.apply(declared(&json!([{"id": "a", "url": URL, "tenant": "acme"}]))).await.unwrap();
+            for other in [json!("beta"), json!("*"), Value::Null] {
+                let Err(ManageError::Invalid(invalid)) = hooks.apply(file(other, Value::Null)).await else {
+                    panic!("it has changed hands")
+                };
+                let [fault] = invalid.faults() else { panic!("{invalid}") };
+                assert!(fault.pointer == "#/endpoints/0/tenant" && fault.detail.contains("acme"), "{invalid}");
+                assert_eq!(hooks.endpoints().len(), 1, "nothing changed");
+            }
+            assert_eq!(counts(hooks.apply(file(json!("acme"), Value::Null)).await.unwrap()), [1, 0, 2, 0]);
+            assert_eq!(counts(hooks.apply(file(json!("acme"), json!("*"))).await.unwrap()), [0, 1, 2, 0]);
+
+            hooks.set_endpoint(Endpoint::http("c", URL).tenant("acme")).await.unwrap();
+            for other in [Endpoint::http("c", URL).tenant("beta"), Endpoint::http("c", URL)] {
+                let refused = hooks.set_endpoint(other).await;
+                assert!(matches!(refused, Err(ManageError::Conflict(_))), "{refused:?}");
+            }
+            hooks.set_endpoint(Endpoint::http("c", URL).tenant("acme").in_flight(1)).await.unwrap();
+        });
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn a_start_changes_no_tenant_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = |builder: Builder| {
+            let stored = builder.data_dir(dir.path());
+            actix_rt::System::new().block_on(async {
+                let hooks = stored.start().await?;
+                hooks.shutdown(std::time::Duration::from_secs(5)).await;
+                Ok::<_, crate::StartError>(())
+            })
+        };
+        let of = |tenant: &str| declared(&json!([{"id": "a", "url": URL, "tenant": tenant}]));
+        start(Hookmill::builder().declare(of("acme"))).unwrap();
+        let builder = || Hookmill::builder().endpoint(Endpoint::http("z", URL));
+        let refused = start(builder().declare(of("beta"))).unwrap_err().to_string();
+        assert!(refused.contains("#/endpoints/0/tenant") && refused.contains("acme"), "{refused}");
+        let refused = start(builder().endpoint(Endpoint::http("a", URL))).unwrap_err().to_string();
+        assert!(refused.contains("#/endpoints/1/tenant"), "{refused}");
+        start(builder().declare(of("acme"))).unwrap();
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::{
     declared::DeclaredEndpoint,
     enrich::{self, Enricher, Hook},
     found::{Own, endpoints, known, recover, rules, stored_chains},
+    grounds,
     operational::Listeners,
     room::ENDPOINTS_OF_A_TENANT,
     tokens::Keyring,
@@ -154,9 +155,9 @@ impl Builder {
     }
 
     /// Adds the endpoints and rules of an operator's file. They belong to it: the API can pause and resume the endpoints,
-    /// nothing else. Those of the same names from an earlier start take these settings; their secrets stay unless the file
-    /// brings some, and endpoints stay in their state unless the file names one. What an earlier file had and this one has
-    /// not stays as it is and belongs to the callers of the API. [`Hookmill::apply`] changes them later.
+    /// nothing else. Those of the same names from an earlier start take these settings (but no other tenant: a start is refused
+    /// then); secrets and states stay unless the file brings some. What an earlier file had and this one has not stays as it is
+    /// and belongs to the callers of the API. [`Hookmill::apply`] changes them later.
     pub fn declare(mut self, declared: Declared) -> Self {
         self.declared = declared;
         self
@@ -261,7 +262,7 @@ impl Builder {
     }
 
     /// Names a directory, by its absolute path, below which endpoints made through the API may write files. Those lie below the
-    /// first one named; without one they are refused.
+    /// first one named; without one they are refused. None of them may be the data directory, lie in it or hold it.
     pub fn file_root(mut self, path: impl Into<PathBuf>) -> Self {
         self.file_roots.push(path.into());
         self
@@ -329,16 +330,19 @@ impl Builder {
         let enricher =
             Enricher::new(enrich::read(&self.enrich)?, self.enrich_limit, hooks_arbiter, Arc::clone(&metrics));
         let store = self.open()?;
+        let data_dir = self.dir();
+        Invalid::unless_empty(grounds::roots(&self.file_roots, data_dir.as_deref()))?;
         let transport = match self.transport.clone() {
             Some(transport) => transport,
             None => http(&metrics, &perimeter).map_err(|source| StartError::System { what: "no TLS", source })?,
         };
-        let transport = routed(transport, self.file_roots.first().map(PathBuf::as_path), self.clock);
+        let file_root = self.file_roots.first().map(PathBuf::as_path);
+        let transport = routed(transport, file_root, data_dir.as_deref(), self.clock);
         let mut loaded = store.load().await?;
         let chains = stored_chains(&loaded, self.allow_loopback)?;
-        let (first_of_file, root) = (self.endpoints.len(), self.file_roots.first().map(PathBuf::as_path));
-        let owned = Own { endpoints: own, first_of_file, chains_of_file: &self.declared.chains };
-        let endpoints = endpoints(store.as_ref(), owned, root, self.allow_loopback).await?;
+        let (first_of_file, chains_of_file) = (self.endpoints.len(), self.declared.chains.as_slice());
+        let owned = Own { endpoints: own, first_of_file, chains_of_file, file_root, data_dir: data_dir.as_deref() };
+        let endpoints = endpoints(store.as_ref(), owned, self.allow_loopback).await?;
         let rules = rules(store.as_ref(), &mut loaded, own_rules).await?;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -404,7 +408,7 @@ impl Builder {
             max_endpoints_per_tenant: self.max_endpoints_per_tenant.into(),
             perimeter,
             file_root: self.file_roots.first().cloned(),
-            data_dir: self.dir(),
+            data_dir,
             counters: Counters::default(),
             death,
             enricher,

@@ -12,6 +12,7 @@ use tracing::info;
 use super::{
     StartError,
     declared::{DeclaredEndpoint, in_the_way},
+    grounds, whose,
 };
 use crate::{
     chain::{self, ChainName, Plan, plan::Step},
@@ -38,16 +39,19 @@ pub(super) struct Own<'a> {
     /// Where those begin.
     pub(super) first_of_file: usize,
     pub(super) chains_of_file: &'a [(ChainName, Plan)],
+    /// Where relative files lie.
+    pub(super) file_root: Option<&'a Path>,
+    /// Where none may lie.
+    pub(super) data_dir: Option<&'a Path>,
 }
 
 /// What the store holds, with the endpoints of the program and the file as they are to be.
 pub(super) async fn endpoints(
     store: &dyn Store,
     own: Own<'_>,
-    file_root: Option<&Path>,
     allow_loopback: bool,
 ) -> Result<BTreeMap<EndpointId, Arc<Endpoint>>, StartError> {
-    let Own { endpoints: own, first_of_file, chains_of_file } = own;
+    let Own { endpoints: own, first_of_file, chains_of_file, file_root, data_dir } = own;
     let mut endpoints = BTreeMap::new();
     let steps: HashSet<_> = chains_of_file.iter().flat_map(|(_, plan)| plan.endpoints()).map(Step::endpoint).collect();
     let declared: HashSet<_> = own.iter().map(|declared| &declared.id).collect();
@@ -64,7 +68,12 @@ pub(super) async fn endpoints(
         }
         rows = next.await?;
     }
-    expect_undisturbing(&endpoints, &own, first_of_file, file_root)?;
+    let in_list = |index: usize| index.checked_sub(first_of_file).unwrap_or(index);
+    let found = own.iter().enumerate();
+    let moved = found.filter_map(|(index, new)| whose::fault(in_list(index), endpoints.get(&new.id)?, new));
+    Invalid::unless_empty(moved.collect())?;
+    let found = disturbing(&endpoints, &own, file_root, data_dir).into_iter();
+    Invalid::unless_empty(found.map(|(index, why)| in_the_way((in_list(index), why))).collect())?;
     for declared in own {
         let id = declared.id.clone();
         let endpoint = match endpoints.get(&id) {
@@ -88,20 +97,20 @@ pub(super) async fn endpoints(
     Ok(endpoints)
 }
 
-/// Before anything is written: a file that several endpoints have is rotated in one way.
-fn expect_undisturbing(
+/// Before anything is written: a file that several endpoints have is rotated in one way, and none is among the data.
+fn disturbing(
     stored: &BTreeMap<EndpointId, Arc<Endpoint>>,
     own: &[DeclaredEndpoint],
-    first_of_file: usize,
     file_root: Option<&Path>,
-) -> Result<(), Invalid> {
+    data_dir: Option<&Path>,
+) -> Vec<(usize, String)> {
     let declared: HashSet<_> = own.iter().map(|declared| &declared.id).collect();
     let stored = stored.values().filter(|endpoint| !declared.contains(&endpoint.id));
     let stored: Vec<_> = stored.map(|endpoint| (&endpoint.id, &endpoint.settings.target)).collect();
     let own: Vec<_> = own.iter().map(|declared| (&declared.id, &declared.settings.target)).collect();
-    let found = target::disturbing(&stored, &own, file_root).into_iter();
-    let found = found.map(|(index, why)| in_the_way((index.checked_sub(first_of_file).unwrap_or(index), why)));
-    Invalid::unless_empty(found.collect())
+    let mut found = target::disturbing(&stored, &own, file_root);
+    found.extend(grounds::trespassing(&own, file_root, data_dir));
+    found
 }
 
 /// The change from `old` to `settings`, for the store.

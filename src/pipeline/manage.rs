@@ -15,6 +15,7 @@ use super::{
     Hookmill, ManageError, Owner,
     changed::Changed,
     found::{change, endpoint_of, new_endpoint_id, print},
+    grounds,
     operational::DISABLED,
 };
 use crate::{
@@ -121,7 +122,10 @@ impl Hookmill {
     ///
     /// # Errors
     /// Every mistake at once; [`ManageError::Stale`]; a conflict when the endpoint belongs to the program or the file and
-    /// more than its state would change, or it would be disabled; or its tenant would be a new one that has as many as it may.
+    /// more than its state would change, or it would be disabled; or its tenant would be another, see [`TenantScope`]; or it is
+    /// new, and its tenant has as many as it may.
+    ///
+    /// [`TenantScope`]: crate::endpoint::TenantScope
     pub async fn replace_endpoint(
         &self,
         id: EndpointId,
@@ -230,9 +234,7 @@ impl Hookmill {
 
     pub(super) async fn update(&self, old: &Endpoint, settings: Settings) -> Result<Arc<Endpoint>, ManageError> {
         self.expect_changeable(old, &settings)?;
-        if settings.tenant != old.settings.tenant {
-            self.expect_room_for(&settings)?;
-        }
+        self.expect_same_tenant(old, &settings)?;
         if settings.target != old.settings.target {
             self.expect_undisturbed(&old.id, &settings)?;
         }
@@ -272,19 +274,23 @@ impl Hookmill {
         Ok(())
     }
 
-    /// A file that several endpoints have is rotated in one way.
+    /// A file that several endpoints have is rotated in one way, and none is among the data.
     pub(super) fn expect_undisturbed(&self, id: &EndpointId, settings: &Settings) -> Result<(), Invalid> {
         let disturbed = self.disturbing(&[(id, settings)]).into_iter().next();
         disturbed.map_or(Ok(()), |(_, why)| Err(Invalid::at("#/file", why)))
     }
 
-    /// Which of these cannot stand beside what comes before them, or beside the endpoints that are to stay as they are.
+    /// Which of these cannot stand beside what comes before them, beside the endpoints that are to stay as they are, or beside
+    /// the store.
     pub(super) fn disturbing(&self, new: &[(&EndpointId, &Settings)]) -> Vec<(usize, String)> {
         let (endpoints, replaced): (_, HashSet<_>) = (self.endpoints(), new.iter().map(|(id, _)| *id).collect());
         let stays = |endpoint: &&Arc<Endpoint>| !replaced.contains(&endpoint.id);
         let old = endpoints.iter().filter(stays).map(|endpoint| (&endpoint.id, &endpoint.settings.target));
         let new: Vec<_> = new.iter().map(|(id, settings)| (*id, &settings.target)).collect();
-        target::disturbing(&old.collect::<Vec<_>>(), &new, self.0.file_root.as_deref())
+        let (root, data_dir) = (self.0.file_root.as_deref(), self.0.data_dir.as_deref());
+        let mut found = target::disturbing(&old.collect::<Vec<_>>(), &new, root);
+        found.extend(grounds::trespassing(&new, root, data_dir));
+        found
     }
 
     /// An endpoint of the program's or the file's can be paused and resumed, nothing else.

@@ -12,6 +12,7 @@ mod declared;
 mod enrich;
 mod error;
 mod found;
+mod grounds;
 mod jobs;
 mod manage;
 mod operational;
@@ -32,6 +33,7 @@ mod trial;
 #[cfg(feature = "api")]
 mod untold;
 mod watch;
+mod whose;
 
 use std::{
     collections::BTreeMap,

@@ -1,16 +1,15 @@
 //! The operator's keys, which secrets are sealed with where they are stored.
 
-use std::{
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, fs, io, path::Path, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::aead::{KEY_BYTES, SealingKey};
+use super::{
+    aead::{KEY_BYTES, SealingKey},
+    within::lies_in,
+};
 use crate::error::Invalid;
 
 /// Keys that secrets are sealed with in the store (AES-256-GCM). The first one seals; the others open what was sealed with them
@@ -25,8 +24,6 @@ struct SecretKey {
     key: SealingKey,
 }
 
-/// Links that are followed at most.
-const LINKS: usize = 40;
 const RULE: &str = "must be 32 bytes in base64 or 64 hexadecimal digits, as `openssl rand -base64 32` makes them";
 
 impl SecretKeys {
@@ -133,22 +130,6 @@ impl fmt::Debug for SecretKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.ids()).finish()
     }
-}
-
-/// Whether a path leads into or through a directory, at any step of any link.
-fn lies_in(path: &Path, dir: &Path) -> io::Result<bool> {
-    // A directory that is not there has nothing in it.
-    let Ok(dir) = fs::canonicalize(dir) else { return Ok(false) };
-    let mut path: PathBuf = std::path::absolute(path)?;
-    for _ in 0..LINKS {
-        if path.ancestors().any(|part| fs::canonicalize(part).is_ok_and(|part| part.starts_with(&dir))) {
-            return Ok(true);
-        }
-        let Ok(target) = fs::read_link(&path) else { return Ok(false) };
-        let parent = path.parent().map(fs::canonicalize).transpose()?;
-        path = parent.unwrap_or_default().join(target);
-    }
-    Err(io::Error::other("too many links"))
 }
 
 #[cfg(test)]

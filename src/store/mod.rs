@@ -29,6 +29,7 @@ mod tokens;
 mod totals;
 mod vitals;
 mod windows;
+mod within;
 
 #[cfg(feature = "api")]
 use std::future::ready;
@@ -64,6 +65,7 @@ pub use tokens::*;
 pub use totals::*;
 pub use vitals::*;
 pub use windows::*;
+pub(crate) use within::lies_in;
 
 /// What a call answers, later.
 pub type Reply<T> = BoxFuture<'static, Result<T, StoreError>>;

@@ -168,11 +168,15 @@ impl End {
     }
 }
 
-/// Whether awc waits for the end of the connection although there is no body.
-fn is_old_and_empty<S>(head: &ClientResponse<S>) -> bool {
+/// Whether awc waits for a body that cannot be there: an answer to what has none may state the length it would have (RFC 9110
+/// 8.6), and one of HTTP/1.0 is read to the end of its connection.
+fn is_over<S>(head: &ClientResponse<S>) -> bool {
+    let has = |name| head.headers().contains_key(name);
     let length = head.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let no_length = length.and_then(|length| length.trim().parse().ok()) == Some(0_u64);
-    head.version() == Version::HTTP_10 && (no_length || is_bodiless(head))
+    let old = head.version() == Version::HTTP_10;
+    let states_one = has(header::TRANSFER_ENCODING) || has(header::CONTENT_LENGTH) && !no_length;
+    if is_bodiless(head) { old || states_one } else { old && no_length }
 }
 
 fn is_bodiless<S>(head: &ClientResponse<S>) -> bool {
@@ -184,7 +188,8 @@ async fn read<S>(mut head: ClientResponse<S>, used: &Used, keep: usize) -> Resul
 where
     ClientResponse<S>: futures_util::Stream<Item = Result<Bytes, awc::error::PayloadError>> + Unpin,
 {
-    if is_old_and_empty(&head) {
+    if is_over(&head) {
+        // What follows on its connection could be anything.
         used.close();
         return Ok((Bytes::new(), true));
     }

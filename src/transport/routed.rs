@@ -23,20 +23,25 @@ impl Transport for Routed {
 }
 
 /// Transports that send requests by those of `http`, and write the files of all of them by the same writers. Relative paths lie
-/// below `file_root`.
-pub(crate) fn routed(http: TransportFactory, file_root: Option<&Path>, clock: Clock) -> TransportFactory {
-    let file = files(file_root, clock);
+/// below `file_root`; none is written in `data_dir`.
+pub(crate) fn routed(
+    http: TransportFactory,
+    file_root: Option<&Path>,
+    data_dir: Option<&Path>,
+    clock: Clock,
+) -> TransportFactory {
+    let file = files(file_root, data_dir, clock);
     Arc::new(move || Rc::new(Routed { http: http(), file: file() }))
 }
 
 #[cfg(unix)]
-fn files(root: Option<&Path>, clock: Clock) -> TransportFactory {
-    let writers = super::Writers::new(root, clock);
+fn files(root: Option<&Path>, data_dir: Option<&Path>, clock: Clock) -> TransportFactory {
+    let writers = super::Writers::new(root, data_dir, clock);
     Arc::new(move || Rc::new(super::FileTransport::new(&writers)))
 }
 
 #[cfg(not(unix))]
-fn files(_: Option<&Path>, _: Clock) -> TransportFactory {
+fn files(_: Option<&Path>, _: Option<&Path>, _: Clock) -> TransportFactory {
     /// Where endpoints with a file are refused.
     struct Nowhere;
     impl Transport for Nowhere {

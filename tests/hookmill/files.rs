@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use hookmill::{Endpoint, Event, Hookmill, endpoint::EndpointBuilder};
+use hookmill::{Declared, Endpoint, Event, Hookmill, endpoint::EndpointBuilder};
 use serde_json::{Value, json};
 
 pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
@@ -106,5 +106,49 @@ fn a_file_root_is_an_absolute_path() {
     block_on(async {
         let Err(error) = Hookmill::builder().file_root("logs").start().await else { panic!("started") };
         assert!(error.to_string().contains("#/file_roots/0"), "{error}");
+    });
+}
+
+#[test]
+fn no_file_lies_among_the_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for name in ["home/data/sub", "logs"] {
+        fs::create_dir_all(at(name)).unwrap();
+    }
+    std::os::unix::fs::symlink(at("home/data"), at("link")).unwrap();
+    block_on(async {
+        let builder = || Hookmill::builder().data_dir(at("home/data"));
+        for root in ["home", "home/data", "home/data/sub", "link", "link/sub", "", "home/../link"] {
+            let Err(error) = builder().file_root(at("logs")).file_root(at(root)).start().await else {
+                panic!("started with {root:?}")
+            };
+            let error = error.to_string();
+            assert!(error.contains("#/file_roots/1") && error.contains("data directory"), "{root:?}: {error}");
+        }
+        // Also before there is one.
+        let fresh = Hookmill::builder().data_dir(at("fresh")).file_root(at("fresh/sub"));
+        assert!(fresh.start().await.is_err());
+
+        let file = |id: &str, name: &str| Endpoint::file(id, at(name).to_str().unwrap());
+        let of_file = |name: &str| {
+            let endpoints = json!([{"id": "a", "url": "https://a.b/"}, {"id": "b", "file": at(name)}]);
+            Declared::parse(&json!({"endpoints": endpoints})).unwrap()
+        };
+        for name in ["home/data/admin.token", "home/data/sub/a", "link/hookmill.db"] {
+            let Err(error) = builder().endpoint(file("a", name)).start().await else { panic!("started with {name}") };
+            assert!(error.to_string().contains("#/endpoints/0/file"), "{name}: {error}");
+            let Err(error) = builder().declare(of_file(name)).start().await else { panic!("started with {name}") };
+            assert!(error.to_string().contains("#/endpoints/1/file"), "{name}: {error}");
+        }
+        let hooks = builder().file_root(at("logs")).declare(of_file("logs/b")).start().await.unwrap();
+        for name in ["home/data/admin.token", "home/data/sub/a", "link/hookmill.db"] {
+            let refused = hooks.set_endpoint(file("c", name)).await.unwrap_err().to_string();
+            assert!(refused.contains("data directory"), "{name}: {refused}");
+            let refused = hooks.apply(of_file(name)).await.unwrap_err().to_string();
+            assert!(refused.contains("#/endpoints/1/file"), "{name}: {refused}");
+        }
+        hooks.set_endpoint(file("c", "logs/c")).await.unwrap();
+        hooks.create_endpoint(None, &json!({"file": "d"})).await.unwrap();
     });
 }

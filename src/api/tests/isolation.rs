@@ -307,6 +307,56 @@ fn what_a_tenant_makes_is_its_own_and_reaches_no_further() {
 }
 
 #[test]
+fn an_endpoint_never_changes_hands_with_what_it_holds() {
+    run(async {
+        let open = Client::new(200).await;
+        let url = "https://example.org/";
+        for (id, tenant) in [("acme", json!("acme")), ("nobody", Value::Null), ("all", json!("*"))] {
+            let made = json!({"id": id, "url": url, "tenant": tenant, "state": "paused"});
+            open.post("/v1/endpoints", &made).await.value(StatusCode::CREATED);
+        }
+        for (id, tenants) in [
+            ("acme", [json!("beta"), json!("*"), Value::Null]),
+            ("nobody", [json!("beta"), json!("acme"), json!("b")]),
+            ("all", [json!("beta"), json!("acme"), json!("b")]),
+        ] {
+            let path = format!("/v1/endpoints/{id}");
+            for tenant in tenants {
+                let change = json!({"url": url, "tenant": tenant, "name": "moved"});
+                for method in [Method::PATCH, Method::PUT] {
+                    let refused = open.json(method.clone(), &path, &change).await;
+                    refused.problem(409, "conflict");
+                    let said = String::from_utf8_lossy(&refused.body).into_owned();
+                    assert!(said.contains("keeps its tenant"), "{method} {change}: {said}");
+                }
+            }
+            assert_eq!(open.get(&path).await.value(StatusCode::OK)["version"], 1, "nothing changed");
+        }
+        let missing = open.json(Method::PUT, "/v1/endpoints/acme", &json!({"url": url})).await;
+        missing.problem(409, "conflict");
+        // Nobody else sees these, whichever it is.
+        for (id, tenant) in
+            [("nobody", json!("*")), ("nobody", Value::Null), ("all", Value::Null), ("acme", json!("acme"))]
+        {
+            let change = json!({"tenant": tenant, "name": "n"});
+            let path = format!("/v1/endpoints/{id}");
+            assert_eq!(open.json(Method::PATCH, &path, &change).await.value(StatusCode::OK)["tenant"], tenant);
+        }
+        // Deleted and made anew, it has nothing of what it had.
+        open.post("/v1/events", &json!({"topic": "t", "data": 1, "id": "one", "tenant": "acme"})).await;
+        open.until("/v1/stats", |stats| stats["deliveries"]["pending"] == 1).await;
+        open.delete("/v1/endpoints/acme").await;
+        let made = json!({"id": "acme", "url": url, "tenant": "beta", "topics": ["other"]});
+        open.post("/v1/endpoints", &made).await.value(StatusCode::CREATED);
+        let of = async |what: &str| open.get(&format!("/v1/endpoints/acme/{what}")).await.value(StatusCode::OK);
+        assert_eq!(
+            (of("deliveries").await["items"].clone(), of("attempts").await["items"].clone()),
+            (json!([]), json!([]))
+        );
+    });
+}
+
+#[test]
 fn a_tenants_lists_go_on_after_its_own_events() {
     run(async {
         let client = Client::of_tokens(500).await;

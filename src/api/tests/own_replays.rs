@@ -3,7 +3,7 @@
 use super::{callers::call, *};
 use crate::store::Scope;
 
-/// A tenant whose endpoint `e` had the events of everybody before it was made the tenant's: `mine`, `mine-2` and `other`. All are
+/// A tenant whose endpoint `e` had the events of everybody before an earlier version made it the tenant's: `mine`, `mine-2` and `other`. All are
 /// dead letters, as they are at `shared`, which is everybody's.
 struct World {
     client: Client,
@@ -25,7 +25,8 @@ impl World {
             open.post("/v1/events", &event).await.value(StatusCode::ACCEPTED);
         }
         open.until("/v1/stats", |stats| stats["deliveries"]["dead_lettered"] == 6).await;
-        open.json(Method::PATCH, "/v1/endpoints/e", &json!({"tenant": "acme", "state": "paused"})).await;
+        open.json(Method::PATCH, "/v1/endpoints/e", &json!({"state": "paused"})).await.value(StatusCode::OK);
+        open.hooks.give_as_before("e", "acme".parse().unwrap()).await;
         world
     }
 

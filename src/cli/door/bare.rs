@@ -2,8 +2,10 @@
 //!
 //! actix-http answers what it cannot read as a request by itself, with a status alone: no header of ours, no problem, and on
 //! a connection that was kept not even `connection: close`. No hook is there to change it, so it is known again where it
-//! leaves, as the end of what is written, and replaced. No answer of ours looks so: each has more headers, and none has a
-//! body in which a line begins with `HTTP/1.`.
+//! leaves, as the end of what is written, and replaced. What an answer of ours carries may look the same, such as what a
+//! receiver answered to a chain. So nothing is looked for while an answer is being made or its body is not written to its end
+//! (`frame::Answering`, [`Gate::is_answering`](super::stream::Gate::is_answering)). What is written afterwards are heads
+//! without a body, ends of chunked bodies, and answers of actix-http: no head of ours has so few headers.
 //!
 //! Three callers still get no answer, but the end of their connection: one whose head stalls that is not his first, one who
 //! sends what is no request before he was answered, and one whose body is cut off or has broken chunks.
@@ -31,11 +33,15 @@ pub(super) struct Bare<'a> {
 }
 
 impl<'a> Bare<'a> {
-    /// That which `written` ends with.
+    /// That which `written` ends with, if there is nothing in it of a body.
     pub(super) fn at_end_of(written: &'a [u8]) -> Option<Self> {
         let whole = written.strip_suffix(b"\r\n\r\n")?;
         let from = whole.len().saturating_sub(LONGEST);
         let start = from + whole.get(from..)?.windows(7).rposition(|part| part == b"HTTP/1.")?;
+        let before = written.get(..start)?;
+        if !(before.is_empty() || before.ends_with(b"\r\n\r\n")) {
+            return None;
+        }
         let mut lines = std::str::from_utf8(whole.get(start..)?).ok()?.split("\r\n");
         let kind = match lines.next()?.split_once(' ')?.1 {
             "400 Bad Request" => Kind::Malformed,
@@ -103,9 +109,15 @@ mod tests {
                 let bare =
                     format!("HTTP/1.{version} {status}\r\ncontent-length: 0\r\n{connection}date: {DATE}\r\n\r\n");
                 assert_eq!(found(&bare), Some((0, kind)));
-                let before = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-request-id: r\r\n\r\n{}";
-                assert_eq!(found(&format!("{before}{bare}")), Some((before.len(), kind)));
-                assert_eq!(found(&format!("{bare}{before}")), None);
+                for before in
+                    ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-request-id: r\r\n\r\n", "2\r\n{}\r\n0\r\n\r\n"]
+                {
+                    assert_eq!(found(&format!("{before}{bare}")), Some((before.len(), kind)));
+                    assert_eq!(found(&format!("{bare}{before}")), None);
+                }
+                for before in ["x", "{}\r\n", "x-request-id: "] {
+                    assert_eq!(found(&format!("{before}{bare}")), None, "in the middle of something");
+                }
                 assert_eq!(found(&bare[1..]), None);
             }
         }

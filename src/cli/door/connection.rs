@@ -89,7 +89,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Some(bare) = Bare::at_end_of(bytes) else { return poll!(self.poll_write(cx, bytes)) };
+        let bare = if self.caller.gate.is_answering() { None } else { Bare::at_end_of(bytes) };
+        let Some(bare) = bare else { return poll!(self.poll_write(cx, bytes)) };
         if let Some(before) = bytes.get(..bare.start).filter(|before| !before.is_empty()) {
             return poll!(self.poll_write(cx, before));
         }
@@ -107,7 +108,9 @@ impl AsyncWrite for Connection {
         Poll::Ready(Ok(bytes.len()))
     }
 
+    /// Called once everything is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.caller.gate.pass();
         poll!(self.poll_flush(cx))
     }
 

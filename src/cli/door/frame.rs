@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use actix_web::{
@@ -41,15 +41,28 @@ pub(super) async fn frame(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let turn = request.conn_data::<Caller>().map(|caller| caller.gate.enter());
-    let mut response = match rules.stranger(&request) {
-        None => next.call(request).await?,
-        Some(host) => {
-            let refused = rules.refuse(&request, &host);
-            request.into_response(refused)
+    let refused = match rules.stranger(&request) {
+        Some(host) => Some(rules.refuse(&request, &host)),
+        None if asks_for_websocket(&request) => {
+            let detail = "there are no websockets here: send the request without `Upgrade`";
+            Some(rules.answer(&Problem::new(Kind::Malformed, detail).closing()))
         }
+        None => None,
+    };
+    let mut response = match refused {
+        None => next.call(request).await?,
+        Some(refused) => request.into_response(refused),
     };
     rules.complete(response.headers_mut());
-    Ok(response.map_body(|_, body| BoxBody::new(Answering { body, _turn: turn })))
+    Ok(response.map_body(|_, body| BoxBody::new(Answering { body, has_ended: false, turn })))
+}
+
+/// Whether actix-http takes all that follows on the connection for the body of `request`, whatever length it states; chunks it reads
+/// as such.
+fn asks_for_websocket(request: &ServiceRequest) -> bool {
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut values = request.headers().get_all(header::UPGRADE);
+    !chunked && values.any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
 impl Rules {
@@ -86,10 +99,12 @@ impl Rules {
     }
 }
 
-/// The body of an answer; while it is there, its request is being answered.
+/// The body of an answer; while it is there, its request is being answered. It is there until it is written: so a connection
+/// knows what is of an answer of ours, and what is not.
 struct Answering {
     body: BoxBody,
-    _turn: Option<Turn>,
+    has_ended: bool,
+    turn: Option<Turn>,
 }
 
 impl MessageBody for Answering {
@@ -100,6 +115,16 @@ impl MessageBody for Answering {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_next(cx)
+        let this = self.get_mut();
+        if !this.has_ended {
+            match ready!(Pin::new(&mut this.body).poll_next(cx)) {
+                None => this.has_ended = true,
+                part => return Poll::Ready(part),
+            }
+        }
+        if let Some(turn) = &mut this.turn {
+            ready!(turn.poll_written(cx));
+        }
+        Poll::Ready(None)
     }
 }

@@ -9,7 +9,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -33,22 +33,55 @@ pub(super) struct Gate(Rc<Turns>);
 struct Turns {
     begun: Cell<u64>,
     open: Cell<usize>,
+    /// How often nothing of what was to be written was left.
+    passed: Cell<u64>,
+    /// Who waits for the next time.
+    waiting: Cell<Option<Waker>>,
 }
 
 /// A request that is being answered, until dropped.
-pub(super) struct Turn(Rc<Turns>);
+pub(super) struct Turn {
+    turns: Rc<Turns>,
+    /// How often everything had been written when the end of the answer was reached.
+    since: Option<u64>,
+}
 
 impl Gate {
     pub(super) fn enter(&self) -> Turn {
         self.0.begun.set(self.0.begun.get().wrapping_add(1));
         self.0.open.set(self.0.open.get().saturating_add(1));
-        Turn(Rc::clone(&self.0))
+        Turn { turns: Rc::clone(&self.0), since: None }
+    }
+
+    /// Whether a request is being answered, or its answer is not written yet.
+    pub(super) fn is_answering(&self) -> bool {
+        self.0.open.get() > 0
+    }
+
+    /// Everything that was to be written is.
+    pub(super) fn pass(&self) {
+        self.0.passed.set(self.0.passed.get().wrapping_add(1));
+        if let Some(waker) = self.0.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Turn {
+    /// Ready once everything is written that was to be when this was called first.
+    pub(super) fn poll_written(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let passed = self.turns.passed.get();
+        if *self.since.get_or_insert(passed) != passed {
+            return Poll::Ready(());
+        }
+        self.turns.waiting.set(Some(cx.waker().clone()));
+        Poll::Pending
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.turns.open.set(self.turns.open.get().saturating_sub(1));
     }
 }
 
@@ -82,7 +115,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream<T> {
     /// Whether it has been without a request for too long.
     fn is_idle(&mut self, cx: &mut Context<'_>) -> bool {
         let turns = &self.gate.0;
-        if turns.open.get() > 0 || self.blocked.is_some() {
+        if self.gate.is_answering() || self.blocked.is_some() {
             self.idle = None;
             return false;
         }

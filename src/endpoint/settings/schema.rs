@@ -32,7 +32,11 @@ impl Settings {
             json!({
                 "name": {"type": "string", "minLength": 1, "maxLength": limits::MAX_NAME_BYTES, "pattern": PRINTED},
                 "preset": one_of(&PRESETS),
-                "tenant": {"type": "string", "pattern": r"^(\*|[A-Za-z0-9_-]{1,64})$"},
+                "tenant": {
+                    "type": "string",
+                    "pattern": r"^(\*|[A-Za-z0-9_-]{1,64})$",
+                    "description": "Whose events it gets; `*` means everybody's. One tenant's endpoint stays so, and no other becomes a tenant's.",
+                },
                 "url": text(),
                 "file": text(),
                 "rotate": object(&["max_bytes", "keep"], json!({"max_bytes": whole(limits::ROTATE_BYTES), "keep": whole(limits::ROTATE_KEEP)})),

@@ -43,9 +43,14 @@ pub(super) struct Lines(File);
 
 impl Place {
     /// Finds the directory of `path`: of an absolute one as the system does, of a relative one from `root` on, with no link on
-    /// the way.
-    pub(super) fn find(path: &FilePath, root: Option<&Path>) -> io::Result<Self> {
+    /// the way. It does not lie in `closed`, however it was reached.
+    pub(super) fn find(path: &FilePath, root: Option<&Path>, closed: Option<&Path>) -> io::Result<Self> {
         let directory = directory(path, root).map_err(|errno| said("no directory for it", errno))?;
+        if let Some(closed) = closed
+            && lies_in(&directory, closed).map_err(|errno| said("its directories cannot be looked at", errno))?
+        {
+            return Err(io::Error::other("lies in the data directory"));
+        }
         let name = path.parts().next_back().unwrap_or_default().to_owned();
         let found = File::from(directory.try_clone()?).metadata()?;
         Ok(Self { directory, id: (found.dev(), found.ino(), name.clone()), name })
@@ -119,6 +124,25 @@ fn directory(path: &FilePath, root: Option<&Path>) -> Result<OwnedFd, Errno> {
         directory = openat(&directory, part, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
     }
     Ok(directory)
+}
+
+/// Whether a directory is this one or lies in it, as it is now.
+fn lies_in(directory: &OwnedFd, closed: &Path) -> Result<bool, Errno> {
+    let id = |found: Stat| (found.st_dev, found.st_ino);
+    let closed = match statat(CWD, closed, AtFlags::empty()) {
+        Ok(found) => id(found),
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(errno),
+    };
+    let (mut up, mut below) = (".".to_owned(), None);
+    loop {
+        let at = id(statat(directory, up.as_str(), AtFlags::empty())?);
+        if at == closed || below == Some(at) {
+            return Ok(at == closed);
+        }
+        below = Some(at);
+        up.push_str("/..");
+    }
 }
 
 fn is_regular(found: &Stat) -> bool {

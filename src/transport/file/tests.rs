@@ -37,7 +37,7 @@ struct Root {
 impl Root {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let writers = Writers::new(Some(dir.path()), Clock::system());
+        let writers = Writers::new(Some(dir.path()), None, Clock::system());
         Self { dir, writers }
     }
 
@@ -261,11 +261,37 @@ fn below_a_root_no_directory_is_a_link_and_none_is_made() {
 
 #[test]
 fn without_a_root_no_relative_path_is_written() {
-    let writers = Writers::new(None, Clock::system());
+    let writers = Writers::new(None, None, Clock::system());
     run(async {
         let answer = FileTransport::new(&writers).send(attempt(&json!({"file": "a"}), 1)).await;
         assert_eq!(answer.expect_err("written somewhere").kind, FailureKind::File);
     });
+}
+
+#[test]
+fn nothing_is_written_where_the_data_are() {
+    let (dir, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for inner in ["sub", "sub/sub"] {
+        fs::create_dir(data.path().join(inner)).unwrap();
+    }
+    symlink(data.path().join("sub"), dir.path().join("link")).unwrap();
+    symlink(data.path(), dir.path().join("all")).unwrap();
+    let path = |base: &TempDir, name: &str| base.path().join(name).to_str().unwrap().to_owned();
+    let write = |writers: &Writers, file: &str| {
+        let attempt = attempt(&json!({"file": file}), 1);
+        run(FileTransport::new(writers).send(attempt))
+    };
+    for closed in [data.path().to_owned(), dir.path().join("all")] {
+        let writers = Writers::new(Some(data.path()), Some(&closed), Clock::system());
+        let inside = [path(&data, "a"), path(&data, "sub/sub/a"), path(&dir, "link/a"), path(&dir, "all/sub/a")];
+        for file in inside.iter().map(String::as_str).chain(["a", "sub/a"]) {
+            let failure = write(&writers, file).expect_err("written among the data");
+            assert!(failure.detail.contains("lies in the data directory"), "{file}: {failure:?}");
+        }
+        write(&writers, &path(&dir, "a")).unwrap();
+    }
+    let writers = Writers::new(None, Some(&data.path().join("missing")), Clock::system());
+    write(&writers, &path(&dir, "a")).unwrap();
 }
 
 #[test]

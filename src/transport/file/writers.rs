@@ -34,6 +34,7 @@ pub struct Writers(Arc<Shared>);
 
 struct Shared {
     root: Option<PathBuf>,
+    closed: Option<PathBuf>,
     clock: Clock,
     state: Mutex<State>,
     work: Condvar,
@@ -68,11 +69,12 @@ pub(super) struct Job {
 }
 
 impl Writers {
-    /// Without a thread or an open file yet. Relative paths lie below `root`.
-    pub fn new(root: Option<&Path>, clock: Clock) -> Self {
-        let root = root.map(Path::to_owned);
+    /// Without a thread or an open file yet. Relative paths lie below `root`; nothing is written in the directory `closed`, nor
+    /// below it.
+    pub fn new(root: Option<&Path>, closed: Option<&Path>, clock: Clock) -> Self {
+        let (root, closed) = (root.map(Path::to_owned), closed.map(Path::to_owned));
         let (state, work, logs) = (Mutex::default(), Condvar::new(), Mutex::default());
-        Self(Arc::new(Shared { root, clock, state, work, logs }))
+        Self(Arc::new(Shared { root, closed, clock, state, work, logs }))
     }
 
     /// Writes lines once those before them are written. When nobody waits for them any more, they are not.
@@ -136,7 +138,7 @@ impl Shared {
     }
 
     fn write(&self, path: &FilePath, group: Vec<Job>) {
-        let place = match Place::find(path, self.root.as_deref()) {
+        let place = match Place::find(path, self.root.as_deref(), self.closed.as_deref()) {
             Ok(place) => place,
             Err(error) => return answer(group, 0, || format!("{path}: {error}")),
         };
@@ -258,8 +260,8 @@ mod tests {
     #[test]
     fn files_that_nobody_writes_to_are_closed_and_those_in_use_are_not() {
         let dir = tempfile::tempdir().unwrap();
-        let writers = Writers::new(Some(dir.path()), Clock::system());
-        let log = |name: &str| writers.0.log(&Place::find(&name.parse().unwrap(), Some(dir.path())).unwrap());
+        let writers = Writers::new(Some(dir.path()), None, Clock::system());
+        let log = |name: &str| writers.0.log(&Place::find(&name.parse().unwrap(), Some(dir.path()), None).unwrap());
         let used = log("used");
         drop(log("idle"));
         writers.0.sweep(false);

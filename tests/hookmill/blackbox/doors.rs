@@ -289,6 +289,36 @@ fn what_cannot_be_read_as_a_request_is_answered_with_a_problem_too() {
 }
 
 #[test]
+fn a_websocket_is_refused_at_once_and_other_upgrades_are_passed_over() {
+    let home = Home::new();
+    let server = home.serve_with(&[]);
+    let event = r#"{"topic":"a.b","data":1}"#;
+    let next = format!("{}connection: close\r\n\r\n", head(&server, "GET", "/v1/stats"));
+    for name in ["websocket", "WebSocket", "h2c\r\nupgrade: websocket"] {
+        let upgrade = format!("connection: upgrade\r\nupgrade: {name}\r\n");
+        let (post, get) = (head(&server, "POST", "/v1/events"), head(&server, "GET", "/v1/stats"));
+        for request in [
+            format!("{get}{upgrade}\r\n"),
+            format!("{post}{upgrade}content-length: {}\r\n\r\n{event}", event.len()),
+            format!("{post}{upgrade}\r\n{event}"),
+        ] {
+            let text = exchange(&server.addr, format!("{request}{next}").as_bytes());
+            assert_eq!(statuses(&text), [400], "{request:?} gets {text:?}");
+            is_problem(&text, 400, "malformed-request");
+            assert!(text.contains("websockets"), "{text}");
+        }
+    }
+    assert_eq!(sums(&mut server.client())["accepted"], json!(0));
+    let post = head(&server, "POST", "/v1/events");
+    let stated = format!("content-length: {}\r\n\r\n{event}", event.len());
+    let chunked = format!("transfer-encoding: chunked\r\n\r\n18\r\n{event}\r\n0\r\n\r\n");
+    for (name, body) in [("h2c", &stated), ("websocket/13", &stated), ("TLS/1.3", &chunked), ("websocket", &chunked)] {
+        let text = exchange(&server.addr, format!("{post}upgrade: {name}\r\n{body}{next}").as_bytes());
+        assert_eq!(statuses(&text), [202, 200], "{name}: {text}");
+    }
+}
+
+#[test]
 fn heads_that_are_too_large_are_refused() {
     let home = Home::new();
     let server = home.serve_with(&[]);

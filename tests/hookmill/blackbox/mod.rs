@@ -17,6 +17,7 @@ mod doors;
 mod drain;
 mod faults;
 mod files;
+mod framing;
 mod guarding;
 mod http;
 mod isolation;

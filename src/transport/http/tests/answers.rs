@@ -270,6 +270,38 @@ fn an_old_answer_without_a_body_is_complete_whether_its_connection_ends_or_not()
 }
 
 #[test]
+fn an_answer_whose_status_has_no_body_ends_with_its_head() {
+    run(async {
+        for status in [204, 304] {
+            for (headers, kept) in [
+                ("", true),
+                ("content-length: 0\r\n", true),
+                ("content-length: 4\r\n", false),
+                ("content-length: 18446744073709551615\r\n", false),
+                ("transfer-encoding: chunked\r\n", false),
+            ] {
+                let answer: &'static str = format!("HTTP/1.1 {status} x\r\n{headers}\r\n").leak();
+                let expected = Response {
+                    status,
+                    retry_after: None,
+                    body: Bytes::new(),
+                    complete: true,
+                    content_type: None,
+                    peer: None,
+                };
+                for server in [Server::closing_after(answer).await, Server::answering(answer).await] {
+                    let transport = transport();
+                    for _ in [1, 2] {
+                        assert_eq!(post(&transport, &server.url).await, Ok(expected.clone()), "{answer}");
+                    }
+                    assert!(kept || server.accepted() == 2, "{answer}: its connection is not used again");
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn a_body_that_is_not_read_is_not_called_complete() {
     run(async {
         let server = Server::closing_after("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\ndone").await;
