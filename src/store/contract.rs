@@ -118,6 +118,7 @@ macro_rules! contract {
             a_queue_that_drops_the_newest_keeps_what_waits,
             a_queue_drops_beyond_its_bytes,
             what_is_in_flight_neither_counts_nor_is_dropped,
+            nothing_falls_off_for_what_does_not_wait,
             what_was_dropped_in_flight_may_still_arrive,
             lower_bounds_hold_from_the_next_verdict_on,
             what_is_released_together_with_later_events_is_bounded_too,

@@ -135,6 +135,11 @@ pub enum Disposition {
 }
 
 impl Disposition {
+    /// Whether it makes a delivery that waits.
+    pub(super) fn waits(self) -> bool {
+        matches!(self, Self::Deliver | Self::Hold)
+    }
+
     /// The same where what is to be delivered to the endpoint is dropped, if there is a reason for that.
     pub(super) fn or_drop(self, dropping: Option<DropReason>) -> Self {
         match (self, dropping) {

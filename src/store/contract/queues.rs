@@ -123,6 +123,20 @@ pub(in crate::store) fn what_is_in_flight_neither_counts_nor_is_dropped(bench: &
     assert_eq!(seqs(bench, endpoint), [6]);
 }
 
+pub(in crate::store) fn nothing_falls_off_for_what_does_not_wait(bench: &Bench) {
+    let endpoint = bench.endpoint("e");
+    let first = route(bench, "a", endpoint, items(2, WhenFull::DropOldest));
+    bench.settle(first, attempt(1, 5), DEAD);
+    route(bench, "b", endpoint, items(2, WhenFull::DropOldest));
+    get(bench.store.replay(first));
+    let suppressed = bench.accept(event("c", "t"));
+    let (disposition, queue) = (Disposition::Suppress, items(1, WhenFull::DropOldest));
+    bench.judge(&suppressed, Ruling::Routed(vec![Target { disposition, queue, ..target(endpoint) }]));
+    get(bench.store.flush());
+    assert_eq!(seqs(bench, endpoint), [1, 2], "as replays have left it");
+    assert_eq!(full(bench), 0);
+}
+
 pub(in crate::store) fn what_was_dropped_in_flight_may_still_arrive(bench: &Bench) {
     let endpoint = bench.endpoint("e");
     let one = items(1, WhenFull::Spill);

@@ -204,7 +204,10 @@ impl State {
                     let id = DeliveryId { seq, endpoint: target.endpoint, run: 0 };
                     let created_at = released_at.unwrap_or(event.accepted_at);
                     self.create(id, target.disposition, Origin::Routed, created_at, target.suppressed);
-                    dropped.extend(self.keep_within(target.endpoint, target.queue, seq, flights));
+                    // Nothing falls off for one that does not wait, although replays may have left more than may.
+                    if target.disposition.waits() {
+                        dropped.extend(self.keep_within(target.endpoint, target.queue, seq, flights));
+                    }
                 }
             }
         }

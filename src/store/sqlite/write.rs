@@ -203,8 +203,11 @@ impl<'a> Writer<'a> {
                     self.count_delivery(target.endpoint, "created", 1);
                     let (bytes, key) = (signed(event.weight() as u64), event.key.as_deref());
                     let content = Content { bytes, key, suppressed: target.suppressed };
-                    self.routed.add(target.endpoint, target.queue, event.seq);
-                    self.insert_delivery(id, birth, content, target.disposition.or_drop(dropping), outcomes)?;
+                    let disposition = target.disposition.or_drop(dropping);
+                    if disposition.waits() {
+                        self.routed.add(target.endpoint, target.queue, event.seq);
+                    }
+                    self.insert_delivery(id, birth, content, disposition, outcomes)?;
                 }
             }
         }
