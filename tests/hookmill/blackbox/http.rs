@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-const TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that was idle for longer may have been closed by the server.
 const IDLE: Duration = Duration::from_secs(2);
 

@@ -46,7 +46,7 @@ use serde_json::Value;
 use http::Client;
 
 /// How long anything may take that must happen: far longer than it takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks again and again until `look` sees something; panics with `what` was waited for when that takes too long.
 fn until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {

@@ -228,8 +228,8 @@ fn closing_twice_is_closing_once_and_then_it_really_stops() {
         receiver.until(|made| made.len() == 1).await;
         hook.close().await;
         hook.close().await;
-        let made = receiver.made();
-        assert_eq!((made.len(), made[0].ended.is_some()), (1, true), "cut off, and nothing after it");
+        let made = receiver.until(|made| made[0].ended.is_some()).await;
+        assert_eq!(made.len(), 1, "cut off, and nothing after it");
         assert!(hook.set_url(B).await.is_err());
     });
 }
