@@ -1,8 +1,8 @@
 //! Starting a Hookmill: every mistake at once, then sink first.
 
+mod validated;
+
 use std::{
-    collections::HashMap,
-    hash::Hash,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -16,13 +16,11 @@ use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use tokio::sync::oneshot;
 use tracing::warn;
-use url::Url;
 
 use super::{
-    Asker, BodyBounds, Counters, Declared, Hookmill, Inner, Owner, Owners, StartError,
+    Asker, BodyBounds, Counters, Declared, Hookmill, Inner, StartError,
     asker::ANSWER_BYTES,
     death,
-    declared::DeclaredEndpoint,
     enrich::{self, Enricher, Hook},
     found::{Own, endpoints, known, recover, rules, stored_chains},
     grounds,
@@ -32,12 +30,12 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    debounce::{Begin, Debounce, Debouncer, Kept, Rule, RuleName},
+    debounce::{Begin, Debounce, Debouncer, Kept},
     deliver::Parts,
     descriptors,
     dispatch::{self, Barrier, Dispatcher, Full, Placement, muting::is_own},
     endpoint::EndpointBuilder,
-    error::{Fault, Invalid, StoreError},
+    error::{Invalid, StoreError},
     hub::{Hub, Publish},
     intake::Intake,
     metrics::Metrics,
@@ -425,40 +423,6 @@ impl Builder {
         Ok(hooks)
     }
 
-    /// The endpoints and rules of the program and of the file, and whose they are; or every mistake in them.
-    #[expect(clippy::type_complexity, reason = "named where it is taken apart")]
-    fn validated(&self) -> Result<(Vec<DeclaredEndpoint>, Vec<(RuleName, Rule)>, Owners), Invalid> {
-        let mut faults = Vec::new();
-        let relative = self.file_roots.iter().enumerate().filter(|(_, root)| !root.is_absolute());
-        faults
-            .extend(relative.map(|(index, _)| Fault::new(format!("#/file_roots/{index}"), "must be an absolute path")));
-        faults.extend(self.retention.mistake().map(|mistake| Fault::new("#/retention/outcomes", mistake)));
-        let judge = |url: &Url, guard| self.perimeter.judge_url(url, guard);
-        let endpoints = self.endpoints.iter().enumerate().map(|(index, endpoint)| {
-            endpoint.clone().build(judge).map_err(|invalid| invalid.below(&format!("/endpoints/{index}")))
-        });
-        let endpoints = collect(endpoints, &mut faults).into_iter();
-        let endpoints = endpoints.map(|(id, settings)| DeclaredEndpoint { id, settings, names_state: false }).collect();
-        let rules = self.rules.iter().enumerate();
-        let rules =
-            rules.map(|(index, rule)| rule.build().map_err(|invalid| invalid.below(&format!("/debounce/{index}"))));
-        let rules = collect(rules, &mut faults);
-        let Declared { endpoints: file_endpoints, rules: file_rules, .. } = self.declared.clone();
-        let endpoints = owned([(Owner::Code, endpoints), (Owner::File, file_endpoints)], |endpoint| &endpoint.id);
-        let rules = owned([(Owner::Code, rules), (Owner::File, file_rules)], |(name, _)| name);
-        faults.extend(
-            endpoints
-                .taken
-                .iter()
-                .map(|(index, id)| Fault::new(format!("#/endpoints/{index}"), format!("{id} is there already"))),
-        );
-        faults.extend(rules.taken.iter().map(|(index, name)| {
-            Fault::new(format!("#/debounce/{index}"), format!("{name} is there already: name one of them"))
-        }));
-        let owners = Owners { endpoints: endpoints.owners, rules: rules.owners };
-        Invalid::unless_empty(faults).map(|()| (endpoints.items, rules.items, owners))
-    }
-
     fn dir(&self) -> Option<PathBuf> {
         match &self.place {
             Place::Memory => None,
@@ -477,31 +441,6 @@ impl Builder {
             }
         }
     }
-}
-
-/// What two owners bring, in one list.
-struct Owned<T, K> {
-    items: Vec<T>,
-    owners: HashMap<K, Owner>,
-    /// Those whose name another one has, with their place among what their owner brings.
-    taken: Vec<(usize, K)>,
-}
-
-fn owned<T, K: Clone + Eq + Hash>(brought: [(Owner, Vec<T>); 2], name: impl Fn(&T) -> &K) -> Owned<T, K> {
-    let mut owned = Owned { items: Vec::new(), owners: HashMap::new(), taken: Vec::new() };
-    for (owner, items) in brought {
-        for (index, item) in items.into_iter().enumerate() {
-            if owned.owners.insert(name(&item).clone(), owner).is_some() {
-                owned.taken.push((index, name(&item).clone()));
-            }
-            owned.items.push(item);
-        }
-    }
-    owned
-}
-
-fn collect<T>(results: impl Iterator<Item = Result<T, Invalid>>, faults: &mut Vec<Fault>) -> Vec<T> {
-    results.filter_map(|result| result.map_err(|invalid| faults.extend(Vec::from(invalid))).ok()).collect()
 }
 
 fn http(metrics: &Arc<Metrics>, perimeter: &Arc<Perimeter>) -> io::Result<TransportFactory> {

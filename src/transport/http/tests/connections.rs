@@ -141,6 +141,20 @@ fn an_answer_that_comes_when_the_next_request_was_written_is_never_anothers() {
     });
 }
 
+/// A receiver that answers nothing, and what tells of each request that came.
+async fn hung() -> (Server, mpsc::UnboundedReceiver<()>) {
+    let (heard, events) = mpsc::unbounded_channel();
+    let server = Server::start(move |mut peer, _| {
+        let heard = heard.clone();
+        async move {
+            peer.request().await;
+            let _ = heard.send(());
+            peer.closed().await;
+        }
+    });
+    (server.await, events)
+}
+
 fn with_sockets(places: usize) -> HttpTransport {
     HttpTransport::new(&Network { sockets: Fair::new(places), ..DISTRUST.clone() })
 }
@@ -159,16 +173,7 @@ fn a_connection_that_nobody_uses_makes_room_for_one_that_is_wanted() {
 #[test]
 fn hung_connections_of_one_tenant_leave_room_for_anothers() {
     run(async {
-        let (heard, mut events) = mpsc::unbounded_channel();
-        let hung = Server::start(move |mut peer, _| {
-            let heard = heard.clone();
-            async move {
-                peer.request().await;
-                let _ = heard.send(());
-                peer.closed().await;
-            }
-        })
-        .await;
+        let (hung, mut events) = hung().await;
         let (well, transport) = (Server::answering(OK).await, with_sockets(8));
         let of = |tenant: &str, url: &str, timeout: u64| {
             let policy = Policy { timeout: Duration::from_millis(timeout), ..Policy::default() }.shared();
@@ -325,16 +330,7 @@ fn dropping_the_exchange_closes_its_connection() {
 #[test]
 fn hung_exchanges_to_one_endpoint_hold_up_no_other() {
     run(async {
-        let (heard, mut events) = mpsc::unbounded_channel();
-        let hung = Server::start(move |mut peer, _| {
-            let heard = heard.clone();
-            async move {
-                peer.request().await;
-                let _ = heard.send(());
-                peer.closed().await;
-            }
-        })
-        .await;
+        let (hung, mut events) = hung().await;
         let (well, transport) = ([Server::answering(OK).await, Server::answering(OK).await], transport());
         let exchanges = join_all((0..150).map(|_| post(&transport, &hung.url)));
         let others = async {
