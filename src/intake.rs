@@ -1,7 +1,7 @@
 //! The bound on what waits between the door and the record of its verdict.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -17,6 +17,7 @@ pub struct Intake {
     max_events: usize,
     max_bytes: usize,
     owners: Owners<Option<Tenant>, Waiting>,
+    turn: Mutex<()>,
     closed: AtomicBool,
 }
 
@@ -24,6 +25,19 @@ pub struct Intake {
 struct Waiting {
     events: AtomicUsize,
     bytes: AtomicUsize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Amount {
+    events: usize,
+    bytes: usize,
+}
+
+impl Amount {
+    /// Some of it may have gone meanwhile.
+    fn without(self, part: Self) -> Self {
+        Self { events: self.events.saturating_sub(part.events), bytes: self.bytes.saturating_sub(part.bytes) }
+    }
 }
 
 /// Why something was not let in.
@@ -53,19 +67,23 @@ impl Waiting {
     fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
     }
+
+    fn amount(&self) -> Amount {
+        Amount { events: self.events(), bytes: self.bytes() }
+    }
 }
 
 impl Intake {
     /// An open, empty intake. A single group larger than the bound is let in when nothing else waits.
     pub fn new(max_events: usize, max_bytes: usize) -> Arc<Self> {
         let (waiting, owners, closed) = (Waiting::default(), Owners::default(), AtomicBool::new(false));
-        Arc::new(Self { waiting, max_events, max_bytes, owners, closed })
+        Arc::new(Self { waiting, max_events, max_bytes, owners, turn: Mutex::default(), closed })
     }
 
     /// Lets a group of a tenant's in, or of nobody's, whole or not at all: a permit for each event, given by its bytes.
     ///
     /// # Errors
-    /// Why not. Where more than one reason holds, that which would keep it out alone.
+    /// Why not.
     pub fn admit(
         self: &Arc<Self>,
         of: Option<&Tenant>,
@@ -74,27 +92,30 @@ impl Intake {
         if self.closed.load(Ordering::Acquire) {
             return Err(Refused::Closed);
         }
-        let (count, owner) = (group.len(), self.owners.of(&of.cloned(), Waiting::default));
-        let others = self.waiting.events.fetch_add(count, Ordering::AcqRel);
-        owner.events.fetch_add(count, Ordering::AcqRel);
-        // From here on each permit gives back what it took, also when the group turns out not to fit.
-        let permits: Vec<_> = group.map(|bytes| self.take_bytes(&owner, bytes)).collect();
-        if others == 0 || self.leaves(owner.events(), owner.bytes()) {
-            return Ok(permits);
+        let owner = self.owners.of(&of.cloned(), Waiting::default);
+        let weights: Vec<_> = group.collect();
+        let group = Amount { events: weights.len(), bytes: weights.iter().sum() };
+        // One at a time: what is refused is never counted, not even for a moment.
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (own, others) = (owner.amount(), self.waiting.amount().without(owner.amount()));
+        let alone = own.events + others.events == 0;
+        if !alone && !self.fits(others, own, group) {
+            let own_fault = of.is_some() && self.fits(others, Amount::default(), group);
+            return Err(if own_fault { Refused::Quota } else { Refused::Full });
         }
-        Err(if of.is_some() && self.leaves(0, 0) { Refused::Quota } else { Refused::Full })
+        for waiting in [&self.waiting, &*owner] {
+            waiting.events.fetch_add(group.events, Ordering::AcqRel);
+            waiting.bytes.fetch_add(group.bytes, Ordering::AcqRel);
+        }
+        drop(turn);
+        let permit = |bytes| Permit { intake: Arc::clone(self), owner: Arc::clone(&owner), bytes };
+        Ok(weights.into_iter().map(permit).collect())
     }
 
-    /// Whether so many events, of so many bytes, may still come.
-    fn leaves(&self, events: usize, bytes: usize) -> bool {
-        self.waiting.events() + events <= self.max_events.saturating_mul(2)
-            && self.waiting.bytes() + bytes <= self.max_bytes.saturating_mul(2)
-    }
-
-    fn take_bytes(self: &Arc<Self>, owner: &Arc<Waiting>, bytes: usize) -> Permit {
-        self.waiting.bytes.fetch_add(bytes, Ordering::AcqRel);
-        owner.bytes.fetch_add(bytes, Ordering::AcqRel);
-        Permit { intake: Arc::clone(self), owner: Arc::clone(owner), bytes }
+    /// Whether a group's owner, who has so much there beside others, would have no more than it leaves.
+    fn fits(&self, others: Amount, own: Amount, group: Amount) -> bool {
+        others.events + 2 * (own.events + group.events) <= self.max_events.saturating_mul(2)
+            && others.bytes + 2 * (own.bytes + group.bytes) <= self.max_bytes.saturating_mul(2)
     }
 
     /// Lets nothing in from now on.
@@ -190,9 +211,25 @@ mod tests {
         assert_eq!((first.len(), refused, second.len()), (10, Refused::Quota, 5));
         assert_eq!(intake.admit(None, group(&[1, 1, 1])).unwrap_err(), Refused::Full, "nobody is no tenant");
         let large = intake.admit(last.as_ref(), group(&[995])).unwrap_err();
-        assert_eq!(large, Refused::Quota, "more bytes than are left");
+        assert_eq!(large, Refused::Full, "more bytes than others leave");
         drop(first);
         assert!(intake.admit(last.as_ref(), group(&[995])).is_ok());
+    }
+
+    #[test]
+    fn what_is_refused_takes_no_room_while_it_is_judged() {
+        let intake = Intake::new(10, 1000);
+        let (flood, other) = ("flood".parse::<Tenant>().unwrap(), "other".parse::<Tenant>().unwrap());
+        let held = intake.admit(Some(&flood), group(&[1; 10])).unwrap();
+        std::thread::scope(|scope| {
+            let floods = scope.spawn(|| {
+                let refused = || intake.admit(Some(&flood), group(&[1; 9])).is_err_and(|why| why == Refused::Quota);
+                (0..20_000).all(|_| refused())
+            });
+            assert!((0..20_000).all(|_| intake.admit(Some(&other), group(&[1])).is_ok()));
+            assert!(floods.join().unwrap());
+        });
+        drop(held);
     }
 
     #[test]

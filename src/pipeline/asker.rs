@@ -6,7 +6,7 @@ use crate::{event::Tenant, quota::Fair};
 const BODIES: usize = 2048;
 /// Their bytes: of small ones, and of all others.
 const SMALL_BYTES: usize = 64 << 20;
-const LARGE_BYTES: usize = 192 << 20;
+const LARGE_BYTES: usize = 384 << 20;
 /// Bytes of answers that are being read.
 pub(super) const ANSWER_BYTES: usize = 256 << 20;
 

@@ -167,7 +167,9 @@ impl Hookmill {
     }
 
     fn admit(&self, events: Vec<ValidEvent>) -> Result<Vec<Submission>, Refused> {
-        let of = events.first().and_then(|first| first.tenant.as_ref());
+        // What is of several tenants is nobody's: it takes nothing of theirs.
+        let first = events.first().and_then(|first| first.tenant.as_ref());
+        let of = first.filter(|of| events.iter().all(|event| event.tenant.as_ref() == Some(of)));
         let permits = self.0.intake.admit(of, events.iter().map(ValidEvent::weight))?;
         let submission = |(event, permit): (ValidEvent, Permit)| Submission { event, permit: Some(permit) };
         Ok(events.into_iter().zip(permits).map(submission).collect())

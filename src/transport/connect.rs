@@ -28,7 +28,7 @@ use super::{
 use crate::{
     endpoint::{TenantScope, policy::Guard},
     metrics::Metrics,
-    quota::Fair,
+    quota::{Fair, Part, Refused},
 };
 
 /// The longest a connection may take, over all addresses of a name.
@@ -58,8 +58,16 @@ pub(super) struct Dialer {
     pub(super) metrics: Arc<Metrics>,
     /// Connections that may be open.
     pub(super) sockets: Fair<TenantScope>,
-    /// Closes one that nobody uses, if there is one.
-    pub(super) make_room: Rc<dyn Fn() -> bool>,
+    /// Closes one that nobody uses, of that tenant or of anybody, if there is one.
+    pub(super) make_room: Rc<dyn Fn(Whose) -> bool>,
+}
+
+/// Whose connection may be closed for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The tenant's who wants one: it is his share that is used.
+    Own,
+    Anybodys,
 }
 
 impl Service<ConnectInfo<Uri>> for Dialer {
@@ -80,7 +88,6 @@ impl Service<ConnectInfo<Uri>> for Dialer {
 async fn dial(uri: Uri, port: u16, dialer: Dialer) -> Result<Connection<Uri, Stream>, Failure> {
     for _ in 0..SHORT_LOOKS {
         match dial_once(&uri, port, &dialer).await {
-            Err(Failure { kind: FailureKind::Shortage, .. }) if (dialer.make_room)() => {}
             Err(shortage @ Failure { kind: FailureKind::Shortage, .. }) => {
                 Used::waits_for_means(Some(shortage));
                 sleep(SHORT_PAUSE).await;
@@ -100,9 +107,11 @@ async fn dial_once(uri: &Uri, port: u16, dialer: &Dialer) -> Result<Connection<U
     for address in &addresses {
         dialer.judge(host, *address)?;
     }
-    let full = || Failure::new(FailureKind::Shortage, "as many connections are open as may be");
-    let place = dialer.sockets.take(&dialer.tenant, 1).map_err(|_| full())?;
+    let place = dialer.place()?;
     let tcp = connect(addresses).await.map_err(|(failure, tried)| {
+        if failure.kind == FailureKind::Shortage {
+            (dialer.make_room)(Whose::Anybodys);
+        }
         let peer = tried.map(|address| dialer.perimeter.peer(address, None));
         Failure { peer, ..failure }
     })?;
@@ -117,6 +126,17 @@ async fn dial_once(uri: &Uri, port: u16, dialer: &Dialer) -> Result<Connection<U
 }
 
 impl Dialer {
+    /// A place among the connections, that of one which nobody uses where there is no other.
+    fn place(&self) -> Result<Part<TenantScope>, Failure> {
+        let take = || self.sockets.take(&self.tenant, 1);
+        let taken = take().or_else(|refused| {
+            let whose = if refused == Refused::Share { Whose::Own } else { Whose::Anybodys };
+            (self.make_room)(whose);
+            take()
+        });
+        taken.map_err(|_| Failure::new(FailureKind::Shortage, "as many connections are open as may be"))
+    }
+
     fn judge(&self, host: &str, address: SocketAddr) -> Result<(), Failure> {
         self.perimeter.judge(address, self.guard).map_err(|blocked| self.refuse(host, blocked))
     }

@@ -32,7 +32,7 @@ const LONGEST_CONTENT_TYPE: usize = 256;
 /// - One deadline, the endpoint's `timeout`, lies over the whole exchange: resolve, connect, TLS, head and body. When it has
 ///   passed, or the future is dropped, the connection is closed and nothing more is sent.
 /// - What it carries takes room in memory, which exchanges share by whose endpoints they are: 256 MiB for all that are made over one
-///   [`Network`], half of it for one owner. Where there is none it is waited for up to 5 seconds, before the deadline runs; then it is
+///   [`Network`], and 128 MiB for bodies up to 64 KiB, half of it for one owner. Where there is none it is waited for up to 5 seconds, before the deadline runs; then it is
 ///   a [`FailureKind::Shortage`]. Nothing is kept rendered meanwhile.
 /// - Only addresses that the endpoint's guard allows are connected to, whatever its URL says and its name resolves to.
 /// - Redirects are answers like others. Bodies are not decompressed.
@@ -106,9 +106,9 @@ fn of_peer(answer: Result<Response, Failure>, peer: Option<Peer>) -> Answer {
 async fn rendered(network: &Network, attempt: &Attempt) -> Result<(Rendered, Held), Failure> {
     judge_scheme(network, attempt)?;
     let Attempt { events, endpoint, .. } = attempt;
-    let (room, owner) = (&network.room, &endpoint.settings.tenant);
     let rendered = body::render_all(events, &endpoint.settings)?;
     let weight = rendered.weight();
+    let (room, owner) = (network.rooms.of(weight), &endpoint.settings.tenant);
     if let Some(held) = room.try_take(owner, weight) {
         return Ok((rendered, held));
     }

@@ -69,9 +69,11 @@ impl<P> Kept<P> {
         }
     }
 
-    /// Closes a connection that nobody uses and tells of which pool it was; the one that has been kept for longest, about.
-    pub(super) fn close_one(&self) -> Option<Rc<P>> {
-        let idle = |idle: &Idle<P>| idle.socket.upgrade().is_some_and(|socket| socket.idle_since.get().is_some());
+    /// Closes a connection that nobody uses, of such a pool, and tells of which; the one that has been kept for longest, about.
+    pub(super) fn close_one(&self, of: impl Fn(&P) -> bool) -> Option<Rc<P>> {
+        let idle = |idle: &Idle<P>| {
+            of(&idle.pool) && idle.socket.upgrade().is_some_and(|socket| socket.idle_since.get().is_some())
+        };
         let mut due = self.due.borrow_mut();
         let oldest = due.iter().find(|(_, one)| idle(one)).map(|(key, _)| *key)?;
         let Idle { socket, pool } = due.remove(&oldest)?;

@@ -6,11 +6,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tracing::warn;
 
-use super::{
-    names::Names,
-    perimeter::Perimeter,
-    room::{self, Room},
-};
+use super::{names::Names, perimeter::Perimeter, room::Rooms};
 use crate::{descriptors, endpoint::TenantScope, metrics::Metrics, quota::Fair};
 
 /// How Hookmill reaches the network: how it agrees on TLS. Made once, since reading the system's certificates takes
@@ -22,7 +18,7 @@ pub struct Network {
     pub(super) perimeter: Arc<Perimeter>,
     pub(super) names: Names,
     /// For what requests carry.
-    pub(super) room: Room,
+    pub(super) rooms: Rooms,
     /// Connections that may be open at once, by whose endpoints they are to.
     pub(super) sockets: Fair<TenantScope>,
     /// How long a connection is kept that nobody uses.
@@ -63,7 +59,7 @@ impl Network {
             metrics: Arc::default(),
             perimeter: Arc::default(),
             names: Names::default(),
-            room: Room::new(room::BYTES, room::PATIENCE),
+            rooms: Rooms::default(),
             sockets: Fair::new(descriptors::for_receivers()),
             keep: KEEP,
         }

@@ -14,10 +14,33 @@ use crate::{
     quota::{Fair, Part},
 };
 
-/// Bytes of the bodies of all exchanges of a process.
-pub(super) const BYTES: usize = 256 << 20;
+/// Bytes of the large bodies of all exchanges of a process, and of the small ones.
+const LARGE_BYTES: usize = 256 << 20;
+const SMALL_BYTES: usize = 128 << 20;
+/// Up to so many bytes a body is small.
+const SMALL: usize = 64 << 10;
 /// The longest that an exchange waits for its own.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Small bodies do not wait for large ones, whoever's they are.
+#[derive(Clone, Debug)]
+pub(super) struct Rooms {
+    pub(super) small: Room,
+    pub(super) large: Room,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self { small: Room::new(SMALL_BYTES, PATIENCE), large: Room::new(LARGE_BYTES, PATIENCE) }
+    }
+}
+
+impl Rooms {
+    /// The room of bodies of so many bytes.
+    pub(super) fn of(&self, bytes: usize) -> &Room {
+        if bytes <= SMALL { &self.small } else { &self.large }
+    }
+}
 
 /// Bytes that exchanges share, whose endpoints they are being the owners of a [`Fair`]. Those of one owner are given theirs in the
 /// order in which they asked; of several owners who can be given some, who holds least comes first.
@@ -193,6 +216,14 @@ mod tests {
         assert!(room.try_take(&of(0), 5).is_some());
         drop(large);
         assert!(ask(&room, 0, 1000).now_or_never().is_some(), "alone it may have what is larger than all");
+    }
+
+    #[test]
+    fn what_is_small_does_not_wait_for_what_is_large() {
+        let rooms = Rooms { small: Room::new(4 * SMALL, PATIENCE), large: Room::new(4 * SMALL, PATIENCE) };
+        let _held = rooms.of(2 * SMALL).try_take(&of(0), 2 * SMALL).unwrap();
+        assert!(rooms.of(SMALL + 1).try_take(&of(0), SMALL + 1).is_none());
+        assert!(rooms.of(SMALL).try_take(&of(0), SMALL).is_some());
     }
 
     #[derive(Clone, Copy, Debug)]

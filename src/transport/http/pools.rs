@@ -14,7 +14,12 @@ use std::{
 
 use awc::{Client, Connector};
 
-use super::super::{Network, connect::Dialer, kept::Kept, stream::Socket};
+use super::super::{
+    Network,
+    connect::{Dialer, Whose},
+    kept::Kept,
+    stream::Socket,
+};
 use crate::endpoint::{Settings, TenantScope, policy::Guard};
 
 /// Who shares connections.
@@ -78,9 +83,9 @@ impl Pools {
         }
     }
 
-    /// Closes a connection that nobody uses, if there is one.
-    fn make_room(&self) -> bool {
-        let pool = self.kept.close_one();
+    /// Closes a connection that nobody uses, of `tenant` or of anybody, if there is one.
+    fn make_room(&self, tenant: &TenantScope, whose: Whose) -> bool {
+        let pool = self.kept.close_one(|pool| whose == Whose::Anybodys || pool.sharers.tenant == *tenant);
         pool.iter().for_each(|pool| self.renew(pool));
         pool.is_some()
     }
@@ -115,7 +120,8 @@ impl Drop for Pool {
 fn client(network: &Network, of: &Weak<Pools>, Sharers { guard, tenant }: &Sharers) -> Client {
     /// For awc's own limits: the exchange has its deadline, and each step of the dialer too.
     const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
-    let (pools, names, perimeter) = (Weak::clone(of), network.names.clone(), Arc::clone(&network.perimeter));
+    let (pools, owner) = (Weak::clone(of), tenant.clone());
+    let (names, perimeter) = (network.names.clone(), Arc::clone(&network.perimeter));
     let connector = Connector::new()
         .connector(Dialer {
             guard: *guard,
@@ -124,7 +130,7 @@ fn client(network: &Network, of: &Weak<Pools>, Sharers { guard, tenant }: &Share
             perimeter,
             metrics: Arc::clone(&network.metrics),
             sockets: network.sockets.clone(),
-            make_room: Rc::new(move || pools.upgrade().is_some_and(|pools| pools.make_room())),
+            make_room: Rc::new(move |whose| pools.upgrade().is_some_and(|pools| pools.make_room(&owner, whose))),
         })
         .rustls_0_23(network.tls.clone())
         .limit(0)

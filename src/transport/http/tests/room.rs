@@ -5,7 +5,10 @@ use std::cell::Cell;
 use serde_json::json;
 
 use super::{server::Server, *};
-use crate::{endpoint::settings::Origin, transport::room::Room};
+use crate::{
+    endpoint::settings::Origin,
+    transport::room::{Room, Rooms},
+};
 
 /// Of 64 KiB at most.
 fn attempt_of(tenant: Option<&str>, url: &str) -> Attempt {
@@ -22,7 +25,8 @@ const ROOM: usize = 400 << 10;
 /// A transport with room for so much, for which it waits so long.
 fn narrow(patience: Duration) -> (HttpTransport, Room) {
     let room = Room::new(ROOM, patience);
-    (HttpTransport::new(&Network { room: room.clone(), ..DISTRUST.clone() }), room)
+    let rooms = Rooms { small: room.clone(), ..Rooms::default() };
+    (HttpTransport::new(&Network { rooms, ..DISTRUST.clone() }), room)
 }
 
 /// A server that accepts and reads nothing of the first `deaf` connections, and answers the others.
