@@ -77,11 +77,11 @@ impl List {
         block_on(async move {
             let chains = all(&api).await?;
             if self.json {
-                println!("{:#}", Value::Array(chains));
+                say!("{:#}", Value::Array(chains));
                 return Ok(());
             }
             for chain in &chains {
-                println!("{}", line(chain));
+                say!("{}", line(chain));
             }
             Ok(())
         })
@@ -118,7 +118,7 @@ impl Check {
             Failed::new(1, format!("{} cannot be used:{}", self.file.display(), lines.concat()))
         })?;
         let state = if config.is_enabled() { "" } else { " (not enabled)" };
-        println!("{}: no mistakes, chains: {}{state}", self.file.display(), config.count());
+        say!("{}: no mistakes, chains: {}{state}", self.file.display(), config.count());
         Ok(())
     }
 }

@@ -169,15 +169,15 @@ impl List {
         query.append_pair("limit", &self.limit.to_string());
         let answer = Api::connect(&self.connection)?.get(&format!("/v1/dead-letters?{}", query.finish())).await?;
         if self.json {
-            println!("{answer}");
+            say!("{answer}");
             return Ok(());
         }
         let items = answer.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let names = ["id", "endpoint", "topic", "reason", "attempts", "last_status", "dead_since"];
         let rows: Vec<_> = items.iter().map(|item| names.map(|name| cell(item, name))).collect();
-        println!("{}", table(["ID", "ENDPOINT", "TOPIC", "REASON", "ATTEMPTS", "STATUS", "DEAD SINCE"], &rows));
+        say!("{}", table(["ID", "ENDPOINT", "TOPIC", "REASON", "ATTEMPTS", "STATUS", "DEAD SINCE"], &rows));
         if answer.get("next").is_some_and(|next| !next.is_null()) {
-            println!("and more");
+            say!("and more");
         }
         Ok(())
     }
@@ -187,12 +187,12 @@ impl Show {
     async fn run(self) -> Outcome {
         let answer = Api::connect(&self.connection)?.get(&place(&self.id)).await?;
         if self.json {
-            println!("{answer}");
+            say!("{answer}");
             return Ok(());
         }
         let members = answer.as_object().into_iter().flatten();
         let rows: Vec<_> = members.map(|(name, _)| [name.clone(), cell(&answer, name)]).collect();
-        println!("{}", table(["", ""], &rows).trim_start());
+        say!("{}", table(["", ""], &rows).trim_start());
         Ok(())
     }
 }
@@ -203,7 +203,7 @@ impl Replay {
         if let Some(id) = &self.id {
             let answer = api.post(&format!("{}/replay", place(id)), &Value::Null).await?;
             let line = format!("{id} is replayed as {}", cell(&answer, "delivery"));
-            println!("{}", if self.work.json { answer.to_string() } else { line });
+            say!("{}", if self.work.json { answer.to_string() } else { line });
             return Ok(());
         }
         let mut body = self.filter.body(self.all, self.work.dry_run)?;
@@ -232,7 +232,7 @@ impl Work {
         let answer = api.post(path, body).await?;
         let Some(id) = answer.get("job").and_then(Value::as_str) else {
             let line = format!("{} dead letters would be {done}", cell(&answer, "matched"));
-            println!("{}", if self.json { answer.to_string() } else { line });
+            say!("{}", if self.json { answer.to_string() } else { line });
             return Ok(());
         };
         let shows = io::stderr().is_terminal();
@@ -250,7 +250,7 @@ impl Work {
             eprintln!();
         }
         let line = format!("{} of {} dead letters {done}", cell(&job, "done"), cell(&job, "total"));
-        println!("{}", if self.json { job.to_string() } else { line });
+        say!("{}", if self.json { job.to_string() } else { line });
         judge(&job)
     }
 }

@@ -2,8 +2,6 @@
 
 use std::{
     convert::Infallible,
-    fmt,
-    io::{self, Write},
     net::SocketAddr,
     sync::{
         Arc,
@@ -97,7 +95,7 @@ impl Listen {
             .workers(1)
             .bind(listen)
             .with_context(|| format!("cannot listen on {listen}"))?;
-            say(format_args!("listening on {}", bound(&server.addrs(), "http")));
+            say!("listening on {}", bound(&server.addrs(), "http"));
             server.run().await.context("the receiver failed")?;
             Ok(())
         })
@@ -107,11 +105,6 @@ impl Listen {
         let place = turn.checked_rem(self.status.len()).unwrap_or(0);
         self.status.get(place).copied().unwrap_or(200)
     }
-}
-
-/// A receiver answers, whoever reads what it says.
-fn say(line: fmt::Arguments<'_>) {
-    let _unread = writeln!(io::stdout(), "{line}");
 }
 
 impl Receiver {
@@ -127,7 +120,7 @@ impl Receiver {
         let text: String = String::from_utf8_lossy(body).chars().take(self.options.body).collect();
         let (method, path) = (request.method(), request.path());
         let (path, id, text) = (printable(path), printable(id), printable(&text));
-        say(format_args!("{now} {method} {path} {id} {verdict} -> {status} {text}"));
+        say!("{now} {method} {path} {id} {verdict} -> {status} {text}");
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         HttpResponse::build(status).body(format!("{}\n", status.canonical_reason().unwrap_or_default()))
     }

@@ -41,13 +41,13 @@ impl Publish {
         block_on(async move {
             let answer = api.call(Method::POST, "/v1/events", Some(body)).await?;
             if self.json {
-                println!("{answer}");
+                say!("{answer}");
             } else {
                 let text = |name: &str| answer.get(name).map(Value::to_string).unwrap_or_default();
                 let again = if answer.get("duplicate") == Some(&Value::Bool(true)) { ", published before" } else { "" };
                 // A tenant's token is told no number.
                 let number = answer.get("seq").map_or_else(String::new, |seq| format!(" as number {seq}"));
-                println!("accepted {}{number}{again}", printable(text("id").trim_matches('"')));
+                say!("accepted {}{number}{again}", printable(text("id").trim_matches('"')));
             }
             Ok(())
         })

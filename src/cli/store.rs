@@ -123,11 +123,11 @@ impl Check {
         let path = self.file.unwrap_or_else(|| self.place.database());
         let damages = care::check(&path)?;
         if self.json {
-            println!("{:#}", json!({"whole": damages.is_empty(), "damages": damages}));
+            say!("{:#}", json!({"whole": damages.is_empty(), "damages": damages}));
         } else if damages.is_empty() {
-            println!("{}: whole", path.display());
+            say!("{}: whole", path.display());
         } else {
-            damages.iter().for_each(|damage| println!("{damage}"));
+            damages.iter().for_each(|damage| say!("{damage}"));
         }
         if damages.is_empty() {
             return Ok(());
@@ -142,13 +142,13 @@ impl Stats {
     fn run(self) -> Outcome {
         let overview = care::overview(&self.place.database())?;
         if self.json {
-            println!("{:#}", overview_json(&overview));
+            say!("{:#}", overview_json(&overview));
             return Ok(());
         }
         let shown = overview_json(&overview);
         let mut rows = Vec::new();
         rows_of(&shown, "", &mut rows);
-        println!("{}", table(["WHAT", "VALUE"], &rows));
+        say!("{}", table(["WHAT", "VALUE"], &rows));
         Ok(())
     }
 }
@@ -173,14 +173,8 @@ fn rows_of(value: &Value, prefix: &str, rows: &mut Vec<[String; 2]>) {
 impl Backup {
     fn run(self) -> Outcome {
         let copied = care::backup(&self.place.data_dir, &self.to)?;
-        println!(
-            "{}: events {}, endpoints {}, bytes {}",
-            self.to.display(),
-            copied.events,
-            copied.endpoints,
-            copied.size
-        );
-        println!("not in it: the file admin.token, and the key of encrypted secrets");
+        say!("{}: events {}, endpoints {}, bytes {}", self.to.display(), copied.events, copied.endpoints, copied.size);
+        say!("not in it: the file admin.token, and the key of encrypted secrets");
         Ok(())
     }
 }
@@ -189,9 +183,9 @@ impl Restore {
     fn run(self) -> Outcome {
         let restored = care::restore(&self.from, &self.place.data_dir, self.replace, Clock::system().now().wall)?;
         let Overview { events, endpoints, epoch, .. } = restored.overview;
-        println!("{}: events {events}, endpoints {endpoints}, epoch {epoch}", self.place.database().display());
+        say!("{}: events {events}, endpoints {endpoints}, epoch {epoch}", self.place.database().display());
         if let Some(replaced) = restored.replaced {
-            println!("the database that was there: {}", replaced.display());
+            say!("the database that was there: {}", replaced.display());
         }
         Ok(())
     }

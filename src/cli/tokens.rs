@@ -91,11 +91,11 @@ impl List {
             place = format!("/v1/tokens?limit=250&cursor={next}");
         }
         if self.json {
-            println!("{}", Value::Array(tokens));
+            say!("{}", Value::Array(tokens));
             return Ok(());
         }
         let rows: Vec<_> = tokens.iter().map(row).collect();
-        println!("{}", table(["ID", "NAME", "SCOPES", "TENANT", "EXPIRES", "LAST USED"], &rows));
+        say!("{}", table(["ID", "NAME", "SCOPES", "TENANT", "EXPIRES", "LAST USED"], &rows));
         Ok(())
     }
 }
@@ -116,12 +116,12 @@ impl Add {
         });
         let answer = Api::connect(&self.connection)?.post("/v1/tokens", &body).await?;
         if self.json {
-            println!("{answer}");
+            say!("{answer}");
             return Ok(());
         }
         // The token alone, so that a script can take it.
         eprintln!("{} is shown this once:", cell(&answer, "id"));
-        println!("{}", cell(&answer, "token"));
+        say!("{}", cell(&answer, "token"));
         Ok(())
     }
 }
@@ -130,7 +130,7 @@ impl Rm {
     async fn run(self) -> Outcome {
         let place = format!("/v1/tokens/{}", byte_serialize(self.id.as_bytes()).collect::<String>());
         Api::connect(&self.connection)?.delete(&place).await?;
-        println!("{} is deleted", printable(&self.id));
+        say!("{} is deleted", printable(&self.id));
         Ok(())
     }
 }

@@ -135,9 +135,9 @@ impl Bench {
             let left = server.leave().await;
             let (found, failure) = outcome?;
             if self.json {
-                println!("{}", found.to_json());
+                say!("{}", found.to_json());
             } else {
-                println!("{}", found.to_text());
+                say!("{}", found.to_text());
             }
             left?;
             verdict(&found, failure)
@@ -160,7 +160,7 @@ impl Bench {
         let receiver = Receiver::start(self.receiver, manner, clock);
         let receiver = receiver.with_context(|| format!("cannot listen on {}", self.receiver))?;
         if !self.json {
-            println!("{}\n", plan.in_words(self, server.is_own()));
+            say!("{}\n", plan.in_words(self, server.is_own()));
         }
         let run = Run { name: &plan.name, fan: plan.fan, settings: &plan.settings };
         let urls: Vec<_> = (0..plan.fan.endpoints).map(|endpoint| receiver.url(endpoint)).collect();

@@ -67,7 +67,7 @@ impl Check {
         let file = ConfigFile::read(&self.config, &GuardOptions::default())?;
         let (endpoints, rules) = file.declared.counts();
         let (file, chains) = (self.config.display(), file.declared.chain_count());
-        println!("{file}: no mistakes, endpoints: {endpoints}, debounce rules: {rules}, chains: {chains}");
+        say!("{file}: no mistakes, endpoints: {endpoints}, debounce rules: {rules}, chains: {chains}");
         Ok(())
     }
 }
@@ -76,12 +76,12 @@ impl Show {
     fn run(self) -> Outcome {
         let mut shown = self.options.in_force()?.to_masked_json();
         if self.json {
-            println!("{shown:#}");
+            say!("{shown:#}");
             return Ok(());
         }
         without_nulls(&mut shown);
         let text = toml::to_string(&shown).map_err(|error| Failed::new(1, error.to_string()))?;
-        print!("{text}");
+        say!("{}", text.trim_end());
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl Narrator {
     }
 
     fn say(&self, text: &str) {
-        println!("{:>6.1}s  {text}", self.elapsed().as_secs_f64());
+        say!("{:>6.1}s  {text}", self.elapsed().as_secs_f64());
     }
 }
 
@@ -84,7 +84,7 @@ impl Demo {
             let outcome = Story::new(&running)?.tell().await;
             let report = running.stop(DRAIN).await;
             if self.keep {
-                println!("\nkept: {}", scratch.path.display());
+                say!("\nkept: {}", scratch.path.display());
             }
             outcome?;
             match report.kept {
@@ -135,7 +135,7 @@ impl Story {
 
     async fn configure(&mut self) -> anyhow::Result<()> {
         let target = self.receiver.start()?;
-        println!("Hookmill runs on {}, its customers on {target}\n", self.url);
+        say!("Hookmill runs on {}, its customers on {target}\n", self.url);
         for (id, topics) in CUSTOMERS {
             let endpoint = json!({
                 "id": id, "url": format!("{target}/{id}"), "topics": topics, "timeout": "2s",
@@ -252,8 +252,8 @@ impl Story {
         let stats = self.until("everything is settled", "/v1/stats", settled).await?;
         self.narrator.say("everything is settled\n");
         let (arrived, twice, badly_signed) = self.receiver.counts();
-        println!("acknowledged over HTTP   {:>6}", self.acknowledged.len());
-        println!("arrived at customers     {arrived:>6}   ({twice} more than once, {badly_signed} badly signed)");
+        say!("acknowledged over HTTP   {:>6}", self.acknowledged.len());
+        say!("arrived at customers     {arrived:>6}   ({twice} more than once, {badly_signed} badly signed)");
         let accepted = stats.pointer("/accepted").and_then(Value::as_u64);
         if accepted != u64::try_from(self.acknowledged.len()).ok() {
             bail!("{} events were acknowledged, and {accepted:?} are accounted for", self.acknowledged.len());

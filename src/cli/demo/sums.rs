@@ -11,18 +11,18 @@ pub(super) fn show(stats: &Value) -> anyhow::Result<()> {
     let dropped = stats.pointer("/deliveries/dropped").and_then(Value::as_object);
     let dropped: u64 = dropped.into_iter().flat_map(|reasons| reasons.values()).filter_map(Value::as_u64).sum();
 
-    println!();
+    say!();
     let events: Vec<_> = events.iter().map(|name| (*name, at(&format!("/{name}")))).collect();
     let events_add_up = line("accepted", at("/accepted"), &events);
     let mut ended: Vec<_> = ended.iter().map(|name| (*name, at(&format!("/deliveries/{name}")))).collect();
     ended.push(("dropped", dropped));
     let made = at("/deliveries/created") + at("/deliveries/replayed");
-    println!("created {} + replayed {}", at("/deliveries/created"), at("/deliveries/replayed"));
+    say!("created {} + replayed {}", at("/deliveries/created"), at("/deliveries/replayed"));
     let deliveries_add_up = line("deliveries", made, &ended);
     if !(events_add_up && deliveries_add_up) {
         bail!("the sums do not add up: {stats}");
     }
-    println!("\nThe sums add up: every event is accounted for.");
+    say!("\nThe sums add up: every event is accounted for.");
     Ok(())
 }
 
@@ -30,6 +30,6 @@ fn line(name: &str, whole: u64, parts: &[(&str, u64)]) -> bool {
     let sum: u64 = parts.iter().map(|(_, count)| count).sum();
     let shown: Vec<_> =
         parts.iter().filter(|(_, count)| *count > 0).map(|(part, count)| format!("{part} {count}")).collect();
-    println!("{name} {whole} = {}", if shown.is_empty() { "0".to_owned() } else { shown.join(" + ") });
+    say!("{name} {whole} = {}", if shown.is_empty() { "0".to_owned() } else { shown.join(" + ") });
     sum == whole
 }

@@ -15,7 +15,7 @@ use super::{
     raw::{exchange, statuses},
     receiver::{Receiver, Reply},
     server::{Home, Server, endpoint},
-    settled, until,
+    settled, sums, until,
 };
 
 /// Far more lines than a pipe holds, which are 64 KiB.
@@ -133,6 +133,19 @@ fn a_server_whose_standard_output_nobody_reads_serves() {
     assert!(child.try_wait().unwrap().is_none());
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_command_whose_output_nobody_reads_does_its_work() {
+    let home = Home::new();
+    let server = home.serve();
+    let (reader, stdout) = pipe().unwrap();
+    drop(reader);
+    let mut command = hookmill(&["publish", "a.b", "--url", &server.url()]);
+    command.env("HOOKMILL_TOKEN", &server.token).stdout(stdout);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(sums(&mut server.client())["accepted"], 1);
 }
 
 #[test]
