@@ -119,7 +119,7 @@ pub(super) fn table(open_metrics: bool) -> Vec<Operation> {
             Doc::new("rotateSecret", "Another signing secret, shown this once; the old ones sign too for a while")
                 .maybe_body("SecretRotation").answers(200, "Endpoint").refuses(CHANGE)),
         is(Route::post("/v1/endpoints/{id}/test", Own(Admin), trials::test).waited(),
-            Doc::new("testEndpoint", "Deliver a made-up event once and now, and tell what was answered, within 30 s")
+            Doc::new("testEndpoint", "Deliver a made-up event once and now, and tell what was answered, within 35 s")
                 .maybe_body("Trial").answers(200, "TrialOutcome")
                 .refuses(&[NotFound, Malformed, Invalid, TooLarge, UnsupportedMediaType, Timeout, Overloaded])),
         is(Route::get("/v1/endpoints/{id}/state", Own(Read), endpoints::state),

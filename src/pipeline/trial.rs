@@ -43,7 +43,7 @@ impl Hookmill {
     /// Delivers a made-up event to an endpoint, once and now, and tells what the receiver answered. Its id begins with
     /// `test_`. Body, signature, guard and transport are those of a live delivery; queue, debouncing, filter, breaker, rate
     /// and the endpoint's state are passed by, and it is in no sum. It ends after 30 s at the latest, whatever the endpoint's
-    /// `timeout`, and when nobody waits for it any more. At most 16 are made at once, 2 of them to one endpoint, 4 to one
+    /// `timeout`, and 5 s more where memory for its body was waited for, and when nobody waits for it any more. At most 16 are made at once, 2 of them to one endpoint, 4 to one
     /// tenant's, 12 to tenants'.
     ///
     /// # Errors
