@@ -140,15 +140,7 @@ impl Transport for Far {
         }
         seen.note(usize::try_from(attempt.event().seq).unwrap());
         let body = Bytes::new();
-        Box::pin(ready(Ok(Response {
-            status: 200,
-            retry_after: None,
-            body,
-            complete: true,
-            content_type: None,
-            peer: None,
-        }
-        .into())))
+        Box::pin(ready(Ok(Response { body, ..Response::new(200) }.into())))
     }
 }
 

@@ -11,7 +11,6 @@ mod common;
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use common::accept;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use hookmill::{
@@ -115,8 +114,7 @@ impl Bed {
 }
 
 fn answer(status: u16) -> Answer {
-    Ok(Response { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None, peer: None }
-        .into())
+    Ok(Response::new(status).into())
 }
 
 fn machine(criterion: &mut Criterion) {

@@ -144,28 +144,12 @@ impl Script {
 
     /// The receiver answers with this status and an empty body.
     pub fn status(status: u16) -> Self {
-        Self::new(End::Answer(Ok(Response {
-            status,
-            retry_after: None,
-            body: Bytes::new(),
-            complete: true,
-            content_type: None,
-            peer: None,
-        }
-        .into())))
+        Self::new(End::Answer(Ok(Response::new(status).into())))
     }
 
     /// The receiver answers with this status and body.
     pub fn answers(status: u16, body: impl Into<Bytes>) -> Self {
-        Self::new(End::Answer(Ok(Response {
-            status,
-            retry_after: None,
-            body: body.into(),
-            complete: true,
-            content_type: None,
-            peer: None,
-        }
-        .into())))
+        Self::new(End::Answer(Ok(Response { body: body.into(), ..Response::new(status) }.into())))
     }
 
     /// The same under this content type.
@@ -179,15 +163,7 @@ impl Script {
     /// The receiver answers with this status and asks to be left alone.
     pub fn asks(status: u16, retry_after: RetryAfter) -> Self {
         let retry_after = Some(retry_after);
-        Self::new(End::Answer(Ok(Response {
-            status,
-            retry_after,
-            body: Bytes::new(),
-            complete: true,
-            content_type: None,
-            peer: None,
-        }
-        .into())))
+        Self::new(End::Answer(Ok(Response { retry_after, ..Response::new(status) }.into())))
     }
 
     /// There is no answer.

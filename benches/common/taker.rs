@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::future::{LocalBoxFuture, ready};
 use hookmill::transport::{Answer, Attempt, Failure, FailureKind, Response, Transport};
 use tokio::sync::watch;
@@ -75,8 +74,7 @@ impl Taker {
         let (count, status) = if failed { (&self.failed, 404) } else { (&self.taken, 200) };
         count.fetch_add(deliveries, Ordering::AcqRel);
         self.changed.send_replace(());
-        let response =
-            Response { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None, peer: None };
+        let response = Response::new(status);
         Ok(response.into())
     }
 }

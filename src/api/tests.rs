@@ -54,18 +54,7 @@ struct Scripted(u16);
 impl Transport for Scripted {
     fn send(&self, _: Attempt) -> LocalBoxFuture<'static, Answer> {
         let status = self.0;
-        async move {
-            Ok(Response {
-                status,
-                retry_after: None,
-                body: Bytes::from_static(b"said"),
-                complete: true,
-                content_type: None,
-                peer: None,
-            }
-            .into())
-        }
-        .boxed_local()
+        async move { Ok(Response { body: Bytes::from_static(b"said"), ..Response::new(status) }.into()) }.boxed_local()
     }
 }
 

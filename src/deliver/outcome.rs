@@ -143,8 +143,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &'static str) -> Answer {
-        Ok(Response { status, retry_after: None, body: body.into(), complete: true, content_type: None, peer: None }
-            .into())
+        Ok(Response { body: body.into(), ..Response::new(status) }.into())
     }
 
     #[test]
@@ -226,8 +225,7 @@ mod tests {
     fn asking_for_time_is_no_fault_and_only_with_a_time() {
         let asked = |status| {
             let retry_after = Some(RetryAfter::Delay(Duration::from_secs(1)));
-            let response =
-                Response { status, retry_after, body: "".into(), complete: true, content_type: None, peer: None };
+            let response = Response { retry_after, ..Response::new(status) };
             Outcome::of(&Ok(response.into()), Success::Status2xx)
         };
         assert_eq!(asked(429).health(), Health::Neutral);

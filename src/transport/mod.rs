@@ -117,6 +117,13 @@ pub struct Response {
     pub peer: Option<Peer>,
 }
 
+impl Response {
+    /// An answer that has this status, and nothing else.
+    pub const fn new(status: u16) -> Self {
+        Self { status, retry_after: None, body: Bytes::new(), complete: true, content_type: None, peer: None }
+    }
+}
+
 /// Bytes of an answer to a delivery that are read and kept; the rest is never read.
 pub const KEPT_RESPONSE_BYTES: usize = 4096;
 

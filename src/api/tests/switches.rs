@@ -106,18 +106,7 @@ fn a_test_may_bring_its_topic_and_data() {
         fn send(&self, attempt: Attempt) -> LocalBoxFuture<'static, Answer> {
             let event = attempt.event();
             let said = format!("{} {} {}", event.id, event.topic, String::from_utf8_lossy(&event.data));
-            async move {
-                Ok(Response {
-                    status: 200,
-                    retry_after: None,
-                    body: said.into(),
-                    complete: true,
-                    content_type: None,
-                    peer: None,
-                }
-                .into())
-            }
-            .boxed_local()
+            async move { Ok(Response { body: said.into(), ..Response::new(200) }.into()) }.boxed_local()
         }
     }
     run(async {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn answer(status: u16, body: impl Into<Bytes>) -> Answer {
-    Ok(Response { status, retry_after: None, body: body.into(), complete: true, content_type: None, peer: None }.into())
+    Ok(Response { body: body.into(), ..Response::new(status) }.into())
 }
 
 fn at(millis: u64) -> Mono {

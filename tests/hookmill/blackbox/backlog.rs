@@ -5,7 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use hookmill::{
     Endpoint, Event, Hookmill, PublishError,
@@ -35,15 +34,7 @@ impl Transport for Receiver {
                 return Err(Failure { kind: FailureKind::Connect, detail: "nobody listens".to_owned(), peer: None });
             }
             received.fetch_add(1, Ordering::AcqRel);
-            Ok(Response {
-                status: 200,
-                retry_after: None,
-                body: Bytes::new(),
-                complete: true,
-                content_type: None,
-                peer: None,
-            }
-            .into())
+            Ok(Response::new(200).into())
         }
         .boxed_local()
     }

@@ -63,7 +63,7 @@ fn busy(roll: u8, now: Timestamp) -> Answer {
 
 /// A status, and what is asked for.
 pub(super) fn status(status: u16, retry_after: Option<RetryAfter>) -> Answer {
-    Ok(Response { status, retry_after, body: "".into(), complete: true, content_type: None, peer: None }.into())
+    Ok(Response { retry_after, ..Response::new(status) }.into())
 }
 
 fn failure(kind: FailureKind) -> Answer {

@@ -38,17 +38,7 @@ fn an_attempt_is_one_signed_request() {
         ];
         settings.auth = Some(Auth::Basic { user: "u".into(), password: "p:q".into() });
         let answer = transport().send(attempt(settings)).await.unwrap();
-        assert_eq!(
-            response(answer),
-            Response {
-                status: 200,
-                retry_after: None,
-                body: "ok".into(),
-                complete: true,
-                content_type: None,
-                peer: None
-            }
-        );
+        assert_eq!(response(answer), Response { body: "ok".into(), ..Response::new(200) });
 
         let seen = seen.take();
         let [request] = seen.as_slice() else { panic!("{seen:?}") };
@@ -133,8 +123,7 @@ fn every_final_status_is_an_answer_and_redirects_are_not_followed() {
             })
             .await;
             let retry_after = Some(RetryAfter::Delay(Duration::from_secs(7)));
-            let expected =
-                Response { status, retry_after, body: Bytes::new(), complete: true, content_type: None, peer: None };
+            let expected = Response { retry_after, ..Response::new(status) };
             assert_eq!(post(&transport(), &server.url).await, Ok(expected));
             assert_eq!(server.accepted(), 1);
         }
@@ -224,14 +213,7 @@ fn a_body_that_ends_is_complete() {
             "HTTP/1.0 200 OK\r\n\r\ndone",
         ] {
             let server = Server::closing_after(answer).await;
-            let expected = Response {
-                status: 200,
-                retry_after: None,
-                body: "done".into(),
-                complete: true,
-                content_type: None,
-                peer: None,
-            };
+            let expected = Response { body: "done".into(), ..Response::new(200) };
             assert_eq!(post(&transport(), &server.url).await, Ok(expected), "{answer}");
         }
     });
@@ -250,14 +232,7 @@ fn an_old_answer_without_a_body_is_complete_whether_its_connection_ends_or_not()
             (304, "content-length: 4\r\n"),
         ] {
             let answer: &'static str = format!("HTTP/1.0 {status} x\r\n{headers}\r\n").leak();
-            let expected = Response {
-                status,
-                retry_after: None,
-                body: Bytes::new(),
-                complete: true,
-                content_type: None,
-                peer: None,
-            };
+            let expected = Response::new(status);
             for server in [Server::closing_after(answer).await, Server::answering(answer).await] {
                 let transport = transport();
                 for nth in [1, 2] {
@@ -281,14 +256,7 @@ fn an_answer_whose_status_has_no_body_ends_with_its_head() {
                 ("transfer-encoding: chunked\r\n", false),
             ] {
                 let answer: &'static str = format!("HTTP/1.1 {status} x\r\n{headers}\r\n").leak();
-                let expected = Response {
-                    status,
-                    retry_after: None,
-                    body: Bytes::new(),
-                    complete: true,
-                    content_type: None,
-                    peer: None,
-                };
+                let expected = Response::new(status);
                 for server in [Server::closing_after(answer).await, Server::answering(answer).await] {
                     let transport = transport();
                     for _ in [1, 2] {
